@@ -1,0 +1,71 @@
+# Everything runs in .venv, which the first target that needs it makes. Nothing asks a question.
+
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet --quiet
+
+export PIP_USER := 0
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup demo test lint types format bench lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+setup: .venv/.installed ## make .venv with everything in it
+
+demo: .venv/.installed ## see featkit at work on the flights of 2013
+	@$(BIN)/featkit demo
+
+test: .venv/.installed ## run the tests; ARGS="-k name" narrows them down
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: .venv/.installed ## check style and format, change nothing
+	@$(BIN)/python -m ruff check
+	@$(BIN)/python -m ruff format --check
+
+types: .venv/.installed ## check the types
+	@$(BIN)/python -m mypy
+
+format: .venv/.installed ## fix style and format
+	@$(BIN)/python -m ruff check --fix-only
+	@$(BIN)/python -m ruff format
+
+bench: .venv/.installed ## run the benchmarks; ARGS are handed on
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+# uv keeps the versions that are in the lock unless told to raise them; a mirror's certificate is
+# one that the system knows, not uv.
+lock: .venv/.installed ## write requirements.lock from pyproject.toml; UPGRADE=1 takes newer versions
+	@$(BIN)/python -m uv pip compile pyproject.toml --quiet --system-certs --output-file requirements.lock \
+	  --all-extras --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	  --no-emit-index-url --no-emit-find-links $(if $(UPGRADE),--upgrade)
+
+clean: ## remove .venv and everything else that was made
+	rm -rf .venv .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/.installed: pyproject.toml requirements.lock
+	@command -v "$(PYTHON)" >/dev/null || { \
+	  echo "featkit needs Python 3.11 or newer, and there is no '$(PYTHON)' here." \
+	    "Name another one: make PYTHON=python3.12 setup" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "featkit needs Python 3.11 or newer; '$(PYTHON)' is $$("$(PYTHON)" --version 2>&1)." \
+	    "Name another one: make PYTHON=python3.12 setup" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { \
+	  if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+	    export DEBIAN_FRONTEND=noninteractive; \
+	    apt-get install -y -qq python3-venv || { apt-get update -qq && apt-get install -y -qq python3-venv; }; \
+	  elif command -v apt-get >/dev/null; then \
+	    echo "'$(PYTHON)' lacks the venv module. Install it, then run make again:" \
+	      "sudo apt-get install -y python3-venv" >&2; exit 1; \
+	  else \
+	    echo "'$(PYTHON)' lacks the modules venv and ensurepip; name another one:" \
+	      "make PYTHON=python3.12 setup" >&2; exit 1; \
+	  fi; }
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || "$(PYTHON)" -m venv --clear .venv
+	@echo "Installing into .venv; the first time takes a minute." >&2
+	@$(PIP) install --require-hashes -r requirements.lock
+	@$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@

@@ -1,0 +1,50 @@
+from . import demo, errors, testing
+from ._version import __version__
+from .accessor import FeaturesAccessor
+from .api import (
+    connect,
+    connect_async,
+    feature_lookup,
+    feature_lookup_batch,
+    feature_timestamp,
+    features,
+    get_feature,
+    use,
+)
+from .client import AsyncFeatureStoreClient, FeatureStoreClient
+from .columns import FeatureColumns, Status
+from .freshness import FeatureValue
+from .health import HealthReport
+from .schema import Entity, Feature, FeatureRef, FeatureService, FeatureView
+from .summary import LookupSummary
+from .writing import write_service, write_view
+
+__all__ = [
+    "AsyncFeatureStoreClient",
+    "Entity",
+    "Feature",
+    "FeatureColumns",
+    "FeatureRef",
+    "FeatureService",
+    "FeatureStoreClient",
+    "FeatureValue",
+    "FeatureView",
+    "FeaturesAccessor",
+    "HealthReport",
+    "LookupSummary",
+    "Status",
+    "__version__",
+    "connect",
+    "connect_async",
+    "demo",
+    "errors",
+    "feature_lookup",
+    "feature_lookup_batch",
+    "feature_timestamp",
+    "features",
+    "get_feature",
+    "testing",
+    "use",
+    "write_service",
+    "write_view",
+]

@@ -1,0 +1,193 @@
+"""``.features``: the accessor on pandas and polars frames."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from featkit.connection import default_client
+from featkit.operations import EnrichOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Mapping
+
+    from featkit.connection import Client
+    from featkit.progress import ProgressOption
+    from featkit.types import DtypeBackend, Duration, Expired, Features, OnError, OnMissing
+
+FrameT = TypeVar("FrameT")
+
+ACCESSOR = "features"
+"""The name under which frames have it."""
+
+
+class FeaturesAccessor(Generic[FrameT]):
+    """Features for one frame, which itself is never changed.
+
+    Parameters
+    ----------
+    frame
+        A `pandas.DataFrame`, `polars.DataFrame` or `polars.LazyFrame`.
+    """
+
+    def __init__(self, frame: FrameT) -> None:
+        # nothing but the frame: an error here would break tab completion, and polars keeps the
+        # accessor for as long as the frame lives
+        self._frame = frame
+
+    def enrich(
+        self,
+        features: Features,
+        *,
+        on: Mapping[str, Hashable] | Hashable | None = None,
+        store: Client | None = None,
+        timestamps: bool = False,
+        statuses: bool = False,
+        prefix: str | None = None,
+        on_missing: OnMissing = "null",
+        on_error: OnError = "raise",
+        expired: Expired = "keep",
+        max_age: Duration | None = None,
+        progress: ProgressOption = None,
+        refresh: bool = False,
+        dtype_backend: DtypeBackend = "numpy_nullable",
+    ) -> FrameT:
+        """Look up the latest features of each row, and return the frame with them.
+
+        Each distinct key is asked for once. Rows, their order, the index and the frame's own
+        columns stay exactly as they are; a row whose key is null gets null features and is not
+        asked for. Of a LazyFrame only the distinct keys are collected.
+
+        Parameters
+        ----------
+        features
+            References ``"view:feature"`` or ``"view:*"``, or names of feature services.
+        on
+            Column of the frame by join key, where the names differ; for a single join key the
+            column alone. A level of a pandas index can be named, too.
+        store
+            The client; None: the one connected last.
+        timestamps
+            Add ``<feature>__event_timestamp`` (UTC, microseconds) after each feature.
+        statuses
+            Add ``<feature>__status`` after each feature: see `featkit.Status`.
+        prefix
+            Stands before the name of each new column; ``{view}`` in it becomes the view's name.
+        on_missing
+            What happens when the store does not know an entity: ``"null"`` leaves its features
+            null, ``"warn"`` warns too, ``"raise"`` raises.
+        on_error
+            What happens when the store fails: ``"raise"``, or ``"null"`` for null features of
+            status ``ERROR``.
+        expired
+            Whether values older than their view's ttl are kept (``"keep"``, what stores serve in
+            production) or become null (``"null"``). One warning per view tells how many.
+        max_age
+            How old an answer from the cache may be; what is not in a cache is fresh.
+        progress
+            None: a bar where a person watches and it takes over two seconds; True or False; or
+            a callable that is told the keys done, the keys in all and the stage.
+        refresh
+            Ask the store, whatever the cache holds.
+        dtype_backend
+            For pandas: ``"numpy_nullable"`` (Int64, boolean, str, float64 with NaN,
+            datetime64[us, UTC]) or ``"pyarrow"``. Dtypes follow the schema, never the values.
+
+        Returns
+        -------
+        pandas.DataFrame, polars.DataFrame or polars.LazyFrame
+            A frame of the same kind with one column per feature after its own.
+
+        Raises
+        ------
+        UnknownNameError
+            There is no such view, feature or service.
+        KeyColumnError
+            The frame has no column for a join key.
+        KeyTypeError, TimestampError
+            A key cannot become the entity's type without loss, or is a naive timestamp.
+        NameClashError
+            A feature has the name of a column.
+        StoreError
+            The store failed; what was fetched is in the error's ``partial``.
+
+        Examples
+        --------
+        >>> import featkit, polars as pl
+        >>> store = featkit.connect("demo:flights")
+        >>> flights = pl.DataFrame({"flight": [1545, 1714], "tailnum": ["N14228", None]})
+        >>> flights.features.enrich(["aircraft:seats"])
+        shape: (2, 3)
+        ┌────────┬─────────┬───────┐
+        │ flight ┆ tailnum ┆ seats │
+        │ ---    ┆ ---     ┆ ---   │
+        │ i64    ┆ str     ┆ i64   │
+        ╞════════╪═════════╪═══════╡
+        │ 1545   ┆ N14228  ┆ 149   │
+        │ 1714   ┆ null    ┆ null  │
+        └────────┴─────────┴───────┘
+        """
+        client = store or default_client()
+        options = EnrichOptions(
+            on=on,
+            timestamps=timestamps,
+            statuses=statuses,
+            prefix=prefix,
+            on_missing=on_missing,
+            on_error=on_error,
+            expired=expired,
+            max_age=max_age,
+            refresh=refresh,
+            dtype_backend=dtype_backend,
+        )
+        flow = client.operations.enrich(self._frame, features, options)
+        enriched: FrameT = client.run(flow, progress=progress)
+        return enriched
+
+    async def enrich_async(
+        self,
+        features: Features,
+        *,
+        on: Mapping[str, Hashable] | Hashable | None = None,
+        store: Client | None = None,
+        timestamps: bool = False,
+        statuses: bool = False,
+        prefix: str | None = None,
+        on_missing: OnMissing = "null",
+        on_error: OnError = "raise",
+        expired: Expired = "keep",
+        max_age: Duration | None = None,
+        progress: ProgressOption = None,
+        refresh: bool = False,
+        dtype_backend: DtypeBackend = "numpy_nullable",
+    ) -> FrameT:
+        """Do what `enrich` does without blocking the event loop.
+
+        Parameters, result and errors are those of `enrich`; either kind of client will do.
+
+        Examples
+        --------
+        >>> import asyncio, featkit, polars as pl
+        >>> store = featkit.connect_async("demo:flights")
+        >>> flights = pl.DataFrame({"tailnum": ["N14228"]})
+        >>> asyncio.run(flights.features.enrich_async(["aircraft:seats"])).to_dicts()
+        [{'tailnum': 'N14228', 'seats': 149}]
+        """
+        client = store or default_client()
+        options = EnrichOptions(
+            on=on,
+            timestamps=timestamps,
+            statuses=statuses,
+            prefix=prefix,
+            on_missing=on_missing,
+            on_error=on_error,
+            expired=expired,
+            max_age=max_age,
+            refresh=refresh,
+            dtype_backend=dtype_backend,
+        )
+        flow = client.operations.enrich(self._frame, features, options)
+        enriched: FrameT = await client.arun(flow, progress=progress)
+        return enriched
+
+    def __repr__(self) -> str:
+        return f"<features of a {type(self._frame).__name__}: enrich, enrich_async>"

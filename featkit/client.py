@@ -1,0 +1,482 @@
+"""The two clients, sync and async: thin drivers of the same operations."""
+
+from __future__ import annotations
+
+import time
+import weakref
+from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
+
+from featkit.errors import ClosedError, FeatkitError
+from featkit.health import HealthReport
+from featkit.operations import Operations
+from featkit.progress import watched
+from featkit.stores.base import not_supported
+from featkit.transports.drive import Deadline, Workers, adrive, drive
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import datetime, timedelta
+
+    from featkit.calls import Flow
+    from featkit.columns import FeatureColumns
+    from featkit.progress import ProgressOption
+    from featkit.schema import Entity, FeatureRef, FeatureService, FeatureView
+    from featkit.stores.base import Store
+    from featkit.summary import LookupSummary
+    from featkit.types import Duration, EntityId, Features, Keys
+
+T = TypeVar("T")
+
+
+class _Client:
+    """What both clients share: a store, and the two ways to run a flow on it."""
+
+    def __init__(
+        self,
+        store: Store,
+        target: str,
+        *,
+        timezone: str | None = None,
+        timeout: timedelta | None = None,
+        now: Callable[[], datetime] | None = None,
+    ) -> None:
+        self.target = target
+        self.operations = Operations(store, timezone=timezone, now=now)
+        self._timeout = timeout
+        self._workers = Workers()
+        self._closed = False
+        weakref.finalize(self, _release, self._workers, store)
+
+    @property
+    def last_summary(self) -> LookupSummary | None:
+        """What the last lookup or enrich of this client did; None before the first."""
+        return self.operations.last_summary
+
+    def run(self, flow: Flow[T], *, progress: ProgressOption = False) -> T:
+        """Run a flow to its end in this thread."""
+        self._check_open()
+        with watched(progress) as watcher:
+            return drive(flow, self._workers, Deadline(self._timeout), watcher)
+
+    async def arun(self, flow: Flow[T], *, progress: ProgressOption = False) -> T:
+        """Run a flow to its end in the running event loop."""
+        self._check_open()
+        with watched(progress) as watcher:
+            return await adrive(flow, Deadline(self._timeout), watcher)
+
+    def _close(self) -> None:
+        self._closed = True
+        _release(self._workers, self.operations.store)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            msg = (
+                f"the client of {self.target} was closed; make another with "
+                f"featkit.connect({self.target!r})"
+            )
+            raise ClosedError(msg)
+
+    def _report(self, started: float, found: list[FeatureView] | FeatkitError) -> HealthReport:
+        seconds = time.perf_counter() - started
+        if isinstance(found, FeatkitError):
+            return HealthReport(
+                target=self.target, healthy=False, seconds=seconds, reason=str(found)
+            )
+        return HealthReport(
+            target=self.target, healthy=True, seconds=seconds, feature_views=len(found)
+        )
+
+    def _not_yet(self, method: str) -> NoReturn:
+        not_supported(self.operations.store, method)
+
+    def __repr__(self) -> str:
+        state = " (closed)" if self._closed else ""
+        return f"<{type(self).__name__} {self.target}{state}>"
+
+
+def _release(workers: Workers, store: Store) -> None:
+    workers.close()
+    store.close()
+
+
+class FeatureStoreClient(_Client):
+    """A connected feature store; made by `featkit.connect`.
+
+    It can be used from several threads, also while an event loop runs, and as a context manager
+    that closes it. All its methods exist on `AsyncFeatureStoreClient` too, to be awaited.
+
+    Attributes
+    ----------
+    target : str
+        What it is connected to.
+    last_summary : LookupSummary or None
+        What its last lookup or enrich did.
+
+    Examples
+    --------
+    >>> import featkit
+    >>> with featkit.connect("demo:flights") as store:
+    ...     store.get_online_features("aircraft", "N14228", ["seats", "manufacturer"])
+    {'seats': 149, 'manufacturer': 'BOEING'}
+    """
+
+    def get_online_features(
+        self, view: str, entity_id: EntityId, features: Sequence[str] = ()
+    ) -> dict[str, Any]:
+        """Look up the latest features of one entity.
+
+        Parameters
+        ----------
+        view
+            Name of the feature view.
+        entity_id
+            The entity's key; a tuple in the view's order, or a mapping, for a composite key.
+        features
+            Names of features; none: all of the view.
+
+        Returns
+        -------
+        dict
+            Values by feature name, as Python objects; None where there is none.
+
+        Raises
+        ------
+        UnknownNameError
+            There is no such view or feature.
+        KeyTypeError
+            The key cannot become the entity's type without loss.
+        StoreError
+            The store failed.
+
+        Examples
+        --------
+        >>> import featkit
+        >>> store = featkit.connect("demo:flights")
+        >>> store.get_online_features("route_history", ("JFK", "LAX"), ["flights_30d"])
+        {'flights_30d': 908}
+        """
+        return self.run(self.operations.get_online_features(view, entity_id, features))
+
+    def get_online_features_batch(
+        self, view: str, entity_ids: Sequence[EntityId | None], features: Sequence[str] = ()
+    ) -> list[dict[str, Any]]:
+        """Look up the latest features of many entities.
+
+        Parameters
+        ----------
+        view
+            Name of the feature view.
+        entity_ids
+            Keys, as `get_online_features` takes one; duplicates are asked for once.
+        features
+            Names of features; none: all of the view.
+
+        Returns
+        -------
+        list of dict
+            One per id, in order, duplicates kept. A null id has null features.
+
+        Examples
+        --------
+        >>> import featkit
+        >>> store = featkit.connect("demo:flights")
+        >>> store.get_online_features_batch("aircraft", ["N14228", "?", "N14228"], ["seats"])
+        [{'seats': 149}, {'seats': None}, {'seats': 149}]
+        """
+        return self.run(self.operations.get_online_features_batch(view, entity_ids, features))
+
+    def get_online_features_with_timestamps(
+        self, view: str, entity_id: EntityId, features: Sequence[str] = ()
+    ) -> tuple[dict[str, Any], dict[str, datetime | None]]:
+        """Look up the latest features of one entity with their event timestamps.
+
+        Parameters
+        ----------
+        view, entity_id, features
+            As for `get_online_features`.
+
+        Returns
+        -------
+        values : dict
+            Values by feature name.
+        timestamps : dict
+            Event timestamps by feature name, aware (UTC); None where unknown.
+
+        Examples
+        --------
+        >>> import featkit
+        >>> store = featkit.connect("demo:flights")
+        >>> values, timestamps = store.get_online_features_with_timestamps(
+        ...     "carrier_history", "UA", ["flights_7d"]
+        ... )
+        >>> timestamps["flights_7d"].isoformat()
+        '2013-12-31T00:00:00+00:00'
+        """
+        return self.run(
+            self.operations.get_online_features_with_timestamps(view, entity_id, features)
+        )
+
+    def lookup(self, keys: Keys, features: Features) -> FeatureColumns:
+        """Look up the latest features of many entities, as columns.
+
+        Parameters
+        ----------
+        keys
+            A pandas or polars frame, or a mapping of columns, with the join keys; for a single
+            join key also a sequence of keys.
+        features
+            References ``"view:feature"`` or ``"view:*"``, or the name of a feature service.
+
+        Returns
+        -------
+        FeatureColumns
+            One row per row of `keys`, in order, duplicates kept, with event timestamps and
+            statuses.
+
+        Examples
+        --------
+        >>> import featkit
+        >>> store = featkit.connect("demo:flights")
+        >>> store.lookup(["N14228"], ["aircraft:seats"]).to_dicts()
+        [{'seats': 149}]
+        """
+        return self.run(self.operations.lookup(keys, features))
+
+    def get_feature_metadata(self, view: str) -> FeatureView:
+        """Describe a feature view.
+
+        Examples
+        --------
+        >>> import featkit
+        >>> featkit.connect("demo:flights").get_feature_metadata("aircraft").join_keys
+        ('tailnum',)
+        """
+        return self.run(self.operations.get_feature_metadata(view))
+
+    def list_feature_views(self) -> list[FeatureView]:
+        """List all feature views.
+
+        Examples
+        --------
+        >>> import featkit
+        >>> [view.name for view in featkit.connect("demo:flights").list_feature_views()][:2]
+        ['origin_weather', 'aircraft']
+        """
+        return self.run(self.operations.list_feature_views())
+
+    def list_entities(self) -> list[Entity]:
+        """List all entities.
+
+        Examples
+        --------
+        >>> import featkit
+        >>> [entity.name for entity in featkit.connect("demo:flights").list_entities()]
+        ['carrier', 'dest', 'origin', 'tailnum']
+        """
+        return self.run(self.operations.list_entities())
+
+    def list_feature_services(self) -> list[FeatureService]:
+        """List all feature services.
+
+        Examples
+        --------
+        >>> import featkit
+        >>> [service.name for service in featkit.connect("demo:flights").list_feature_services()]
+        ['delay_model']
+        """
+        return self.run(self.operations.list_feature_services())
+
+    def search(self, text: str) -> list[FeatureRef]:
+        """Find features by words in names, descriptions, tags, owners, keys and sources.
+
+        Parameters
+        ----------
+        text
+            Words; a feature is found when it, or its view, holds all of them.
+
+        Returns
+        -------
+        list of FeatureRef
+            Features whose own name matches first, then those whose description or tags do, then
+            those whose view does. `enrich` takes them as they are.
+
+        Examples
+        --------
+        >>> import featkit
+        >>> featkit.connect("demo:flights").search("seats")[0]
+        FeatureRef('aircraft:seats')
+        """
+        return self.run(self.operations.search(text))
+
+    def check_health(self) -> HealthReport:
+        """Ask the store for its feature views, and tell how it went; never raises for the store.
+
+        Examples
+        --------
+        >>> import featkit
+        >>> featkit.connect("demo:flights").check_health().healthy
+        True
+        """
+        started = time.perf_counter()
+        try:
+            return self._report(started, self.run(self.operations.list_feature_views()))
+        except FeatkitError as error:
+            return self._report(started, error)
+
+    def health_check(self) -> bool:
+        """Tell whether the store answers.
+
+        Examples
+        --------
+        >>> import featkit
+        >>> featkit.connect("demo:flights").health_check()
+        True
+        """
+        return self.check_health().healthy
+
+    def monitor_health(self, interval: Duration = 30) -> NoReturn:  # noqa: ARG002 - the name is fixed
+        """Watch the store's health: not in this version, raises `NotSupportedError`."""
+        self._not_yet("monitor_health")
+
+    def get_historical_features(
+        self,
+        spine: object,  # noqa: ARG002 - the names are fixed
+        features: Features,  # noqa: ARG002
+        *,
+        at: str,  # noqa: ARG002
+    ) -> NoReturn:
+        """Assemble a training set: not in this version, raises `NotSupportedError`."""
+        self._not_yet("get_historical_features")
+
+    def staleness(
+        self,
+        features: Features | None = None,  # noqa: ARG002 - the names are fixed
+        entities: object = None,  # noqa: ARG002
+    ) -> NoReturn:
+        """Report how old features are: not in this version, raises `NotSupportedError`."""
+        self._not_yet("staleness")
+
+    def browse(self) -> NoReturn:
+        """Browse feature views in a widget: not in this version, raises `NotSupportedError`."""
+        self._not_yet("browse")
+
+    def close(self) -> None:
+        """Close the client; what runs in other threads ends by itself."""
+        self._close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class AsyncFeatureStoreClient(_Client):
+    """A connected feature store for asyncio; made by `featkit.connect_async`.
+
+    Its methods are those of `FeatureStoreClient`, where they are described, to be awaited. It may
+    be used in several event loops.
+
+    Examples
+    --------
+    >>> import asyncio, featkit
+    >>> async def seats(tailnum):
+    ...     async with featkit.connect_async("demo:flights") as store:
+    ...         return await store.get_online_features("aircraft", tailnum, ["seats"])
+    >>> asyncio.run(seats("N14228"))
+    {'seats': 149}
+    """
+
+    async def get_online_features(
+        self, view: str, entity_id: EntityId, features: Sequence[str] = ()
+    ) -> dict[str, Any]:
+        """Look up the latest features of one entity."""
+        return await self.arun(self.operations.get_online_features(view, entity_id, features))
+
+    async def get_online_features_batch(
+        self, view: str, entity_ids: Sequence[EntityId | None], features: Sequence[str] = ()
+    ) -> list[dict[str, Any]]:
+        """Look up the latest features of many entities."""
+        return await self.arun(
+            self.operations.get_online_features_batch(view, entity_ids, features)
+        )
+
+    async def get_online_features_with_timestamps(
+        self, view: str, entity_id: EntityId, features: Sequence[str] = ()
+    ) -> tuple[dict[str, Any], dict[str, datetime | None]]:
+        """Look up the latest features of one entity with their event timestamps."""
+        return await self.arun(
+            self.operations.get_online_features_with_timestamps(view, entity_id, features)
+        )
+
+    async def lookup(self, keys: Keys, features: Features) -> FeatureColumns:
+        """Look up the latest features of many entities, as columns."""
+        return await self.arun(self.operations.lookup(keys, features))
+
+    async def get_feature_metadata(self, view: str) -> FeatureView:
+        """Describe a feature view."""
+        return await self.arun(self.operations.get_feature_metadata(view))
+
+    async def list_feature_views(self) -> list[FeatureView]:
+        """List all feature views."""
+        return await self.arun(self.operations.list_feature_views())
+
+    async def list_entities(self) -> list[Entity]:
+        """List all entities."""
+        return await self.arun(self.operations.list_entities())
+
+    async def list_feature_services(self) -> list[FeatureService]:
+        """List all feature services."""
+        return await self.arun(self.operations.list_feature_services())
+
+    async def search(self, text: str) -> list[FeatureRef]:
+        """Find features by words in names, descriptions, tags, owners, keys and sources."""
+        return await self.arun(self.operations.search(text))
+
+    async def check_health(self) -> HealthReport:
+        """Ask the store for its feature views, and tell how it went; never raises for the store."""
+        started = time.perf_counter()
+        try:
+            return self._report(started, await self.arun(self.operations.list_feature_views()))
+        except FeatkitError as error:
+            return self._report(started, error)
+
+    async def health_check(self) -> bool:
+        """Tell whether the store answers."""
+        return (await self.check_health()).healthy
+
+    async def monitor_health(self, interval: Duration = 30) -> NoReturn:  # noqa: ARG002 - the name is fixed
+        """Watch the store's health: not in this version, raises `NotSupportedError`."""
+        self._not_yet("monitor_health")
+
+    async def get_historical_features(
+        self,
+        spine: object,  # noqa: ARG002 - the names are fixed
+        features: Features,  # noqa: ARG002
+        *,
+        at: str,  # noqa: ARG002
+    ) -> NoReturn:
+        """Assemble a training set: not in this version, raises `NotSupportedError`."""
+        self._not_yet("get_historical_features")
+
+    async def staleness(
+        self,
+        features: Features | None = None,  # noqa: ARG002 - the names are fixed
+        entities: object = None,  # noqa: ARG002
+    ) -> NoReturn:
+        """Report how old features are: not in this version, raises `NotSupportedError`."""
+        self._not_yet("staleness")
+
+    async def browse(self) -> NoReturn:
+        """Browse feature views in a widget: not in this version, raises `NotSupportedError`."""
+        self._not_yet("browse")
+
+    async def close(self) -> None:
+        """Close the client."""
+        self._close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()

@@ -1,0 +1,96 @@
+"""From a target or the settings to a client, and the client that is the default."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from featkit import settings
+from featkit.client import AsyncFeatureStoreClient, FeatureStoreClient
+from featkit.durations import parse_duration
+from featkit.errors import InputError, SettingsError
+from featkit.stores.base import Store, open_store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from featkit.types import Duration, Now
+
+ClientT = TypeVar("ClientT", FeatureStoreClient, AsyncFeatureStoreClient)
+Client = FeatureStoreClient | AsyncFeatureStoreClient
+
+_default: Client | None = None
+
+
+def open_client(
+    kind: type[ClientT],
+    target: str | Store | None = None,
+    *,
+    timezone: str | None = None,
+    timeout: Duration | None = None,
+    now: Now = None,
+    options: Mapping[str, Any] | None = None,
+) -> ClientT:
+    """Make a client; an argument beats the settings. See `featkit.connect`."""
+    chosen = settings.load()
+    wanted = target or chosen.target
+    if wanted is None:
+        msg = (
+            "no store to connect to: pass a target such as featkit.connect('demo:flights') or "
+            "featkit.connect('parquet:PATH'), or set target in featkit.toml or FEATKIT_TARGET"
+        )
+        raise SettingsError(msg)
+    zone = _zone(timezone or chosen.timezone)
+    if isinstance(wanted, Store):
+        store = wanted
+    else:
+        table = chosen.tables.get(wanted.partition(":")[0].partition("+")[0], {})
+        store = open_store(wanted, {**table, **(options or {})}, timezone=zone)
+    limit = chosen.timeout if timeout is None else timeout
+    return kind(
+        store,
+        str(wanted),
+        timezone=zone,
+        timeout=None if limit is None else parse_duration(limit, what="timeout"),
+        now=_clock(now or chosen.now),
+    )
+
+
+def set_default(client: Client) -> None:
+    """Make a client the default of the accessor and of the plain functions."""
+    global _default  # noqa: PLW0603 - the default is one for the process, as users expect
+    if not isinstance(client, (FeatureStoreClient, AsyncFeatureStoreClient)):
+        msg = f"expected a client, as featkit.connect makes one, not {client!r}"
+        raise InputError(msg)
+    _default = client
+
+
+def default_client() -> Client:
+    """Return the default client; the first time, where there is none, that of the settings."""
+    if _default is None:
+        set_default(open_client(FeatureStoreClient))
+    assert _default is not None  # noqa: S101 - set above
+    return _default
+
+
+def _zone(name: str | None) -> str | None:
+    try:
+        return name and ZoneInfo(name).key
+    except (ZoneInfoNotFoundError, ValueError) as error:
+        msg = f"timezone={name!r} is no time zone; write a name such as 'UTC' or 'Europe/Paris'"
+        raise SettingsError(msg) from error
+
+
+def _clock(now: Now) -> Callable[[], datetime] | None:
+    if now is None or callable(now):
+        return now
+    try:
+        moment = datetime.fromisoformat(now) if isinstance(now, str) else now
+    except ValueError as error:
+        msg = f"now={now!r} is no ISO 8601 time, such as '2014-01-01T00:00:00Z'"
+        raise SettingsError(msg) from error
+    if moment.tzinfo is None:
+        msg = f"now={now!r} is naive; give it a zone, such as '2014-01-01T00:00:00Z'"
+        raise SettingsError(msg)
+    return lambda: moment

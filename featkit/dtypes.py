@@ -1,0 +1,84 @@
+"""Names of dtypes, as feature definitions write them and catalogues show them."""
+
+from __future__ import annotations
+
+import re
+
+import polars as pl
+
+TIMESTAMP = pl.Datetime("us", "UTC")
+"""The one kind of time inside featkit: aware, UTC, microseconds."""
+
+_NAMED: dict[str, pl.DataType] = {
+    "bool": pl.Boolean(),
+    "int8": pl.Int8(),
+    "int16": pl.Int16(),
+    "int32": pl.Int32(),
+    "int64": pl.Int64(),
+    "uint8": pl.UInt8(),
+    "uint16": pl.UInt16(),
+    "uint32": pl.UInt32(),
+    "uint64": pl.UInt64(),
+    "float32": pl.Float32(),
+    "float64": pl.Float64(),
+    "string": pl.String(),
+    "bytes": pl.Binary(),
+    "date": pl.Date(),
+    "time": pl.Time(),
+    "timestamp": TIMESTAMP,
+    "duration": pl.Duration("us"),
+}
+_NAMES = {dtype: name for name, dtype in _NAMED.items()}
+_LIST = re.compile(r"list\[(.+)\]")
+
+
+def parse_dtype(name: str) -> pl.DataType:
+    """Read the name of a dtype.
+
+    Parameters
+    ----------
+    name
+        One of ``bool int8 ... int64 uint8 ... uint64 float32 float64 string bytes date time
+        timestamp duration``, or ``list[NAME]``.
+
+    Raises
+    ------
+    ValueError
+        There is no such dtype.
+
+    Examples
+    --------
+    >>> parse_dtype("list[float64]")
+    List(Float64)
+    """
+    if name in _NAMED:
+        return _NAMED[name]
+    if inner := _LIST.fullmatch(name):
+        return pl.List(parse_dtype(inner.group(1)))
+    msg = f"{name!r} is not a dtype; there are: {', '.join(_NAMED)} and list[...] of these"
+    raise ValueError(msg)
+
+
+def format_dtype(dtype: pl.DataType | None) -> str:
+    """Write a dtype by the name that `parse_dtype` reads, where it has one.
+
+    Examples
+    --------
+    >>> format_dtype(pl.List(pl.Datetime("ns", "Europe/Paris")))
+    'list[timestamp]'
+    """
+    match dtype:
+        case None:
+            return "unknown"
+        case pl.List():
+            return f"list[{format_dtype(pl.Series([], dtype=dtype.inner).dtype)}]"
+        case pl.Datetime(time_zone=str()):
+            return "timestamp"
+        case pl.Datetime():
+            return "naive timestamp"
+        case pl.Decimal():
+            return f"decimal({dtype.precision}, {dtype.scale})"
+        case pl.Struct():
+            return f"struct[{', '.join(field.name for field in dtype.fields)}]"
+        case _:
+            return _NAMES.get(dtype, str(dtype).lower())

@@ -1,0 +1,210 @@
+"""Every error and warning featkit raises, in one tree.
+
+::
+
+    FeatkitError
+    ├── SettingsError               a target, an option or a settings file is wrong
+    │   └── MissingExtraError       an optional dependency is not installed
+    ├── DefinitionError             feature_views.toml is broken (file, line, what was expected)
+    ├── InputError                  what the caller passed cannot be used
+    │   ├── UnknownNameError        no such view, feature or feature service
+    │   ├── KeyColumnError          the frame lacks a column that holds a join key
+    │   ├── KeyTypeError            a key's type cannot become the entity's type without loss
+    │   ├── NameClashError          two columns would get the same name
+    │   ├── TimestampError          a timestamp is naive or is no timestamp
+    │   └── DurationError           a duration cannot be read
+    ├── NotSupportedError           this store, or this version of featkit, cannot do that
+    ├── ClosedError                 the client was closed
+    └── StoreError                  the store failed, or its answer cannot be trusted
+        ├── SourceError             a Parquet source is missing or unreadable
+        ├── MissingEntitiesError    entities are not in the store, with ``on_missing="raise"``
+        ├── ProtocolError           the answer is not what the protocol says
+        │   └── RowMismatch         the answer has other rows than were asked for
+        └── DeadlineExceeded        the call took longer than its timeout
+
+    FeatkitWarning
+    ├── ExpiredWarning              values older than their ttl were served
+    └── MissingWarning              entities are not in the store, with ``on_missing="warn"``
+
+A message says what failed, what was found, the nearest names, and the next call to make. It
+never holds a secret.
+"""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = [
+    "ClosedError",
+    "DeadlineExceeded",
+    "DefinitionError",
+    "DurationError",
+    "ExpiredWarning",
+    "FeatkitError",
+    "FeatkitWarning",
+    "InputError",
+    "KeyColumnError",
+    "KeyTypeError",
+    "MissingEntitiesError",
+    "MissingExtraError",
+    "MissingWarning",
+    "NameClashError",
+    "NotSupportedError",
+    "ProtocolError",
+    "RowMismatch",
+    "SettingsError",
+    "SourceError",
+    "StoreError",
+    "TimestampError",
+    "UnknownNameError",
+]
+
+
+class FeatkitError(Exception):
+    """Base of every error that featkit raises.
+
+    Attributes
+    ----------
+    partial
+        What had been fetched when the error came, as `featkit.FeatureColumns`; None where the
+        call failed before any answer or fetches nothing.
+    """
+
+    partial: Any = None
+
+
+class SettingsError(FeatkitError, ValueError):
+    """A target, an option or a settings file is wrong."""
+
+
+class MissingExtraError(SettingsError, ImportError):
+    """An optional dependency is not installed.
+
+    Parameters
+    ----------
+    extra
+        Name of the extra of the distribution ``featkit-frames`` that brings the dependency.
+    needed_for
+        What the caller wanted to do, as it reads after "is needed for".
+    """
+
+    def __init__(self, extra: str, needed_for: str) -> None:
+        super().__init__(
+            f"the extra {extra!r} is needed for {needed_for} and is not installed; "
+            f'install it with: python -m pip install "featkit-frames[{extra}]"'
+        )
+        self.extra = extra
+
+
+class DefinitionError(FeatkitError, ValueError):
+    """The file ``feature_views.toml`` of an embedded store is broken."""
+
+
+class InputError(FeatkitError, ValueError):
+    """What the caller passed cannot be used; nothing was read from the store."""
+
+
+class UnknownNameError(InputError, LookupError):
+    """There is no view, feature or feature service of that name."""
+
+
+class KeyColumnError(InputError, LookupError):
+    """The frame lacks a column that holds a join key."""
+
+
+class KeyTypeError(InputError, TypeError):
+    """A key's type cannot become the entity's type without loss."""
+
+
+class NameClashError(InputError):
+    """Two columns of the result would get the same name."""
+
+
+class TimestampError(InputError):
+    """A timestamp is naive, or is no timestamp at all."""
+
+
+class DurationError(InputError):
+    """A duration cannot be read."""
+
+
+class NotSupportedError(FeatkitError, NotImplementedError):
+    """The store, or this version of featkit, cannot do what was asked."""
+
+
+class ClosedError(FeatkitError):
+    """The client was closed and cannot be used any more."""
+
+
+class StoreError(FeatkitError):
+    """The store failed, or its answer cannot be trusted."""
+
+
+class SourceError(StoreError, OSError):
+    """A Parquet source of an embedded store is missing or unreadable."""
+
+
+class MissingEntitiesError(StoreError, LookupError):
+    """The store does not know some of the entities (raised with ``on_missing="raise"``)."""
+
+
+class ProtocolError(StoreError):
+    """The store's answer is not what its protocol says."""
+
+
+class RowMismatch(ProtocolError):  # noqa: N818 - the name says what happened, not that it is an error
+    """The store answered with other rows than it was asked for."""
+
+
+class DeadlineExceeded(StoreError, TimeoutError):  # noqa: N818 - the field's word for it
+    """The call took longer than its timeout."""
+
+
+class FeatkitWarning(UserWarning):
+    """Base of every warning that featkit gives."""
+
+
+class ExpiredWarning(FeatkitWarning):
+    """The store served values that are older than their ttl."""
+
+
+class MissingWarning(FeatkitWarning):
+    """The store does not know some of the entities (given with ``on_missing="warn"``)."""
+
+
+def nearest(name: str, known: Iterable[str], *, shown: int = 8) -> str:
+    """Say which of the `known` names is meant, as the second half of a message.
+
+    Parameters
+    ----------
+    name
+        The name that was not found.
+    known
+        All names that exist.
+    shown
+        How many names to list when none is near.
+
+    Returns
+    -------
+    str
+        ``"did you mean 'a' or 'b'?"``, else ``"there are: 'a', 'b', ..."``, else
+        ``"there are none"``.
+
+    Examples
+    --------
+    >>> nearest("aircrafts", ["aircraft", "origin_weather"])
+    "did you mean 'aircraft'?"
+    >>> nearest("zzz", ["aircraft", "origin_weather"])
+    "there are: 'aircraft', 'origin_weather'"
+    """
+    names = sorted(set(known))
+    if not names:
+        return "there are none"
+    if near := get_close_matches(name, names, n=3):
+        return f"did you mean {' or '.join(map(repr, near))}?"
+    more = ", ..." if len(names) > shown else ""
+    return f"there are: {', '.join(map(repr, names[:shown]))}{more}"

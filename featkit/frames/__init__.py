@@ -1,0 +1,139 @@
+"""The user's frames: reading their keys, giving them columns; never changing them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Hashable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from featkit.errors import InputError, KeyColumnError, KeyTypeError, nearest
+from featkit.frames.base import UserFrame, is_column, series_of
+from featkit.frames.polars import EagerFrame, LazyFrame
+
+if TYPE_CHECKING:
+    from featkit.references import Selection
+    from featkit.schema import FeatureView
+    from featkit.types import DtypeBackend, EntityId, Keys
+
+__all__ = ["UserFrame", "adapt", "key_labels", "of_entities", "of_keys"]
+
+
+def adapt(frame: object, *, dtype_backend: DtypeBackend = "numpy_nullable") -> UserFrame:
+    """Wrap a frame of the user's; raise `InputError` for what is none."""
+    if isinstance(frame, pl.DataFrame):
+        return EagerFrame(frame)
+    if isinstance(frame, pl.LazyFrame):
+        return LazyFrame(frame)
+    if (pandas := sys.modules.get("pandas")) and isinstance(frame, pandas.DataFrame):
+        from featkit.frames.pandas import PandasFrame  # noqa: PLC0415 - pandas is there already
+
+        return PandasFrame(frame, dtype_backend)
+    found = type(frame).__name__
+    msg = f"expected a pandas.DataFrame, polars.DataFrame or polars.LazyFrame, not {found}"
+    raise InputError(msg)
+
+
+def of_keys(keys: Keys, join_keys: Sequence[str]) -> UserFrame:
+    """Make a frame of what `lookup` takes: a frame, a mapping of columns, or a column of keys."""
+    if isinstance(keys, Mapping):
+        columns = [series_of(name, values) for name, values in keys.items()]
+        lengths = {column.name: len(column) for column in columns}
+        if len(set(lengths.values())) > 1:
+            msg = f"the columns of keys differ in length: {lengths}"
+            raise InputError(msg)
+        return EagerFrame(pl.DataFrame(columns))
+    if not is_column(keys):
+        return adapt(keys)
+    if len(join_keys) != 1:
+        wanted = ", ".join(f"{key!r}: [...]" for key in join_keys)
+        msg = (
+            f"the features have the join keys {', '.join(join_keys)}; pass a frame or a mapping "
+            f"with these columns: {{{wanted}}}"
+        )
+        raise InputError(msg)
+    return EagerFrame(pl.DataFrame([series_of(join_keys[0], keys)]))
+
+
+def of_entities(entities: Sequence[EntityId | None], view: FeatureView) -> UserFrame:
+    """Make a frame of entities as the lookups of one view take them.
+
+    Raises
+    ------
+    KeyTypeError
+        An entity has another number of keys than the view, or other ones.
+    """
+    keys = view.join_keys
+    if not is_column(entities):
+        msg = f"expected a list of entity ids, not {entities!r}"
+        raise InputError(msg)
+    first = next((entity for entity in entities if entity is not None), None)
+    if len(keys) == 1 and not isinstance(first, (tuple, list, Mapping)):
+        return EagerFrame(pl.DataFrame([series_of(keys[0], entities)]))
+    try:
+        if isinstance(first, Mapping):
+            frame = pl.DataFrame(entities, infer_schema_length=None)
+            if set(frame.columns) != set(keys):
+                raise _wrong_parts(view, first)
+        else:
+            frame = pl.DataFrame(
+                entities, schema=list(keys), orient="row", infer_schema_length=None
+            )
+    except (TypeError, ValueError, pl.exceptions.PolarsError) as error:
+        if isinstance(error, KeyTypeError):
+            raise
+        raise _wrong_parts(view, first) from error
+    return EagerFrame(frame)
+
+
+def _wrong_parts(view: FeatureView, found: object) -> KeyTypeError:
+    keys = ", ".join(view.join_keys)
+    return KeyTypeError(
+        f"an entity of feature view {view.name!r} has the join keys ({keys}), each of one type; "
+        f"{found!r} does not fit, or another entity does not; pass tuples in that order, or "
+        "mappings with these names"
+    )
+
+
+def key_labels(
+    frame: UserFrame, selection: Selection, on: Mapping[str, Hashable] | Hashable | None
+) -> dict[str, Hashable]:
+    """Find the column of the frame that holds each join key.
+
+    Raises
+    ------
+    KeyColumnError
+        The frame has no such column, or `on` names a join key that is none.
+    """
+    keys = selection.join_keys
+    named: Mapping[str, Hashable]
+    if on is None:
+        named = {}
+    elif isinstance(on, Mapping):
+        named = on
+    elif len(keys) == 1:
+        named = {keys[0]: on}
+    else:
+        msg = (
+            f"the features have the join keys {', '.join(keys)}; map each: "
+            f"on={{'{keys[0]}': <column>, ...}}"
+        )
+        raise KeyColumnError(msg)
+    if unknown := [key for key in named if key not in keys]:
+        near = nearest(str(unknown[0]), keys)
+        msg = f"on= maps {unknown[0]!r}, which is no join key of these features; {near}"
+        raise KeyColumnError(msg)
+    labels = {key: named.get(key, key) for key in keys}
+    present = list(frame.columns) + list(frame.key_levels)
+    for key, label in labels.items():
+        if label not in present:
+            view = next(part.view.name for part in selection.views if key in part.view.join_keys)
+            names = [name for name in present if isinstance(name, str)]
+            msg = (
+                f"the frame has no column {label!r} for the join key {key!r} of feature view "
+                f"{view!r}; {nearest(str(label), names)} - name another with "
+                f"on={{{key!r}: <column>}}"
+            )
+            raise KeyColumnError(msg)
+    return labels

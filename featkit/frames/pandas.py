@@ -1,0 +1,82 @@
+"""Pandas frames."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import polars as pl
+
+from featkit.conversion import to_pandas
+from featkit.errors import KeyColumnError, KeyTypeError
+from featkit.frames.base import UserFrame, series_of
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterator, Mapping, Sequence
+
+    from featkit.types import DtypeBackend
+
+
+class PandasFrame(UserFrame):
+    """A `pandas.DataFrame`; its index, also a MultiIndex, stays as it is."""
+
+    def __init__(self, frame: pd.DataFrame, dtype_backend: DtypeBackend) -> None:
+        self._frame = frame
+        self._dtype_backend = dtype_backend
+
+    @property
+    def columns(self) -> Sequence[Hashable]:
+        """The labels of its columns; a label of a MultiIndex is its first level if that is all."""
+        return [_flat(label) for label in self._frame.columns]
+
+    @property
+    def key_levels(self) -> Sequence[Hashable]:
+        """The names of the levels of its index."""
+        return [name for name in self._frame.index.names if name is not None]
+
+    def key_columns(self, labels: Mapping[str, Hashable]) -> pl.DataFrame:
+        """Read the key columns, or levels of the index."""
+        return pl.DataFrame([self._series(key, label) for key, label in labels.items()])
+
+    def _series(self, key: str, label: Hashable) -> pl.Series:
+        places = [place for place, own in enumerate(self.columns) if own == label]
+        if len(places) > 1:
+            msg = (
+                f"the frame has {len(places)} columns {label!r}, so that it cannot be told which "
+                f"holds the join key {key!r}; rename one, or name another: on={{{key!r}: <column>}}"
+            )
+            raise KeyColumnError(msg)
+        if places:
+            values = self._frame.iloc[:, places[0]]
+        else:
+            level = self._frame.index.names.index(label)
+            values = self._frame.index.get_level_values(level).to_series()
+        try:
+            return series_of(key, values)
+        except KeyTypeError as error:
+            kinds = values.map(type, na_action="ignore")
+            odd = (kinds.notna() & (kinds != kinds.dropna().iloc[0])).to_numpy()
+            where = f" (first at {self.row_label(int(odd.argmax()))})" if odd.any() else ""
+            msg = f"column {label!r}: {error}{where}"
+            raise KeyTypeError(msg) from error
+
+    def with_columns(self, columns: Iterator[pl.Series]) -> pd.DataFrame:
+        """Put the columns beside the frame's own, whose memory is shared until somebody writes."""
+        frame = self._frame
+        right = to_pandas(columns, frame.index, dtype_backend=self._dtype_backend)
+        if (levels := frame.columns.nlevels) > 1:
+            padding = ("",) * (levels - 1)
+            right.columns = pd.MultiIndex.from_tuples([(name, *padding) for name in right.columns])
+        right.attrs = frame.attrs
+        return pd.concat([frame, right], axis=1)
+
+    def row_label(self, position: int) -> str:
+        """Call a row by its label in the index."""
+        return f"row {self._frame.index[position]!r}"
+
+
+def _flat(label: Hashable) -> Hashable:
+    """Call a column of a MultiIndex by its first level where the other levels are empty."""
+    if isinstance(label, tuple) and not any(label[1:]):
+        return str(label[0])
+    return label

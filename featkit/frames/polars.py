@@ -1,0 +1,66 @@
+"""Polars frames, eager and lazy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from featkit.frames.base import UserFrame
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterator, Mapping, Sequence
+
+
+class EagerFrame(UserFrame):
+    """A `polars.DataFrame`."""
+
+    def __init__(self, frame: pl.DataFrame) -> None:
+        self._frame = frame
+
+    @property
+    def columns(self) -> Sequence[Hashable]:
+        """The names of its columns."""
+        return self._frame.columns
+
+    def key_columns(self, labels: Mapping[str, Hashable]) -> pl.DataFrame:
+        """Take the key columns."""
+        return self._frame.select(pl.col(str(label)).alias(key) for key, label in labels.items())
+
+    def with_columns(self, columns: Iterator[pl.Series]) -> pl.DataFrame:
+        """Put the columns beside the frame's own."""
+        return self._frame.hstack(list(columns))
+
+
+class LazyFrame(UserFrame):
+    """A `polars.LazyFrame`: only its keys are collected, and the columns are joined lazily by them.
+
+    By key and not by position, since a lazy frame may give its rows in another order each time.
+    """
+
+    def __init__(self, frame: pl.LazyFrame) -> None:
+        self._frame = frame
+        self._keys = pl.DataFrame()
+
+    @property
+    def columns(self) -> Sequence[Hashable]:
+        """The names of its columns."""
+        return self._frame.collect_schema().names()
+
+    def key_columns(self, labels: Mapping[str, Hashable]) -> pl.DataFrame:
+        """Collect the distinct combinations of the key columns."""
+        names = list(dict.fromkeys(map(str, labels.values())))
+        self._keys = self._frame.select(names).unique(maintain_order=True).collect()
+        return self._keys.select(pl.col(str(label)).alias(key) for key, label in labels.items())
+
+    def with_columns(self, columns: Iterator[pl.Series]) -> pl.LazyFrame:
+        """Join the columns to the frame, by its keys as they are."""
+        found = self._keys.hstack(list(columns)).lazy()
+        names = self._keys.columns
+        return self._frame.join(
+            found, on=names, how="left", nulls_equal=True, maintain_order="left"
+        )
+
+    def row_label(self, position: int) -> str:
+        """Call a row by its keys: its place in the frame is not known."""
+        return f"the row with {self._keys.row(position, named=True)}"

@@ -1,0 +1,220 @@
+"""Entity keys as columns: checked, cast without loss, each asked for once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from featkit.dtypes import TIMESTAMP, format_dtype
+from featkit.errors import KeyTypeError, TimestampError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from featkit.schema import Entity, FeatureView
+
+RowLabel = Callable[[int], str]
+"""Says how the user calls a row, given its position: ``row 3``, ``row 'ORD'``."""
+
+_EXACT_FLOAT = 2**53  # the first whole number whose successor a float64 cannot hold
+
+
+def row_number(position: int) -> str:
+    """Call a row by its position, counted from 0."""
+    return f"row {position}"
+
+
+@dataclass(frozen=True, eq=False)
+class EntityKeys:
+    """The keys of one view's entities for the rows of a frame.
+
+    Attributes
+    ----------
+    unique
+        One row per distinct key without null, in order of first appearance; one column per join
+        key, in the entity's dtype.
+    positions
+        For each row of the frame the row of `unique` that holds its key (UInt32); null where any
+        part of the key is null.
+
+    Examples
+    --------
+    >>> keys = EntityKeys.of(pl.DataFrame({"tailnum": ["N1", None, "N2", "N1"]}))
+    >>> keys.unique["tailnum"].to_list(), keys.positions.to_list()
+    (['N1', 'N2'], [0, None, 1, 0])
+    """
+
+    unique: pl.DataFrame
+    positions: pl.Series
+
+    @classmethod
+    def of(cls, columns: pl.DataFrame) -> EntityKeys:
+        """Find the distinct keys among the rows of `columns`, which has one column per join key."""
+        if not columns.width:
+            return cls(columns, pl.repeat(None, columns.height, dtype=pl.UInt32, eager=True))
+        first_column, *more_columns = columns.get_columns()
+        codes, distinct = _encode(first_column)
+        taken = [np.arange(len(distinct))]
+        values = [distinct]
+        for column in more_columns:
+            more, distinct = _encode(column)
+            # both codes are below 2**32, so that their pair fits an unsigned 64-bit integer
+            pair = codes.cast(pl.UInt64) * max(len(distinct), 1) + more.cast(pl.UInt64)
+            codes, pairs = _encode(pair)
+            first, last = np.divmod(pairs.to_numpy(), max(len(distinct), 1))
+            taken = [*(rows[first] for rows in taken), last]
+            values.append(distinct)
+        unique = pl.DataFrame(
+            [column.gather(pl.Series(rows)) for column, rows in zip(values, taken, strict=True)]
+        )
+        return cls(unique, codes)
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    @property
+    def null_rows(self) -> int:
+        """How many rows have no key."""
+        return self.positions.null_count()
+
+    @cached_property
+    def rows_per_key(self) -> pl.Series:
+        """For each key of `unique`, how many rows have it (UInt32)."""
+        known = self.positions.drop_nulls().to_numpy()
+        return pl.Series(np.bincount(known, minlength=self.unique.height).astype(np.uint32))
+
+    @property
+    def one_to_one(self) -> bool:
+        """Whether every row has a key of its own, so that `unique` is the keys as they are."""
+        return self.unique.height == len(self) and not self.null_rows
+
+    def chunks(self, size: int | None) -> Iterator[pl.DataFrame]:
+        """Cut `unique` into slices of at most `size` keys; no keys make no slice."""
+        if self.unique.height:
+            yield from self.unique.iter_slices(size or self.unique.height)
+
+
+def _encode(column: pl.Series) -> tuple[pl.Series, pl.Series]:
+    """Return for each row the position of its value among the distinct ones, and these."""
+    encoded = column.rechunk().to_arrow().dictionary_encode()
+    codes = pl.Series(encoded.indices).cast(pl.UInt32)
+    return codes, pl.Series(column.name, encoded.dictionary, dtype=column.dtype)
+
+
+def check(
+    columns: pl.DataFrame, view: FeatureView, *, zone: str | None, row: RowLabel = row_number
+) -> pl.DataFrame:
+    """Cast the key columns of a frame to the types of the view's entities.
+
+    Parameters
+    ----------
+    columns
+        One column per join key, named by it.
+    view
+        Whose entities they are.
+    zone
+        What naive timestamps mean; None: they are refused.
+    row
+        How the user calls a row.
+
+    Raises
+    ------
+    KeyTypeError
+        A column's type, or one of its values, cannot become the entity's type without loss.
+    TimestampError
+        A key is a naive timestamp and there is no `zone`.
+    """
+    return pl.DataFrame(
+        [
+            _Key(view.name, entity, row, zone).cast(columns[entity.join_key])
+            for entity in view.entities
+        ]
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Key:
+    """The rules for one key column."""
+
+    view: str
+    entity: Entity
+    row: RowLabel
+    zone: str | None
+
+    def cast(self, column: pl.Series) -> pl.Series:
+        column = self._plain(column)
+        target = self.entity.dtype
+        if target is None or column.dtype == target:
+            return column
+        if isinstance(column.dtype, pl.Null) or column.null_count() == len(column):
+            return pl.repeat(None, len(column), dtype=target, eager=True).alias(column.name)
+        if not _castable(column.dtype, target):
+            raise self._wrong_type(column.dtype)
+        made = column.cast(target, strict=False)
+        back = made.cast(column.dtype, strict=False)
+        lost = (made.is_null() & column.is_not_null()) | (back != column).fill_null(value=False)
+        if column.dtype.is_float() and not target.is_float():
+            lost |= column.abs() > _EXACT_FLOAT
+        elif target.is_float() and not column.dtype.is_float():
+            lost |= made.abs() > _EXACT_FLOAT
+        if (first := lost.arg_max()) is not None and lost[first]:
+            raise self._wrong_value(column, first)
+        return made
+
+    def _plain(self, column: pl.Series) -> pl.Series:
+        """Take off what is only a way of storing: categories, NaN for null, units and zones."""
+        match column.dtype:
+            case pl.Categorical() | pl.Enum():
+                return column.cast(pl.String)
+            case dtype if dtype.is_float():
+                return column.fill_nan(None)
+            case pl.Datetime(time_zone=None) if self.zone is None:
+                msg = (
+                    f"the key {self.entity.join_key!r} of feature view {self.view!r} is a naive "
+                    "timestamp; say what it means: connect(..., timezone='UTC'), or give the "
+                    "column a zone"
+                )
+                raise TimestampError(msg)
+            case pl.Datetime(time_zone=None):
+                return (
+                    column.dt.replace_time_zone(self.zone)
+                    .dt.convert_time_zone("UTC")
+                    .cast(TIMESTAMP)
+                )
+            case pl.Datetime():
+                return column.dt.convert_time_zone("UTC").cast(TIMESTAMP)
+            case dtype if dtype.is_nested() or dtype.is_object():
+                raise self._wrong_type(dtype)
+            case _:
+                return column
+
+    def _wrong_type(self, found: pl.DataType) -> KeyTypeError:
+        wanted = format_dtype(self.entity.dtype) if self.entity.dtype else "a plain value"
+        return KeyTypeError(
+            f"the key {self.entity.join_key!r} of feature view {self.view!r} is {wanted}, but the "
+            f"frame's column is {format_dtype(found)}; cast the column, or name another with "
+            f"on={{{self.entity.join_key!r}: <column>}}"
+        )
+
+    def _wrong_value(self, column: pl.Series, position: int) -> KeyTypeError:
+        why = ""
+        if column.dtype.is_float() and abs(column[position]) > _EXACT_FLOAT:
+            why = " (floats beyond 2**53 do not hold whole numbers exactly)"
+        return KeyTypeError(
+            f"the key {self.entity.join_key!r} of feature view {self.view!r} is "
+            f"{format_dtype(self.entity.dtype)}, and {column[position]!r} "
+            f"({format_dtype(column.dtype)}, {self.row(position)}) cannot become one without "
+            f"loss{why}; mend the value or make it null"
+        )
+
+
+def _castable(found: pl.DataType, wanted: pl.DataType) -> bool:
+    """Tell whether values of one type can be values of the other at all."""
+    if found.is_numeric() and wanted.is_numeric():
+        return True
+    return isinstance(found, pl.Datetime) and isinstance(wanted, pl.Datetime)

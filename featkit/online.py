@@ -1,0 +1,265 @@
+"""The lookup flow: keys, calls, columns; the answer checked before anything is joined."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from featkit.columns import FeatureColumns, Status
+from featkit.errors import FeatkitError, MissingEntitiesError, ProtocolError, RowMismatch
+from featkit.keys import EntityKeys, check, row_number
+from featkit.stores.base import OnlineRead
+from featkit.summary import LookupSummary, ViewSummary
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    from featkit.calls import Flow
+    from featkit.keys import RowLabel
+    from featkit.references import Selection, ViewSelection
+    from featkit.stores.base import Store
+    from featkit.types import Expired, OnError, OnMissing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LookupOptions:
+    """How a lookup is done.
+
+    Attributes
+    ----------
+    now
+        The moment that counts as now, aware (UTC).
+    timezone
+        What naive timestamps among the keys mean; None: they are refused.
+    expired
+        Whether values past their ttl are kept or become null.
+    on_missing
+        What happens when the store does not know an entity; a warning is the caller's.
+    on_error
+        Whether a failed call fails the lookup or leaves nulls of status `ERROR`.
+    """
+
+    now: datetime
+    timezone: str | None = None
+    expired: Expired = "keep"
+    on_missing: OnMissing = "null"
+    on_error: OnError = "raise"
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """The answer for one view, one row per distinct key, under the names of the result."""
+
+    selection: ViewSelection
+    keys: EntityKeys
+    columns: FeatureColumns
+    calls: int
+    fetched: int
+
+    def gathered(self, series: pl.Series) -> pl.Series:
+        return series if self.keys.one_to_one else series.gather(self.keys.positions)
+
+    def summary(self) -> ViewSummary:
+        counted: Counter[Status] = Counter()
+        weights = self.keys.rows_per_key.to_numpy()
+        seen: dict[int, dict[Status, int]] = {}
+        for statuses in self.columns.statuses.values():
+            if id(statuses) not in seen:
+                sums = np.bincount(statuses.to_physical().to_numpy(), weights, len(Status))
+                seen[id(statuses)] = dict(zip(Status, sums.astype(int).tolist(), strict=True))
+            counted.update(seen[id(statuses)])
+        return ViewSummary(
+            view=self.selection.view.name,
+            rows=len(self.keys),
+            null_keys=self.keys.null_rows,
+            unique=self.keys.unique.height,
+            cached=0,
+            fetched=self.fetched,
+            calls=self.calls,
+            statuses={status: count for status, count in counted.items() if count},
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Lookup:
+    """The answers of a lookup, kept per distinct key until they are wanted per row.
+
+    Attributes
+    ----------
+    selection
+        What was asked for.
+    rows
+        How many rows the frame has.
+    parts
+        One answer per view.
+    summary
+        What was done.
+    """
+
+    selection: Selection
+    rows: int
+    parts: tuple[_Part, ...]
+    summary: LookupSummary
+
+    def columns(self) -> FeatureColumns:
+        """Return everything, one row per row of the frame."""
+        parts = [
+            part.columns if part.keys.one_to_one else part.columns.gather(part.keys.positions)
+            for part in self.parts
+        ]
+        beside = FeatureColumns.beside(parts, self.rows)
+        return replace(beside, values=beside.values.select(self.selection.columns))
+
+    def series(self, *, timestamps: bool = False, statuses: bool = False) -> Iterator[pl.Series]:
+        """Give the columns that a frame gets, one at a time, so that no second copy is held."""
+        places = {
+            name: (part, part.columns)
+            for part in self.parts
+            for name in part.columns.values.columns
+        }
+        for name in self.selection.columns:
+            part, columns = places[name]
+            for series in columns.one(name, timestamps=timestamps, statuses=statuses):
+                yield part.gathered(series)
+
+
+def lookup(
+    store: Store,
+    selection: Selection,
+    columns: pl.DataFrame,
+    options: LookupOptions,
+    *,
+    row: RowLabel = row_number,
+) -> Flow[Lookup]:
+    """Look up the selected features for each row of a frame.
+
+    Parameters
+    ----------
+    store
+        Whom to ask.
+    selection
+        What to ask for.
+    columns
+        The frame's key columns, named by the join keys.
+    options
+        How to do it.
+    row
+        How the user calls a row, for messages.
+
+    Raises
+    ------
+    KeyTypeError, TimestampError
+        A key cannot be used; nothing was asked.
+    StoreError
+        A call failed (and ``on_error="raise"``); what was fetched is in its ``partial``.
+    MissingEntitiesError
+        The store does not know an entity (and ``on_missing="raise"``).
+    """
+    known: dict[tuple[tuple[str, object], ...], EntityKeys] = {}
+    keys = []
+    for part in selection.views:
+        checked = check(columns, part.view, zone=options.timezone, row=row)
+        shared = tuple(checked.schema.items())
+        keys.append(known.setdefault(shared, EntityKeys.of(checked)))
+    reads = [
+        [OnlineRead(part.view, part.features, chunk, options.now) for chunk in chunks]
+        for part, chunks in (
+            (part, own.chunks(store.capabilities.batch_size) if part.features else ())
+            for part, own in zip(selection.views, keys, strict=True)
+        )
+    ]
+    flat = [read for own in reads for read in own]
+    answers = iter((yield [store.read_online(read) for read in flat]) if flat else ())
+    failures: list[FeatkitError] = []
+    parts = []
+    for part, own, asked in zip(selection.views, keys, reads, strict=True):
+        chunks = [_checked(next(answers), read, failures) for read in asked]
+        parts.append(_judged(part, own, chunks, options))
+    summary = LookupSummary(views=tuple(part.summary() for part in parts), rows=columns.height)
+    result = Lookup(selection, columns.height, tuple(parts), summary)
+    if failures and options.on_error == "raise":
+        failures[0].partial = result.columns()
+        raise failures[0]
+    if options.on_missing == "raise":
+        _refuse_missing(result, row)
+    return result
+
+
+def _checked(answer: object, read: OnlineRead, failures: list[FeatkitError]) -> FeatureColumns:
+    """Return the answer if it is one to this question; a failure becomes nulls of status ERROR."""
+    schema = pl.Schema({feature.name: feature.dtype or pl.Null() for feature in read.features})
+    try:
+        if isinstance(answer, FeatkitError):
+            raise answer
+        if not isinstance(answer, FeatureColumns):
+            msg = (
+                f"feature view {read.view.name!r}: the store answered with {type(answer).__name__}"
+            )
+            raise ProtocolError(msg)
+        _check_answer(answer, read, schema)
+    except FeatkitError as error:
+        failures.append(error)
+        return FeatureColumns.unanswered(schema, read.keys.height, Status.ERROR)
+    return replace(answer, values=answer.values.select(schema.names()))
+
+
+def _check_answer(answer: FeatureColumns, read: OnlineRead, schema: pl.Schema) -> None:
+    where = f"feature view {read.view.name!r}"
+    lengths = {len(series) for series in (*answer.statuses.values(), *answer.timestamps.values())}
+    if {len(answer), *lengths} != {read.keys.height}:
+        msg = (
+            f"{where}: expected {read.keys.height} rows, got {sorted({len(answer), *lengths})}; "
+            "nothing was joined"
+        )
+        raise RowMismatch(msg)
+    if set(answer.values.columns) != set(schema) or set(answer.statuses) != set(schema):
+        msg = (
+            f"{where}: expected the features {sorted(schema)}, got {sorted(answer.values.columns)}"
+        )
+        raise ProtocolError(msg)
+    for name, dtype in schema.items():
+        if dtype != pl.Null() and answer.values.schema[name] != dtype:
+            msg = (
+                f"{where}: {name!r} should be {dtype}, the store sent {answer.values.schema[name]}"
+            )
+            raise ProtocolError(msg)
+
+
+def _judged(
+    part: ViewSelection, keys: EntityKeys, chunks: list[FeatureColumns], options: LookupOptions
+) -> _Part:
+    if chunks:
+        columns = FeatureColumns.concat(chunks).judge(part.view.ttl, options.now)
+    else:
+        schema = pl.Schema({feature.name: feature.dtype or pl.Null() for feature in part.features})
+        columns = FeatureColumns.unanswered(schema, 0, Status.NOT_FOUND)
+    if options.expired == "null":
+        columns = columns.blank(Status.EXPIRED)
+    fetched = keys.unique.height if chunks else 0
+    return _Part(part, keys, columns.rename(part.names), len(chunks), fetched)
+
+
+def _refuse_missing(result: Lookup, row: RowLabel) -> None:
+    for part in result.parts:
+        for statuses in part.columns.statuses.values():
+            missing = (statuses == Status.NOT_FOUND).arg_true()
+            if len(missing):
+                first = part.keys.unique.row(missing[0])
+                position = (part.keys.positions == missing[0]).arg_max() or 0
+                msg = (
+                    f"feature view {part.selection.view.name!r} does not know {len(missing):,} of "
+                    f"{part.keys.unique.height:,} entities; the first is {_key(first)} "
+                    f"({row(position)}); on_missing='null' leaves their features null"
+                )
+                error = MissingEntitiesError(msg)
+                error.partial = result.columns()
+                raise error
+
+
+def _key(values: tuple[object, ...]) -> str:
+    return repr(values[0]) if len(values) == 1 else repr(values)

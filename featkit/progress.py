@@ -1,0 +1,71 @@
+"""How far a call is: a bar for people, a callback for programs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from featkit.transports.drive import Silent
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+    from featkit.transports.drive import Progress
+
+ProgressOption: TypeAlias = bool | Callable[[int, int, str], None] | None
+"""None: a bar where a person watches and the call takes over two seconds; True or False: always
+or never a bar; a callable: called with the keys done, the keys in all, and the stage."""
+
+_PATIENCE = 2.0  # seconds before a bar appears by itself
+
+
+class _Callback:
+    def __init__(self, callback: Callable[[int, int, str], None]) -> None:
+        self._callback = callback
+        self._done = self._total = 0
+
+    def expect(self, keys: int) -> None:
+        self._total += keys
+
+    def advance(self, keys: int) -> None:
+        if keys:
+            self._done += keys
+            self._callback(self._done, self._total, "lookup")
+
+
+class _Bar:
+    def __init__(self, bar: tqdm[Any]) -> None:
+        self._bar = bar
+
+    def expect(self, keys: int) -> None:
+        self._bar.total = (self._bar.total or 0) + keys
+        self._bar.refresh()
+
+    def advance(self, keys: int) -> None:
+        self._bar.update(keys)
+
+
+@contextmanager
+def watched(option: ProgressOption) -> Iterator[Progress]:
+    """Give what drivers report to, as the user wants it shown."""
+    if callable(option):
+        yield _Callback(option)
+    elif option or (option is None and _somebody_watches()):
+        with _bar(0.0 if option else _PATIENCE) as bar:
+            yield bar
+    else:
+        yield Silent()
+
+
+def _somebody_watches() -> bool:
+    return sys.stderr is not None and (sys.stderr.isatty() or "ipykernel" in sys.modules)
+
+
+@contextmanager
+def _bar(delay: float) -> Iterator[Progress]:
+    from tqdm.auto import tqdm  # noqa: PLC0415 - only who sees a bar pays for it
+
+    with tqdm(total=0, delay=delay, unit=" keys", unit_scale=True, leave=False) as bar:
+        yield _Bar(bar)

@@ -1,0 +1,172 @@
+"""From what the user asks for to the features of each view, under the names they will have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from featkit.columns import STATUS_SUFFIX, TIMESTAMP_SUFFIX
+from featkit.errors import InputError, NameClashError, UnknownNameError
+from featkit.schema import FeatureRef
+from featkit.stores.base import find
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from featkit.calls import Flow
+    from featkit.schema import Feature, FeatureView
+    from featkit.stores.base import Store
+    from featkit.types import Features
+
+
+@dataclass(frozen=True, slots=True)
+class ViewSelection:
+    """Features of one view, and the names of their columns in the result.
+
+    Attributes
+    ----------
+    view
+        The view.
+    features
+        Which of its features.
+    names
+        By feature name, the name of the column.
+    """
+
+    view: FeatureView
+    features: tuple[Feature, ...]
+    names: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Everything that one call asks for.
+
+    Attributes
+    ----------
+    views
+        The selected features, view by view.
+    columns
+        Names of the result's feature columns, in the order asked for.
+    """
+
+    views: tuple[ViewSelection, ...]
+    columns: tuple[str, ...]
+
+    @property
+    def join_keys(self) -> tuple[str, ...]:
+        """Join keys of all views, each once."""
+        return tuple(dict.fromkeys(key for part in self.views for key in part.view.join_keys))
+
+    def added(self, *, timestamps: bool, statuses: bool) -> list[str]:
+        """Name the columns that the result adds to a frame."""
+        suffixes = ["", *[TIMESTAMP_SUFFIX] * timestamps, *[STATUS_SUFFIX] * statuses]
+        return [column + suffix for column in self.columns for suffix in suffixes]
+
+
+def select(store: Store, features: Features, *, prefix: str | None = None) -> Flow[Selection]:
+    """Find the features that are asked for.
+
+    Parameters
+    ----------
+    store
+        Where they are.
+    features
+        References ``"view:feature"`` or ``"view:*"``, or names of feature services.
+    prefix
+        Stands before every column name; ``{view}`` in it becomes the view's name.
+
+    Raises
+    ------
+    UnknownNameError
+        There is no such view, feature or service.
+    InputError
+        A reference cannot be read, or a feature is named twice.
+    NameClashError
+        Two features would get one column name.
+    """
+    refs = yield from _references(store, features)
+    views: dict[str, FeatureView] = {}
+    for ref in refs:
+        if ref.view not in views:
+            views[ref.view] = yield from store.feature_view(ref.view)
+    wanted = [
+        (ref.view, name)
+        for ref in refs
+        for name in (views[ref.view].feature_names if ref.feature == "*" else (ref.feature,))
+    ]
+    columns = {pair: _column(prefix, *pair) for pair in wanted}
+    parts = []
+    for name, view in views.items():
+        chosen = tuple(feature for of, feature in wanted if of == name)
+        names = {feature: columns[name, feature] for feature in chosen}
+        parts.append(ViewSelection(view, view.select(chosen) if chosen else (), names))
+    _refuse_clashes(columns)
+    return Selection(tuple(parts), tuple(columns.values()))
+
+
+def _column(prefix: str | None, view: str, feature: str) -> str:
+    return (prefix or "").replace("{view}", view) + feature
+
+
+def _references(store: Store, features: Features) -> Flow[list[FeatureRef]]:
+    items: Sequence[object]
+    items = [features] if isinstance(features, (str, FeatureRef)) else _listed(features)
+    refs: list[FeatureRef] = []
+    for item in items:
+        if isinstance(item, FeatureRef):
+            refs.append(item)
+        elif isinstance(item, str) and ":" in item:
+            refs.append(FeatureRef.parse(item))
+        elif isinstance(item, str):
+            refs += yield from _service(store, item)
+        else:
+            msg = f"{item!r} is no feature; write 'view:feature', 'view:*' or the name of a service"
+            raise InputError(msg)
+    return refs
+
+
+def _listed(features: object) -> list[object]:
+    if not isinstance(features, Iterable):
+        msg = f"features must be a list of references or the name of a service, not {features!r}"
+        raise InputError(msg)
+    return list(features)
+
+
+def _service(store: Store, name: str) -> Flow[Sequence[FeatureRef]]:
+    services = yield from store.list_feature_services()
+    try:
+        return find(services, name, "feature service").features
+    except UnknownNameError as error:
+        views = yield from store.list_feature_views()
+        if name in {view.name for view in views}:
+            msg = f"{name!r} is a feature view; for all its features write '{name}:*'"
+            raise UnknownNameError(msg) from error
+        raise
+
+
+def _refuse_clashes(columns: Mapping[tuple[str, str], str]) -> None:
+    taken: dict[str, tuple[str, str]] = {}
+    for pair, column in columns.items():
+        if column in taken:
+            first, second = ":".join(taken[column]), ":".join(pair)
+            msg = (
+                f"{first!r} and {second!r} would both become the column {column!r}; "
+                "tell them apart with prefix='{view}__'"
+            )
+            raise NameClashError(msg)
+        taken[column] = pair
+
+
+def refuse_taken(added: Iterable[str], present: Iterable[object]) -> None:
+    """Raise `NameClashError` where a new column has the name of one that is there."""
+    here = {name for name in present if isinstance(name, str)}
+    if clash := [name for name in added if name in here]:
+        listed = ", ".join(map(repr, clash[:5])) + (", ..." if clash[5:] else "")
+        msg = (
+            f"the frame has {'columns' if clash[1:] else 'a column'} {listed} already; "
+            "choose other names for the features with prefix='...' "
+            "('{view}' in it becomes the view's name)"
+        )
+        raise NameClashError(msg)

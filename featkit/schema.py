@@ -1,0 +1,216 @@
+"""What a feature store says it holds: entities, features, feature views, feature services."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from featkit.dtypes import format_dtype
+from featkit.durations import format_duration
+from featkit.errors import InputError, UnknownNameError, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import timedelta
+
+    import polars as pl
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureRef:
+    """A feature, by the name of its view and its own: ``view:feature``.
+
+    Parameters
+    ----------
+    view, feature
+        The two names. ``feature`` may be ``"*"``: all features of the view.
+
+    Examples
+    --------
+    >>> FeatureRef.parse("aircraft:seats")
+    FeatureRef('aircraft:seats')
+    """
+
+    view: str
+    feature: str
+
+    @classmethod
+    def parse(cls, text: str) -> FeatureRef:
+        """Read ``"view:feature"``; raise `InputError` where it is not of that form."""
+        view, colon, feature = text.partition(":")
+        if not (view and colon and feature) or ":" in feature:
+            msg = f"{text!r} is no feature reference; write 'view:feature' or 'view:*'"
+            raise InputError(msg)
+        return cls(view, feature)
+
+    def __str__(self) -> str:
+        return f"{self.view}:{self.feature}"
+
+    def __repr__(self) -> str:
+        return f"FeatureRef({str(self)!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """What features describe, and the join key that names one of it.
+
+    Attributes
+    ----------
+    name
+        The entity's name.
+    join_key
+        Name of the column that holds its key.
+    dtype
+        Type of the key as a polars dtype; None where the store does not tell.
+    description
+        The owner's words.
+    """
+
+    name: str
+    join_key: str
+    dtype: pl.DataType | None = None
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """One column of a feature view.
+
+    Attributes
+    ----------
+    name
+        The feature's name, without its view.
+    dtype
+        Type of the values as a polars dtype; None where the store does not tell.
+    description
+        The owner's words, with the unit.
+    tags
+        The owner's labels.
+    """
+
+    name: str
+    dtype: pl.DataType | None = None
+    description: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureView:
+    """Features that share their entities, their source and their ttl.
+
+    Attributes
+    ----------
+    name
+        The view's name.
+    entities
+        The entities whose join keys, in this order, make the key of a row.
+    features
+        The features, in the order of the source.
+    timestamp, created
+        Names of the source's event timestamp and created timestamp; None where it has none. A
+        view without event timestamp is static.
+    ttl
+        How long a value is good after its event timestamp; None: without limit.
+    source
+        Where the rows come from, in the store's words.
+    online, offline
+        Whether lookups and training sets can read it.
+    description, owner, tags
+        The owner's words.
+    """
+
+    name: str
+    entities: tuple[Entity, ...]
+    features: tuple[Feature, ...]
+    timestamp: str | None = None
+    created: str | None = None
+    ttl: timedelta | None = None
+    source: str = ""
+    online: bool = True
+    offline: bool = True
+    description: str = ""
+    owner: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def join_keys(self) -> tuple[str, ...]:
+        """Names of the join keys, in the order of a composite key."""
+        return tuple(entity.join_key for entity in self.entities)
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """Names of the features, in the order of the source."""
+        return tuple(feature.name for feature in self.features)
+
+    @property
+    def schema_hash(self) -> str:
+        """Sixteen hex digits that change with the keys, the features and their dtypes."""
+        lines = [self.name]
+        lines += [f"{entity.join_key} {format_dtype(entity.dtype)}" for entity in self.entities]
+        lines += [f"{feature.name} {format_dtype(feature.dtype)}" for feature in self.features]
+        return hashlib.blake2b("\n".join(lines).encode(), digest_size=8).hexdigest()
+
+    def __getitem__(self, name: str) -> Feature:
+        """Return the feature of that name; raise `UnknownNameError` where there is none."""
+        for feature in self.features:
+            if feature.name == name:
+                return feature
+        near = nearest(name, self.feature_names)
+        msg = f"feature view {self.name!r} has no feature {name!r}; {near}"
+        raise UnknownNameError(msg)
+
+    def select(self, names: tuple[str, ...]) -> tuple[Feature, ...]:
+        """Return the features of these names, in this order; all where no name is given.
+
+        Raises
+        ------
+        UnknownNameError
+            A name is not a feature of this view.
+        InputError
+            A name is given twice.
+        """
+        if len(set(names)) < len(names):
+            twice = sorted({name for name in names if names.count(name) > 1})
+            listed = ", ".join(repr(f"{self.name}:{name}") for name in twice)
+            msg = f"requested twice: {listed}; name each feature once"
+            raise InputError(msg)
+        return tuple(self[name] for name in names) if names else self.features
+
+    def __str__(self) -> str:
+        ttl = f"ttl {format_duration(self.ttl)}" if self.ttl is not None else "no ttl"
+        kind = ttl if self.timestamp else "static"
+        header = f"feature view {self.name} ({', '.join(self.join_keys)}; {kind})"
+        about = [f"  {self.description}"] if self.description else []
+        width = max((len(feature.name) for feature in self.features), default=0)
+        rows = [
+            f"  {item.name:<{width}}  {format_dtype(item.dtype):<9}  {item.description}".rstrip()
+            for item in self.features
+        ]
+        return "\n".join([header, *about, *rows])
+
+    def __repr__(self) -> str:
+        count = len(self.features)
+        keys = ", ".join(self.join_keys)
+        return f"<FeatureView {self.name}({keys}): {count} feature{'s' * (count != 1)}>"
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureService:
+    """A named list of features, as a model uses them.
+
+    Attributes
+    ----------
+    name
+        The service's name.
+    features
+        The references, in the model's order.
+    description, owner, tags
+        The owner's words.
+    """
+
+    name: str
+    features: tuple[FeatureRef, ...]
+    description: str = ""
+    owner: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)

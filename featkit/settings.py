@@ -1,0 +1,161 @@
+"""Settings: ``featkit.toml``, ``[tool.featkit]`` in pyproject.toml, ``FEATKIT_*``.
+
+An argument beats the environment, the environment beats the file. The file is the first
+``featkit.toml``, or ``pyproject.toml`` with a table ``[tool.featkit]``, in the working directory
+or a folder above it. ``FEATKIT_BACKEND`` sets ``backend``; two underscores step into a table:
+``FEATKIT_FEAST__SERVER_URL`` sets ``server_url`` of ``[feast]``.
+
+This is the only module that reads the environment.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from featkit.errors import SettingsError, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_PREFIX = "FEATKIT_"
+_TOP = ("backend", "target", "timezone", "timeout", "now")
+
+
+class Secret:
+    """A value that never shows in a repr, a log or a traceback; `reveal` gives it out.
+
+    Examples
+    --------
+    >>> Secret("hunter2")
+    Secret('***')
+    """
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """Return the value, for the one place that sends it."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "Secret('***')"
+
+    __str__ = __repr__
+
+    def __reduce__(self) -> str:
+        msg = "a Secret is not serialized; pass the name of its environment variable instead"
+        raise TypeError(msg)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a settings file and the environment say.
+
+    Attributes
+    ----------
+    target
+        Which store to connect to, as `featkit.connect` takes it.
+    backend
+        Kind of the store, where its table says the rest.
+    timezone
+        What naive timestamps mean.
+    timeout
+        Duration that one call of the user's may take.
+    now
+        A fixed clock, ISO 8601 with a zone.
+    tables
+        The tables of the stores and the cache, by name.
+    origin
+        The file that was read, for messages.
+    """
+
+    target: str | None = None
+    backend: str | None = None
+    timezone: str | None = None
+    timeout: str | None = None
+    now: str | None = None
+    tables: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    origin: str = "the environment"
+
+
+def load(folder: Path | None = None, environment: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings that hold in a folder.
+
+    Parameters
+    ----------
+    folder
+        Where to begin to look; None: the working directory.
+    environment
+        The variables; None: those of the process.
+
+    Raises
+    ------
+    SettingsError
+        A file is broken, or a secret it refers to is missing.
+    """
+    variables = os.environ if environment is None else environment
+    origin, content = _file(folder or Path.cwd())
+    merged: dict[str, Any] = {
+        key: dict(value) if isinstance(value, dict) else value for key, value in content.items()
+    }
+    for name, value in variables.items():
+        if name.startswith(_PREFIX):
+            table, _, key = name.removeprefix(_PREFIX).lower().partition("__")
+            if key:
+                merged.setdefault(table, {})[key] = value
+            else:
+                merged[table] = value
+    top = {key: value for key, value in merged.items() if not isinstance(value, dict)}
+    if unknown := sorted(set(top) - set(_TOP)):
+        msg = f"{origin}: there is no setting {unknown[0]!r}; {nearest(unknown[0], _TOP)}"
+        raise SettingsError(msg)
+    if wrong := sorted(key for key, value in top.items() if not isinstance(value, str)):
+        msg = f"{origin}: the setting {wrong[0]!r} must be text, not {top[wrong[0]]!r}"
+        raise SettingsError(msg)
+    tables = {
+        table: {key: _secret(entry, f"{table}.{key}", variables) for key, entry in entries.items()}
+        for table, entries in merged.items()
+        if isinstance(entries, dict)
+    }
+    return Settings(**top, tables=tables, origin=origin)
+
+
+def _file(folder: Path) -> tuple[str, dict[str, Any]]:
+    for place in (folder, *folder.resolve().parents):
+        for path in (place / "featkit.toml", place / "pyproject.toml"):
+            if not path.is_file():
+                continue
+            try:
+                content = tomllib.loads(path.read_text(encoding="utf-8"))
+            except (OSError, ValueError) as error:
+                msg = f"{path} cannot be read: {error}"
+                raise SettingsError(msg) from error
+            if path.name == "featkit.toml":
+                return str(path), content
+            if "featkit" in content.get("tool", {}):
+                return f"[tool.featkit] of {path}", content["tool"]["featkit"]
+    return "the environment", {}
+
+
+def _secret(entry: object, where: str, variables: Mapping[str, str]) -> object:
+    """Follow ``{env = NAME}`` and ``{file = PATH}`` to a `Secret`; leave anything else."""
+    match entry:
+        case {"env": str(name), **rest} if not rest:
+            if name not in variables:
+                msg = f"{where} is read from the environment variable {name}, which is not set"
+                raise SettingsError(msg)
+            return Secret(variables[name])
+        case {"file": str(name), **rest} if not rest:
+            try:
+                return Secret(Path(name).expanduser().read_text(encoding="utf-8").strip())
+            except (OSError, ValueError) as error:
+                msg = f"{where} is read from the file {name}, which cannot be read: {error}"
+                raise SettingsError(msg) from error
+        case _:
+            return entry

@@ -1,0 +1,260 @@
+"""What every store offers, and how a target finds its store."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn, Protocol, TypeVar
+
+import msgspec
+
+from featkit import stores
+from featkit.errors import NotSupportedError, SettingsError, UnknownNameError, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    import polars as pl
+
+    from featkit.calls import Call, Flow
+    from featkit.columns import FeatureColumns
+    from featkit.schema import Entity, Feature, FeatureService, FeatureView
+
+ENTRY_POINTS = "featkit.stores"
+"""The entry-point group in which other distributions announce their stores."""
+
+TimestampLevel = Literal["row", "feature", "view", "none"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """What a store can do, as data.
+
+    Attributes
+    ----------
+    batch_size
+        How many entities one call may ask for; None: any number.
+    timestamp_level
+        What the event timestamps of an answer describe: each row, each feature, the view as a
+        whole, or nothing.
+    lacking
+        What the store cannot do, by the name of the client's method, with the reason.
+    """
+
+    batch_size: int | None = None
+    timestamp_level: TimestampLevel = "row"
+    lacking: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class OnlineRead:
+    """One question to a store: these features of these entities, as they are now.
+
+    Attributes
+    ----------
+    view
+        The feature view.
+    features
+        Which of its features, at least one.
+    keys
+        One row per entity, distinct and without nulls; one column per join key, in the entities'
+        dtypes.
+    now
+        The moment that counts as now, aware (UTC).
+    """
+
+    view: FeatureView
+    features: tuple[Feature, ...]
+    keys: pl.DataFrame
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a store is: ``SCHEME:REST`` as the user writes it.
+
+    Examples
+    --------
+    >>> Target.parse("parquet:features/prod")
+    Target(scheme='parquet', rest='features/prod')
+    """
+
+    scheme: str
+    rest: str
+
+    @classmethod
+    def parse(cls, text: str) -> Target:
+        """Read a target; raise `SettingsError` where it has no scheme."""
+        scheme, colon, rest = text.partition(":")
+        if not (scheme and colon and rest):
+            msg = (
+                f"{text!r} is no target; write SCHEME:PLACE, such as 'parquet:PATH' or "
+                "'demo:flights'"
+            )
+            raise SettingsError(msg)
+        return cls(scheme, rest)
+
+    def __str__(self) -> str:
+        return f"{self.scheme}:{self.rest}"
+
+
+class Store(ABC):
+    """A feature store: what it holds, and the calls that read it. It does no I/O itself.
+
+    A store is one file with one subclass, and is found by its `scheme`. Methods that read are
+    flows (see `featkit.calls`), except `read_online`, which is one call.
+    """
+
+    scheme: ClassVar[str]
+    """First part of the targets of this store."""
+
+    capabilities: ClassVar[Capabilities] = Capabilities()
+
+    class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+        """The options of `featkit.connect` that only this store takes."""
+
+    @classmethod
+    @abstractmethod
+    def open(cls, target: Target, options: Any, *, timezone: str | None) -> Store:  # noqa: ANN401 - an instance of cls.Options
+        """Make the store of a target.
+
+        Parameters
+        ----------
+        target
+            Where it is.
+        options
+            An instance of `Options`.
+        timezone
+            What naive timestamps in the store mean; None: they are refused.
+        """
+
+    def clock(self) -> Flow[datetime | None]:
+        """Tell the moment at which the data set is frozen; None: it goes with the time."""
+        return None
+        yield  # a flow that yields nothing
+
+    @abstractmethod
+    def list_feature_views(self) -> Flow[list[FeatureView]]:
+        """List all views."""
+
+    @abstractmethod
+    def read_online(self, read: OnlineRead) -> Call[FeatureColumns]:
+        """Ask for the latest values.
+
+        The call's result has one row per row of ``read.keys``, in that order, and exactly
+        ``read.features``; statuses as the store tells them (whether a value has expired is judged
+        by the caller), event timestamps where it gives them.
+        """
+
+    def feature_view(self, name: str) -> Flow[FeatureView]:
+        """Describe one view; raise `UnknownNameError` where there is none of that name."""
+        views = yield from self.list_feature_views()
+        return find(views, name, "feature view")
+
+    def list_entities(self) -> Flow[list[Entity]]:
+        """List all entities: here those of the views, each join key once."""
+        views = yield from self.list_feature_views()
+        found = {entity.join_key: entity for view in views for entity in view.entities}
+        return [found[key] for key in sorted(found)]
+
+    def list_feature_services(self) -> Flow[list[FeatureService]]:
+        """List all feature services; a store without such a thing has none."""
+        return []
+        yield  # a flow that yields nothing
+
+    def close(self) -> None:  # noqa: B027 - most stores hold nothing
+        """Let go of what the store holds."""
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}>"
+
+
+class Named(Protocol):
+    """What has a name."""
+
+    @property
+    def name(self) -> str:
+        """The name."""
+
+
+NamedT = TypeVar("NamedT", bound=Named)
+
+
+def find(items: Sequence[NamedT], name: str, kind: str) -> NamedT:
+    """Return the item of that name; raise `UnknownNameError` with the nearest names."""
+    for item in items:
+        if item.name == name:
+            return item
+    msg = f"there is no {kind} {name!r}; {nearest(name, [item.name for item in items])}"
+    raise UnknownNameError(msg)
+
+
+def not_supported(store: Store, method: str) -> NoReturn:
+    """Raise `NotSupportedError` with the store's own reason."""
+    reason = store.capabilities.lacking.get(method, "this version of featkit does not have it yet")
+    msg = f"the store {store.scheme!r} does not support {method}(): {reason}"
+    raise NotSupportedError(msg)
+
+
+def open_store(target: str, options: Mapping[str, object], *, timezone: str | None = None) -> Store:
+    """Find the store of a target and open it.
+
+    Parameters
+    ----------
+    target
+        As the user wrote it.
+    options
+        The store's own options.
+    timezone
+        What naive timestamps in the store mean; None: they are refused.
+
+    Raises
+    ------
+    SettingsError
+        No store has that scheme, or an option is unknown or wrong.
+    """
+    place = Target.parse(target)
+    store = store_class(place.scheme)
+    known = store.Options.__struct_fields__
+    if unknown := sorted(set(options) - set(known)):
+        msg = (
+            f"the store {place.scheme!r} has no option {unknown[0]!r}; {nearest(unknown[0], known)}"
+        )
+        raise SettingsError(msg)
+    try:
+        read = msgspec.convert(dict(options), store.Options)
+    except msgspec.ValidationError as error:
+        msg = f"an option of the store {place.scheme!r} is wrong: {error}"
+        raise SettingsError(msg) from error
+    return store.open(place, read, timezone=timezone)
+
+
+def store_class(scheme: str) -> type[Store]:
+    """Find a store by its scheme: among featkit's own modules, then among the entry points.
+
+    A scheme with a transport, ``feast+http``, is the store before the plus.
+    """
+    name = scheme.partition("+")[0]
+    own = {module.name for module in pkgutil.iter_modules(stores.__path__)} - {"base"}
+    if name in own:
+        module = importlib.import_module(f"{stores.__name__}.{name}")
+        for value in vars(module).values():
+            if (
+                isinstance(value, type)
+                and issubclass(value, Store)
+                and vars(value).get("scheme") == name
+            ):
+                return value
+    others = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
+    if name in others:
+        loaded = others[name].load()
+        if isinstance(loaded, type) and issubclass(loaded, Store):
+            return loaded
+        msg = f"the entry point {others[name].value!r} of the store {name!r} is no featkit Store"
+        raise SettingsError(msg)
+    msg = f"no store has the scheme {name!r}; {nearest(name, own | set(others))}"
+    raise SettingsError(msg)

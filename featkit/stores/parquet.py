@@ -1,0 +1,350 @@
+"""The embedded store: Parquet files in a folder, described by ``feature_views.toml``; no server."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import polars as pl
+
+from featkit import definitions
+from featkit.calls import Call, LocalRead
+from featkit.columns import STATUS, FeatureColumns, Status
+from featkit.definitions import FILE_NAME, Definition, FeatureEntry, ViewDefinition
+from featkit.dtypes import TIMESTAMP, format_dtype
+from featkit.errors import (
+    DefinitionError,
+    FeatkitError,
+    SettingsError,
+    SourceError,
+    TimestampError,
+    UnknownNameError,
+    nearest,
+)
+from featkit.schema import Entity, Feature, FeatureView
+from featkit.stores.base import Capabilities, OnlineRead, Store, Target
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from datetime import datetime
+
+    from featkit.calls import Flow
+    from featkit.schema import FeatureService
+
+T = TypeVar("T")
+
+
+class ParquetStore(Store):
+    """Feature views over Parquet files."""
+
+    scheme = "parquet"
+    capabilities = Capabilities(
+        lacking={"materialize": "values are read where they are; there is nothing to materialize"}
+    )
+
+    def __init__(self, path: Path, *, timezone: str | None = None) -> None:
+        self._path = path
+        self._timezone = timezone
+
+    @classmethod
+    def open(cls, target: Target, options: Any, *, timezone: str | None) -> ParquetStore:  # noqa: ANN401, ARG003 - it has no options
+        """Open the folder of a ``feature_views.toml``, or the file itself."""
+        path = Path(target.rest).expanduser()
+        path = path / FILE_NAME if path.is_dir() or path.suffix != ".toml" else path
+        if not path.is_file():
+            msg = (
+                f"there is no {path}; write one (the format is in the documentation), or have it "
+                f"made: featkit.write_view({str(path.parent)!r}, frame, name=..., join_keys=[...])"
+            )
+            raise SettingsError(msg)
+        return cls(path, timezone=timezone)
+
+    def clock(self) -> Flow[datetime | None]:
+        """Tell the moment that the definition file names as now, if it does."""
+        definition: Definition = yield self._definition()
+        return definition.now
+
+    def list_feature_views(self) -> Flow[list[FeatureView]]:
+        """Describe all views; each source's schema is read."""
+        definition: Definition = yield self._definition()
+        sources = [self._source(definition, name) for name in definition.views]
+        described = yield [
+            Call(LocalRead(source.view, f"schema of {source}")) for source in sources
+        ]
+        views: list[FeatureView] = []
+        for view in described:
+            if isinstance(view, FeatkitError):
+                raise view
+            views.append(view)
+        return views
+
+    def feature_view(self, name: str) -> Flow[FeatureView]:
+        """Describe one view; no other view's source is touched."""
+        definition: Definition = yield self._definition()
+        if name not in definition.views:
+            near = nearest(name, definition.views)
+            msg = f"there is no feature view {name!r} in {self._path}; {near}"
+            raise UnknownNameError(msg)
+        source = self._source(definition, name)
+        view: FeatureView = yield Call(LocalRead(source.view, f"schema of {source}"))
+        return view
+
+    def list_feature_services(self) -> Flow[list[FeatureService]]:
+        """List the services of the definition file."""
+        definition: Definition = yield self._definition()
+        return list(definition.services.values())
+
+    def read_online(self, read: OnlineRead) -> Call[FeatureColumns]:
+        """Read the latest rows: by event timestamp, then created, then last in the source."""
+        run = partial(_read_online, self._path, self._timezone, read)
+        return Call(LocalRead(run, f"feature view {read.view.name!r}"), keys=read.keys.height)
+
+    def _definition(self) -> Call[Definition]:
+        return Call(LocalRead(partial(_load, self._path), str(self._path)))
+
+    def _source(self, definition: Definition, name: str) -> _Source:
+        return _Source(definition.views[name], self._timezone or definition.timezone)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._path.parent}>"
+
+
+def _load(path: Path) -> Definition:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        msg = f"{path} cannot be read: {error}"
+        raise DefinitionError(msg) from error
+    return definitions.parse(text, path)
+
+
+def _read_online(path: Path, timezone: str | None, read: OnlineRead) -> FeatureColumns:
+    definition = _load(path)
+    source = _Source(definition.views[read.view.name], timezone or definition.timezone)
+    return source.latest(read)
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """The files of one view."""
+
+    definition: ViewDefinition
+    timezone: str | None
+
+    def __str__(self) -> str:
+        return f"feature view {self.definition.name!r}"
+
+    def files(self) -> tuple[list[Path], list[str]]:
+        """Find the files, in the order that counts as that of the source, and the hive columns."""
+        found: list[Path] = []
+        hive: dict[str, None] = {}
+        for pattern in self.definition.patterns:
+            fixed, wild = _split(pattern)
+            matches = sorted(fixed.glob(wild)) if wild else [fixed] if fixed.is_file() else []
+            if not matches:
+                msg = f"{self}: no file matches {pattern} ({self.definition.where})"
+                raise SourceError(msg)
+            folders = matches[0].relative_to(fixed).parent.parts
+            hive |= {part.partition("=")[0]: None for part in folders if "=" in part}
+            found += matches
+        return found, list(hive)
+
+    def scan(self) -> pl.LazyFrame:
+        """Scan the files; hive folders below the fixed part of a pattern become columns."""
+        paths, hive = self.files()
+        frame = pl.scan_parquet(
+            paths, hive_partitioning=bool(hive), row_index_name=_ROW, missing_columns="insert"
+        )
+        if hive:  # polars makes columns of the folders above as well
+            above = {part.partition("=")[0] for part in paths[0].parts if "=" in part} - set(hive)
+            frame = frame.drop(above)
+        return frame
+
+    def schema(self, frame: pl.LazyFrame) -> dict[str, pl.DataType]:
+        """Read the types of the columns."""
+        try:
+            found = dict(frame.collect_schema())
+        except (OSError, pl.exceptions.PolarsError) as error:
+            raise self._unreadable(error) from error
+        del found[_ROW]
+        return found
+
+    def view(self) -> FeatureView:
+        """Describe the view: what the file says, with the types that the source has."""
+        entry, found = self.definition.entry, self.schema(self.scan())
+        special = [*entry.join_keys, *filter(None, (entry.timestamp, entry.created))]
+        named = entry.features or {name: FeatureEntry() for name in found if name not in special}
+        for name in (*special, *named):
+            if name not in found:
+                near = nearest(name, found)
+                msg = f"{self.definition.where}: the source has no column {name!r}; {near}"
+                raise DefinitionError(msg)
+        for name in filter(None, (entry.timestamp, entry.created)):
+            self._time(name, found[name])
+        return FeatureView(
+            name=self.definition.name,
+            entities=tuple(Entity(key, key, _plain(found[key])) for key in entry.join_keys),
+            features=tuple(
+                Feature(
+                    name,
+                    self.definition.dtypes.get(name, _plain(found[name])),
+                    line.description,
+                    line.tags,
+                )
+                for name, line in named.items()
+            ),
+            timestamp=entry.timestamp,
+            created=entry.created,
+            ttl=self.definition.ttl,
+            source=", ".join(entry.sources),
+            description=entry.description,
+            owner=entry.owner,
+            tags=entry.tags,
+        )
+
+    def latest(self, read: OnlineRead) -> FeatureColumns:
+        """Read the latest row of each entity asked for, among those visible at ``read.now``."""
+        keys = _names("k", read.keys.width)
+        asked = read.keys.rename(dict(zip(read.view.join_keys, keys, strict=True)))
+        # the range lets the scan skip the row groups of sorted files
+        first = asked[keys[0]].sort()
+        lowest, highest = pl.lit(first[0], first.dtype), pl.lit(first[-1], first.dtype)
+        rows = self._visible(read).filter(pl.col(keys[0]).is_between(lowest, highest))
+        try:
+            found = rows.join(asked.lazy(), on=keys, how="semi").collect()
+        except (OSError, pl.exceptions.PolarsError) as error:
+            raise self._unreadable(error) from error
+        order = [name for name in found.columns if name.startswith("t")]
+        return _aligned(
+            read,
+            asked.join(
+                _last(found, keys, [*order, _ROW]), on=keys, how="left", maintain_order="left"
+            ),
+        )
+
+    def _visible(self, read: OnlineRead) -> pl.LazyFrame:
+        """Name the columns k0 (keys), t0 (times), f0 (features), ...; keep the rows of the past."""
+        entry, scan = self.definition.entry, self.scan()
+        found = self.schema(scan)
+        keys = [
+            _cast(entity.join_key, found, entity.dtype).alias(name)
+            for entity, name in _named("k", read.view.entities)
+        ]
+        times = [
+            self._time(column, found[column]).alias(name)
+            for column, name in _named("t", [*filter(None, (entry.timestamp, entry.created))])
+        ]
+        values = [
+            _cast(feature.name, found, feature.dtype).alias(name)
+            for feature, name in _named("f", read.features)
+        ]
+        rows = scan.select(*keys, *times, *values, _ROW)
+        if entry.timestamp:
+            rows = rows.filter(pl.col("t0") <= read.now)
+        if entry.created:  # a row that is not said to be written later was there
+            rows = rows.filter(pl.col("t1").is_null() | (pl.col("t1") <= read.now))
+        return rows
+
+    def _time(self, name: str, dtype: pl.DataType) -> pl.Expr:
+        """Read a timestamp column, of whatever unit and zone, as UTC microseconds."""
+        column = pl.col(name)
+        match dtype:
+            case pl.Datetime(time_zone=None) | pl.Date():
+                if self.timezone is None:
+                    msg = (
+                        f"{self}: the timestamps in {name!r} are naive; say what they mean: "
+                        f"connect(..., timezone='UTC'), or timezone = \"UTC\" under [store] "
+                        f"({self.definition.where})"
+                    )
+                    raise TimestampError(msg)
+                column = column.cast(pl.Datetime("us")).dt.replace_time_zone(self.timezone)
+            case pl.Datetime():
+                pass
+            case _:
+                msg = (
+                    f"{self.definition.where}: {name!r} is {format_dtype(dtype)}, not a timestamp; "
+                    "write the Parquet column as a timestamp, or leave it out for a static view"
+                )
+                raise TimestampError(msg)
+        return column.dt.convert_time_zone("UTC").cast(TIMESTAMP)
+
+    def _unreadable(self, error: Exception) -> SourceError:
+        files = ", ".join(map(str, self.definition.patterns))
+        return SourceError(f"{self}: {files} cannot be read: {error}")
+
+
+_ROW = "__featkit_row"
+_WILD = frozenset("*?[")
+
+
+def _split(pattern: Path) -> tuple[Path, str]:
+    """Split a pattern into the folder, or file, that it names and the part with wildcards."""
+    parts = pattern.parts
+    wild = next((n for n, part in enumerate(parts) if _WILD & set(part)), len(parts))
+    fixed = Path(*parts[:wild])
+    if wild == len(parts):
+        return (fixed, "**/*.parquet") if fixed.is_dir() else (fixed, "")
+    return fixed, str(Path(*parts[wild:]))
+
+
+def _names(letter: str, count: int) -> list[str]:
+    """Name columns so that no name of the user's can clash."""
+    return [f"{letter}{number}" for number in range(count)]
+
+
+def _named(letter: str, items: Sequence[T]) -> Iterator[tuple[T, str]]:
+    return zip(items, _names(letter, len(items)), strict=True)
+
+
+def _plain(dtype: pl.DataType) -> pl.DataType:
+    """Tell the type of the values, whatever the way they are stored."""
+    match dtype:
+        case pl.Categorical() | pl.Enum():
+            return pl.String()
+        case pl.Datetime(time_zone=None):
+            return pl.Datetime("us")
+        case pl.Datetime():
+            return TIMESTAMP
+        case _:
+            return dtype
+
+
+def _cast(name: str, found: Mapping[str, pl.DataType], wanted: pl.DataType | None) -> pl.Expr:
+    column, dtype = pl.col(name), found[name]
+    if isinstance(dtype, pl.Datetime) and dtype.time_zone:
+        column = column.dt.convert_time_zone("UTC")
+    return column if wanted is None or wanted == dtype else column.cast(wanted)
+
+
+def _last(rows: pl.DataFrame, keys: Sequence[str], order: Sequence[str]) -> pl.DataFrame:
+    """Keep the last row of each key in the order of the columns `order`.
+
+    Files that `write_view` wrote are in order already, which takes one pass to see; sorting and
+    hashing them again would take four times as long.
+    """
+    before = pl.lit(value=False)
+    equal = pl.lit(value=True)
+    for name in (*keys, *order):
+        column = pl.col(name)
+        before = before | (equal & (column.shift(1) < column))
+        equal = equal & (column.shift(1) == column)
+    ordered = rows.lazy().select(before.slice(1).all(ignore_nulls=False)).collect().item()
+    if ordered:
+        return rows.filter(
+            pl.any_horizontal(pl.col(keys) != pl.col(keys).shift(-1)).fill_null(value=True)
+        )
+    return rows.sort(*order, nulls_last=False).unique(keys, keep="last")
+
+
+def _aligned(read: OnlineRead, rows: pl.DataFrame) -> FeatureColumns:
+    """Make the answer of rows that stand in the order asked, null where nothing was found."""
+    status = pl.repeat(Status.NOT_FOUND, rows.height, dtype=STATUS, eager=True)
+    status = status.set(rows[_ROW].is_not_null(), Status.PRESENT)
+    names = [feature.name for feature in read.features]
+    return FeatureColumns(
+        values=rows.select(pl.col(name).alias(of) for of, name in _named("f", names)),
+        statuses=dict.fromkeys(names, status),
+        timestamps=dict.fromkeys(names, rows["t0"]) if read.view.timestamp else {},
+    )

@@ -1,0 +1,139 @@
+"""What a lookup did, in numbers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from html import escape
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from featkit.columns import Status
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ViewSummary:
+    """What a lookup did for one feature view.
+
+    Attributes
+    ----------
+    view
+        Name of the view.
+    rows
+        Rows of the frame.
+    null_keys
+        Rows whose key is null; they were not asked for.
+    unique
+        Distinct keys among the others.
+    cached, fetched
+        How many of the distinct keys came from the cache, and from the store.
+    calls
+        Calls to the store.
+    statuses
+        Values of the frame (rows times features) by status, without the rows whose key is null.
+    """
+
+    view: str
+    rows: int
+    null_keys: int
+    unique: int
+    cached: int
+    fetched: int
+    calls: int
+    statuses: Mapping[Status, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LookupSummary:
+    """What a lookup did.
+
+    Attributes
+    ----------
+    views
+        One summary per feature view.
+    rows
+        Rows of the frame.
+    seconds
+        Wall time from the call to the answer.
+    """
+
+    views: tuple[ViewSummary, ...]
+    rows: int
+    seconds: float = 0.0
+
+    @property
+    def keys(self) -> int:
+        """Rows with a key, summed over the views."""
+        return sum(view.rows - view.null_keys for view in self.views)
+
+    @property
+    def unique(self) -> int:
+        """Distinct keys, summed over the views."""
+        return sum(view.unique for view in self.views)
+
+    @property
+    def cached(self) -> int:
+        """Distinct keys answered from the cache."""
+        return sum(view.cached for view in self.views)
+
+    @property
+    def fetched(self) -> int:
+        """Distinct keys answered by the store."""
+        return sum(view.fetched for view in self.views)
+
+    @property
+    def calls(self) -> int:
+        """Calls to the store."""
+        return sum(view.calls for view in self.views)
+
+    @property
+    def statuses(self) -> Mapping[Status, int]:
+        """Values of the frame by status, summed over the views."""
+        total: Counter[Status] = Counter()
+        for view in self.views:
+            total.update(view.statuses)
+        return dict(total)
+
+    def __str__(self) -> str:
+        header, *lines = self._table()
+        widths = [max(map(len, column)) for column in zip(header, *lines, strict=True)]
+        text = [
+            "  ".join(
+                cell.ljust(width) if place == 0 else cell.rjust(width)
+                for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+            ).rstrip()
+            for row in (header, *lines)
+        ]
+        return "\n".join([self._headline(), *text])
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        header, *lines = ([escape(cell) for cell in row] for row in self._table())
+        head = "".join(f"<th>{cell}</th>" for cell in header)
+        body = "".join(f"<tr><td>{'</td><td>'.join(row)}</td></tr>" for row in lines)
+        caption = f'<caption style="text-align: left">{escape(self._headline())}</caption>'
+        return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+    def _headline(self) -> str:
+        return (
+            f"{self.rows:,} rows, {self.unique:,} distinct keys: {self.cached:,} from the cache, "
+            f"{self.fetched:,} fetched in {self.calls:,} call{'s' * (self.calls != 1)}, "
+            f"{self.seconds:.2f} s"
+        )
+
+    def _table(self) -> list[list[str]]:
+        seen = [status for status in sorted(self.statuses) if self.statuses[status]]
+        table = [["view", "null keys", "distinct keys", *seen]]
+        table += [
+            [
+                view.view,
+                f"{view.null_keys:,}",
+                f"{view.unique:,}",
+                *(f"{view.statuses.get(status, 0):,}" for status in seen),
+            ]
+            for view in self.views
+        ]
+        return table

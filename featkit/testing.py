@@ -1,0 +1,1 @@
+"""For those who test with featkit: a store in memory, a clock, the contract of stores."""

@@ -1,0 +1,239 @@
+"""Writing feature views into an embedded store."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from featkit import definitions
+from featkit.definitions import FILE_NAME, FeatureEntry, ServiceEntry, ViewEntry, check_name
+from featkit.dtypes import TIMESTAMP, format_dtype, parse_dtype
+from featkit.durations import format_duration, parse_duration
+from featkit.errors import (
+    InputError,
+    KeyColumnError,
+    NameClashError,
+    TimestampError,
+    UnknownNameError,
+    nearest,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from featkit.types import Duration, Frame
+
+ROW_GROUP = 262_144
+"""Rows of a row group: small enough to be skipped, large enough to be read fast."""
+
+
+def write_view(
+    path: str | Path,
+    frame: Frame,
+    *,
+    name: str,
+    join_keys: str | Sequence[str],
+    timestamp: str | None = None,
+    created: str | None = None,
+    ttl: Duration | None = None,
+    description: str = "",
+    owner: str = "",
+    tags: Mapping[str, str] | None = None,
+    features: Mapping[str, str] | None = None,
+    timezone: str | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Write a frame as a feature view of an embedded store.
+
+    The rows go to ``PATH/NAME/part-0.parquet``, sorted by join keys and time, in row groups with
+    statistics; the view gets an entry in ``PATH/feature_views.toml``, whose other lines stay as
+    they are.
+
+    Parameters
+    ----------
+    path
+        Folder of the store; made where it does not exist.
+    frame
+        The rows, one per entity and event timestamp. An index of a pandas frame is not written.
+    name
+        Name of the view: letters, digits, ``_``, ``-``, ``.``.
+    join_keys
+        Columns that name the entity; several make a composite key.
+    timestamp
+        Column of the event timestamps; None: the view is static.
+    created
+        Column that tells when each row was written.
+    ttl
+        How long a value is good after its event timestamp; None: without limit.
+    description, owner, tags
+        What people should know about the view.
+    features
+        Descriptions by feature name. Every column that has no other role is a feature, described
+        or not.
+    timezone
+        What naive timestamps in `timestamp` and `created` mean; None: they are refused.
+    overwrite
+        Whether a view of that name may be replaced.
+
+    Raises
+    ------
+    InputError
+        A column is missing or no timestamp, the name cannot be used, or the view exists.
+
+    Examples
+    --------
+    >>> import tempfile, featkit
+    >>> folder = tempfile.mkdtemp()
+    >>> frame = pl.DataFrame({"shop": [1, 2], "rating": [4.5, 3.9]})
+    >>> write_view(folder, frame, name="shops", join_keys="shop")
+    >>> featkit.connect(f"parquet:{folder}").get_online_features("shops", 2)
+    {'rating': 3.9}
+    """
+    check_name(name)
+    keys = [join_keys] if isinstance(join_keys, str) else list(join_keys)
+    times = [column for column in (timestamp, created) if column is not None]
+    if (ttl is not None or created is not None) and timestamp is None:
+        msg = "a ttl or a created timestamp needs an event timestamp: pass timestamp=<column>"
+        raise InputError(msg)
+    rows = _lazy(frame)
+    schema = rows.collect_schema()
+    _check_columns(schema, keys, times, features or {})
+    root = Path(path)
+    if not overwrite and name in definitions.parse(_read(root), root / FILE_NAME).views:
+        msg = f"{root / FILE_NAME} has a view {name!r} already; replace it with overwrite=True"
+        raise NameClashError(msg)
+    written = rows.with_columns(_utc(column, schema[column], timezone) for column in times)
+    with _replacing(root / name / "part-0.parquet") as file:
+        written.sort(*keys, *times, maintain_order=True).sink_parquet(
+            file, row_group_size=ROW_GROUP, statistics=True
+        )
+    entry = ViewEntry(
+        source=f"{name}/*.parquet",
+        join_keys=keys,
+        timestamp=timestamp,
+        created=created,
+        ttl=None if ttl is None else format_duration(parse_duration(ttl, what="ttl")),
+        description=description,
+        owner=owner,
+        tags=dict(tags or {}),
+        features={
+            column: FeatureEntry((features or {}).get(column, ""), _dtype_name(dtype))
+            for column, dtype in schema.items()
+            if column not in keys and column not in times
+        },
+    )
+    _edit(root, views={name: entry})
+
+
+def write_service(
+    path: str | Path, *, name: str, features: Sequence[str], description: str = "", owner: str = ""
+) -> None:
+    """Write a feature service, a named list of references, into the store's definition file.
+
+    A service of that name is replaced.
+
+    Parameters
+    ----------
+    path
+        Folder of the store.
+    name
+        Name of the service.
+    features
+        References ``"view:feature"``.
+    description, owner
+        What people should know about it.
+    """
+    _edit(Path(path), services={name: ServiceEntry(list(features), description, owner)})
+
+
+def freeze_clock(path: str | Path, now: str) -> None:
+    """Fix the moment that counts as now in a store whose data set ends in the past.
+
+    Parameters
+    ----------
+    path
+        Folder of the store.
+    now
+        ISO 8601 with a zone.
+    """
+    _edit(Path(path), store={"now": now})
+
+
+def _read(root: Path) -> str:
+    path = root / FILE_NAME
+    return path.read_text(encoding="utf-8") if path.exists() else ""
+
+
+def _edit(root: Path, **tables: Mapping[str, Any]) -> None:
+    text = definitions.edited(_read(root), **tables)
+    definitions.parse(text, root / FILE_NAME)  # what would not be read is not written
+    with _replacing(root / FILE_NAME) as file:
+        file.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """Give a file to write in, which takes the place of `path` only once it is whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".featkit-") as folder:
+        yield Path(folder, path.name)
+        Path(folder, path.name).replace(path)
+
+
+def _lazy(frame: Frame) -> pl.LazyFrame:
+    if isinstance(frame, (pl.DataFrame, pl.LazyFrame)):
+        return frame.lazy()
+    if (pandas := sys.modules.get("pandas")) and isinstance(frame, pandas.DataFrame):
+        rows: pl.DataFrame = pl.from_pandas(frame)
+        return rows.lazy()
+    msg = f"write_view takes a pandas or polars frame, not {type(frame).__name__}"
+    raise InputError(msg)
+
+
+def _check_columns(
+    schema: pl.Schema, keys: Sequence[str], times: Sequence[str], features: Mapping[str, str]
+) -> None:
+    if not keys:
+        msg = "a feature view needs at least one join key: join_keys=[<column>]"
+        raise InputError(msg)
+    for column in (*keys, *times, *features):
+        if column not in schema:
+            msg = f"the frame has no column {column!r}; {nearest(column, schema)}"
+            raise KeyColumnError(msg) if column in keys else UnknownNameError(msg)
+    special = [*keys, *times]
+    if twice := sorted({column for column in special if special.count(column) > 1}):
+        msg = f"the column {twice[0]!r} has two roles; a key or a timestamp has one"
+        raise NameClashError(msg)
+
+
+def _utc(column: str, dtype: pl.DataType, timezone: str | None) -> pl.Expr:
+    time = pl.col(column)
+    match dtype:
+        case pl.Datetime(time_zone=None) if timezone is None:
+            msg = (
+                f"the timestamps in {column!r} are naive; say what they mean: "
+                "write_view(..., timezone='UTC')"
+            )
+            raise TimestampError(msg)
+        case pl.Datetime(time_zone=None):
+            time = time.dt.replace_time_zone(timezone)
+        case pl.Datetime():
+            pass
+        case _:
+            msg = f"{column!r} is {format_dtype(dtype)}, not a timestamp; convert the column first"
+            raise TimestampError(msg)
+    return time.dt.convert_time_zone("UTC").cast(TIMESTAMP)
+
+
+def _dtype_name(dtype: pl.DataType) -> str | None:
+    """Name the dtype where the name says all of it."""
+    name = format_dtype(dtype)
+    try:
+        return name if parse_dtype(name) == dtype else None
+    except ValueError:
+        return None

@@ -1,0 +1,1 @@
+"""Promises to type checkers."""
