@@ -17,6 +17,7 @@ from .freshness import FeatureValue
 from .health import HealthReport
 from .schema import Entity, Feature, FeatureRef, FeatureService, FeatureView
 from .summary import LookupSummary
+from .transports.options import Limits, Retry
 from .writing import write_service, write_view
 
 __all__ = [
@@ -31,7 +32,9 @@ __all__ = [
     "FeatureView",
     "FeaturesAccessor",
     "HealthReport",
+    "Limits",
     "LookupSummary",
+    "Retry",
     "Status",
     "__version__",
     "connect",

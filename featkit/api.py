@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from featkit.connection import Client
     from featkit.freshness import FeatureValue
     from featkit.stores.base import Store
+    from featkit.transports.options import Limits, Retry
     from featkit.types import Duration, EntityId, Now
 
 
@@ -28,6 +29,9 @@ def connect(
     timezone: str | None = None,
     timeout: Duration | None = None,
     now: Now = None,
+    retry: Retry | None = None,
+    limits: Limits | None = None,
+    client: Any = None,  # noqa: ANN401 - any client with httpx's API
     **options: Any,  # noqa: ANN401 - each store checks its own
 ) -> FeatureStoreClient:
     """Connect to a feature store; the client becomes the default of the accessor.
@@ -42,10 +46,17 @@ def connect(
         What naive timestamps mean, in keys and in the store's files, such as ``"UTC"``; None:
         they are refused.
     timeout
-        How long one call may take in all; None: without limit.
+        How long one call may take in all; None: without limit, but for the patience of `limits`
+        with each request to a server.
     now
         A fixed clock: an aware datetime, ISO 8601, or a callable that returns the moment; None:
         the store's own where its data set is frozen, else the present.
+    retry
+        How often a failed request is sent again; see `featkit.Retry`.
+    limits
+        Connections, waits and sizes; see `featkit.Limits`.
+    client
+        A synchronous client with httpx's API to send requests with; it is not closed.
     **options
         Options of the store.
 
@@ -64,11 +75,19 @@ def connect(
     >>> featkit.connect("demo:flights")
     <FeatureStoreClient demo:flights>
     """
-    client = open_client(
-        FeatureStoreClient, target, timezone=timezone, timeout=timeout, now=now, options=options
+    connected = open_client(
+        FeatureStoreClient,
+        target,
+        timezone=timezone,
+        timeout=timeout,
+        now=now,
+        retry=retry,
+        limits=limits,
+        client=client,
+        options=options,
     )
-    use(client)
-    return client
+    use(connected)
+    return connected
 
 
 def connect_async(
@@ -77,6 +96,9 @@ def connect_async(
     timezone: str | None = None,
     timeout: Duration | None = None,
     now: Now = None,
+    retry: Retry | None = None,
+    limits: Limits | None = None,
+    client: Any = None,  # noqa: ANN401 - any client with httpx's API
     **options: Any,  # noqa: ANN401 - each store checks its own
 ) -> AsyncFeatureStoreClient:
     """Connect to a feature store for asyncio; parameters and errors are those of `connect`.
@@ -89,16 +111,19 @@ def connect_async(
     >>> featkit.connect_async("demo:flights")
     <AsyncFeatureStoreClient demo:flights>
     """
-    client = open_client(
+    connected = open_client(
         AsyncFeatureStoreClient,
         target,
         timezone=timezone,
         timeout=timeout,
         now=now,
+        retry=retry,
+        limits=limits,
+        client=client,
         options=options,
     )
-    use(client)
-    return client
+    use(connected)
+    return connected
 
 
 def use(client: Client) -> None:

@@ -22,9 +22,12 @@ a list of `Call`            a list as long, made at once: the decoded reply, or 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
-from typing import Any, Generic, TypeAlias, TypeVar
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar
+
+if TYPE_CHECKING:
+    from featkit.errors import FeatkitError
 
 Reply = TypeVar("Reply")
 Result = TypeVar("Result")
@@ -49,12 +52,66 @@ class LocalRead(Generic[Reply]):
         return self.what
 
 
-Request: TypeAlias = LocalRead[Any]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpRequest:
+    """A request over HTTP.
+
+    Attributes
+    ----------
+    url
+        Absolute, without credentials.
+    method, headers, body
+        As HTTP has them; an `Auth` adds the credentials.
+    idempotent
+        Whether it may be sent again when its fate is unknown.
+    """
+
+    url: str
+    method: str = "GET"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    idempotent: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.url.partition('?')[0]}"
+
+
+@dataclass(frozen=True, slots=True)
+class HttpReply:
+    """What came back over HTTP.
+
+    Attributes
+    ----------
+    status
+        The status code.
+    headers
+        By lower-case name.
+    body
+        Without content coding.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytearray
+
+
+class Auth(Protocol):
+    """What adds credentials to requests, without I/O of its own."""
+
+    def auth_flow(self, request: HttpRequest) -> Generator[HttpRequest, HttpReply, None]:
+        """Yield the request with credentials; look at the reply; yield once more to try anew."""
+
+
+Request: TypeAlias = LocalRead[Any] | HttpRequest
 """What a transport can send; each transport knows one class of requests."""
 
 
 def _unchanged(reply: Any) -> Any:  # noqa: ANN401 - whatever the transport replies
     return reply
+
+
+def _no_explanation(reply: HttpReply) -> FeatkitError | None:  # noqa: ARG001 - it knows no store
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +127,15 @@ class Call(Generic[Result]):
         decoding one reply overlaps the wait for the next.
     keys
         How many entities it asks for; progress counts them.
+    explain
+        Reads a reply of HTTP whose status says that it failed, where the store tells why; None
+        leaves it to the status.
     """
 
     request: Request
     decode: Callable[[Any], Result] = _unchanged
     keys: int = 0
+    explain: Callable[[HttpReply], FeatkitError | None] = _no_explanation
 
 
 Effect: TypeAlias = Call[Any] | Sequence[Call[Any]]

@@ -11,7 +11,8 @@ from featkit.health import HealthReport
 from featkit.operations import Operations
 from featkit.progress import watched
 from featkit.stores.base import not_supported
-from featkit.transports.drive import Deadline, Workers, adrive, drive
+from featkit.transports.deadline import Deadline
+from featkit.transports.drive import Transports, adrive, drive
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from featkit.schema import Entity, FeatureRef, FeatureService, FeatureView
     from featkit.stores.base import Store
     from featkit.summary import LookupSummary
+    from featkit.transports.options import HttpOptions
     from featkit.types import Duration, EntityId, Features, Keys
 
 T = TypeVar("T")
@@ -39,13 +41,14 @@ class _Client:
         timezone: str | None = None,
         timeout: timedelta | None = None,
         now: Callable[[], datetime] | None = None,
+        http: HttpOptions | None = None,
     ) -> None:
         self.target = target
         self.operations = Operations(store, timezone=timezone, now=now)
         self._timeout = timeout
-        self._workers = Workers()
+        self._transports = Transports(http)
         self._closed = False
-        weakref.finalize(self, _release, self._workers, store)
+        weakref.finalize(self, _release, self._transports, store)
 
     @property
     def last_summary(self) -> LookupSummary | None:
@@ -56,17 +59,17 @@ class _Client:
         """Run a flow to its end in this thread."""
         self._check_open()
         with watched(progress) as watcher:
-            return drive(flow, self._workers, Deadline(self._timeout), watcher)
+            return drive(flow, self._transports, Deadline(self._timeout), watcher)
 
     async def arun(self, flow: Flow[T], *, progress: ProgressOption = False) -> T:
         """Run a flow to its end in the running event loop."""
         self._check_open()
         with watched(progress) as watcher:
-            return await adrive(flow, Deadline(self._timeout), watcher)
+            return await adrive(flow, self._transports, Deadline(self._timeout), watcher)
 
     def _close(self) -> None:
         self._closed = True
-        _release(self._workers, self.operations.store)
+        _release(self._transports, self.operations.store)
 
     def _check_open(self) -> None:
         if self._closed:
@@ -94,8 +97,8 @@ class _Client:
         return f"<{type(self).__name__} {self.target}{state}>"
 
 
-def _release(workers: Workers, store: Store) -> None:
-    workers.close()
+def _release(transports: Transports, store: Store) -> None:
+    transports.close()
     store.close()
 
 

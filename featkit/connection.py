@@ -10,7 +10,8 @@ from featkit import settings
 from featkit.client import AsyncFeatureStoreClient, FeatureStoreClient
 from featkit.durations import parse_duration
 from featkit.errors import InputError, SettingsError
-from featkit.stores.base import Store, open_store
+from featkit.stores.base import Store, open_store, store_class
+from featkit.transports.options import HttpOptions, Limits, Retry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -30,31 +31,54 @@ def open_client(
     timezone: str | None = None,
     timeout: Duration | None = None,
     now: Now = None,
+    retry: Retry | None = None,
+    limits: Limits | None = None,
+    client: Any = None,  # noqa: ANN401 - any client with httpx's API
     options: Mapping[str, Any] | None = None,
 ) -> ClientT:
     """Make a client; an argument beats the settings. See `featkit.connect`."""
     chosen = settings.load()
-    wanted = target or chosen.target
-    if wanted is None:
-        msg = (
-            "no store to connect to: pass a target such as featkit.connect('demo:flights') or "
-            "featkit.connect('parquet:PATH'), or set target in featkit.toml or FEATKIT_TARGET"
-        )
-        raise SettingsError(msg)
     zone = _zone(timezone or chosen.timezone)
-    if isinstance(wanted, Store):
-        store = wanted
-    else:
-        table = chosen.tables.get(wanted.partition(":")[0].partition("+")[0], {})
-        store = open_store(wanted, {**table, **(options or {})}, timezone=zone)
     limit = chosen.timeout if timeout is None else timeout
+    if isinstance(target, Store):
+        store, named = target, str(target)
+    else:
+        named, table = _from_settings(target, chosen)
+        limit = table.pop("timeout", None) if limit is None else limit
+        store = open_store(named, {**table, **(options or {})}, timezone=zone)
+    http = HttpOptions(
+        auth=store.auth,
+        ca=store.ca,
+        client=client,
+        retry=retry or Retry(),
+        limits=limits or Limits(),
+    )
     return kind(
         store,
-        str(wanted),
+        named,
         timezone=zone,
         timeout=None if limit is None else parse_duration(limit, what="timeout"),
         now=_clock(now or chosen.now),
+        http=http,
     )
+
+
+def _from_settings(target: str | None, chosen: settings.Settings) -> tuple[str, dict[str, Any]]:
+    """Find the target, and what the settings say about its store."""
+    named = target or chosen.target
+    scheme = named.partition(":")[0].partition("+")[0] if named else chosen.backend
+    table = dict(chosen.tables.get(scheme, {})) if scheme else {}
+    if scheme and table:
+        place = store_class(scheme).target_of(table)  # takes out what says where the store is
+        named = named or place
+    if not named:
+        msg = (
+            "no store to connect to: pass a target such as featkit.connect('demo:flights') or "
+            f"featkit.connect('parquet:PATH'), or set target in featkit.toml or FEATKIT_TARGET "
+            f"(the settings come from {chosen.origin})"
+        )
+        raise SettingsError(msg)
+    return named, table
 
 
 def set_default(client: Client) -> None:
@@ -77,7 +101,7 @@ def default_client() -> Client:
 def _zone(name: str | None) -> str | None:
     try:
         return name and ZoneInfo(name).key
-    except (ZoneInfoNotFoundError, ValueError) as error:
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
         msg = f"timezone={name!r} is no time zone; write a name such as 'UTC' or 'Europe/Paris'"
         raise SettingsError(msg) from error
 

@@ -30,20 +30,22 @@ import tomllib
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
-import tomlkit
 
 from featkit.dtypes import parse_dtype
 from featkit.durations import parse_duration
-from featkit.errors import DefinitionError, FeatkitError, InputError
+from featkit.errors import DefinitionError, FeatkitError, InputError, TimestampError, nearest
 from featkit.schema import FeatureRef, FeatureService
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import polars as pl
+
+EntryT = TypeVar("EntryT", bound=msgspec.Struct)
 
 FILE_NAME = "feature_views.toml"
 _NAME = re.compile(r"\w[\w.-]*")
@@ -91,9 +93,9 @@ class _StoreEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    store: _StoreEntry = _StoreEntry()
-    views: dict[str, ViewEntry] = {}
-    services: dict[str, ServiceEntry] = {}
+    store: dict[str, Any] = {}
+    views: dict[str, dict[str, Any]] = {}
+    services: dict[str, dict[str, Any]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +112,8 @@ class ViewDefinition:
         The dtypes that the table of features fixes.
     patterns
         The sources, as absolute patterns.
-    where
-        File and line of the table, for messages.
+    file
+        What it is defined in.
     """
 
     name: str
@@ -119,7 +121,11 @@ class ViewDefinition:
     ttl: timedelta | None
     dtypes: Mapping[str, pl.DataType]
     patterns: tuple[Path, ...]
-    where: str
+    file: DefinitionFile
+
+    def where(self, *steps: str) -> str:
+        """Name the file and the line of the view, or of what its table holds under these names."""
+        return self.file.where("views", self.name, *steps)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,75 +164,114 @@ def parse(text: str, path: Path) -> Definition:
         It is no TOML, or not of this form; the message names file, line and what was expected.
     """
     try:
-        content = msgspec.convert(tomllib.loads(text), _File)
+        content = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         msg = f"{path} is not valid TOML: {error}"
         raise DefinitionError(msg) from error
-    except msgspec.ValidationError as error:
-        reason, _, place = str(error).partition(" - at `$")
-        steps = [quoted or plain for quoted, plain in _STEP.findall(place)]
-        msg = f"{path}, line {_line(text, steps)}: {reason}" + (
-            f" (at {'.'.join(steps)})" if steps else ""
-        )
-        raise DefinitionError(msg) from error
-    reader = _Reader(text, path)
+    file = DefinitionFile(path, text)
+    reader = _Reader(file)
+    tables = reader.entry([], content, _File)
+    store = reader.entry(["store"], tables.store, _StoreEntry)
     return Definition(
-        now=reader.now(content.store.now),
-        timezone=content.store.timezone,
-        views={name: reader.view(name, entry) for name, entry in content.views.items()},
-        services={name: reader.service(name, entry) for name, entry in content.services.items()},
+        now=reader.now(store.now),
+        timezone=reader.timezone(store.timezone),
+        views={name: reader.view(name, table) for name, table in tables.views.items()},
+        services={name: reader.service(name, table) for name, table in tables.services.items()},
     )
 
 
 @dataclass(frozen=True, slots=True)
-class _Reader:
-    """Reads what msgspec cannot: durations, dtypes, references, paths."""
+class DefinitionFile:
+    """The file of a definition, to tell people where in it something stands.
 
-    text: str
+    Attributes
+    ----------
+    path, text
+        The file and its content.
+    """
+
     path: Path
+    text: str
 
-    def fail(
-        self, steps: list[str], reason: str, cause: Exception | None = None
-    ) -> DefinitionError:
-        line = _line(self.text, steps)
-        error = DefinitionError(f"{self.path}, line {line}: {reason} (at {'.'.join(steps)})")
-        error.__cause__ = cause
-        return error
+    def where(self, *steps: str) -> str:
+        """Name the file, and the line of what the nested tables hold under these names."""
+        return f"{self.path}, line {_line(self.text, steps)}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """Reads one table after the other, and tells the place of what is wrong."""
+
+    file: DefinitionFile
+
+    def fail(self, steps: list[str], reason: str) -> DefinitionError:
+        place = f" (at {'.'.join(steps)})" if steps else ""
+        return DefinitionError(f"{self.file.where(*steps)}: {reason}{place}")
+
+    def entry(self, steps: list[str], table: object, kind: type[EntryT]) -> EntryT:
+        try:
+            return msgspec.convert(table, kind)
+        except msgspec.ValidationError as error:
+            reason, _, place = str(error).replace(" | null", "").partition(" - at `$")
+            below = _STEP.findall(place)
+            if unknown := _UNKNOWN.search(reason):
+                below = [unknown[1]]
+                near = nearest(unknown[1], kind.__struct_fields__)
+                reason = f"there is no setting {unknown[1]!r} here; {near}"
+            raise self.fail([*steps, *below], reason) from error
 
     def now(self, moment: datetime | None) -> datetime | None:
         if moment is not None and moment.tzinfo is None:
             raise self.fail(["store", "now"], f"{moment} is naive; end it with 'Z' for UTC")
         return moment.astimezone(UTC) if moment else None
 
-    def view(self, name: str, entry: ViewEntry) -> ViewDefinition:
+    def timezone(self, name: str | None) -> str | None:
+        try:
+            return None if name is None else check_zone(name)
+        except TimestampError as error:
+            raise self.fail(["store", "timezone"], str(error)) from error
+
+    def view(self, name: str, table: dict[str, Any]) -> ViewDefinition:
         steps = ["views", name]
-        check_name(name)
+        entry = self._view_entry(steps, table)
         if not entry.join_keys:
             raise self.fail([*steps, "join_keys"], "expected at least one join key")
+        if not entry.sources:
+            raise self.fail([*steps, "source"], "expected at least one path")
         if entry.created and not entry.timestamp:
             raise self.fail([*steps, "created"], "a view with 'created' needs 'timestamp' too")
         special = [*entry.join_keys, *filter(None, (entry.timestamp, entry.created))]
         if twice := {column for column in special if special.count(column) > 1}:
             raise self.fail(steps, f"the column {min(twice)!r} has two roles; each needs its own")
-        dtypes = {}
-        for feature, line in (entry.features or {}).items():
-            if feature in special:
-                raise self.fail(
-                    [*steps, "features", feature],
-                    f"{feature!r} is a key or a timestamp, no feature",
-                )
-            if line.dtype is not None:
-                try:
-                    dtypes[feature] = parse_dtype(line.dtype)
-                except ValueError as error:
-                    raise self.fail([*steps, "features", feature], str(error), error) from error
+        if taken := [feature for feature in entry.features or {} if feature in special]:
+            reason = f"{taken[0]!r} is a key or a timestamp, no feature"
+            raise self.fail([*steps, "features", taken[0]], reason)
         try:
             ttl = parse_duration(entry.ttl, what="ttl") if entry.ttl is not None else None
         except FeatkitError as error:
-            raise self.fail([*steps, "ttl"], str(error), error) from error
+            raise self.fail([*steps, "ttl"], str(error)) from error
         patterns = tuple(self._pattern(steps, source) for source in entry.sources)
-        where = f"{self.path}, line {_line(self.text, steps)}"
-        return ViewDefinition(name, entry, ttl, dtypes, patterns, where)
+        return ViewDefinition(name, entry, ttl, self._dtypes(steps, entry), patterns, self.file)
+
+    def _view_entry(self, steps: list[str], table: dict[str, Any]) -> ViewEntry:
+        try:
+            check_name(steps[-1])
+        except InputError as error:
+            raise self.fail(steps, str(error)) from error
+        features = table.get("features")
+        for name, line in features.items() if isinstance(features, dict) else ():
+            self.entry([*steps, "features", name], line, FeatureEntry)
+        return self.entry(steps, table, ViewEntry)
+
+    def _dtypes(self, steps: list[str], entry: ViewEntry) -> dict[str, pl.DataType]:
+        dtypes = {}
+        for name, line in (entry.features or {}).items():
+            if line.dtype is not None:
+                try:
+                    dtypes[name] = parse_dtype(line.dtype)
+                except ValueError as error:
+                    raise self.fail([*steps, "features", name], str(error)) from error
+        return dtypes
 
     def _pattern(self, steps: list[str], source: str) -> Path:
         if not source or ".." in PurePosixPath(source).parts:
@@ -234,28 +279,68 @@ class _Reader:
                 f"expected a path below the folder of this file, or an absolute one, not {source!r}"
             )
             raise self.fail([*steps, "source"], reason)
-        return self.path.parent / source
+        return self.file.path.parent / source
 
-    def service(self, name: str, entry: ServiceEntry) -> FeatureService:
+    def service(self, name: str, table: dict[str, Any]) -> FeatureService:
+        entry = self.entry(["services", name], table, ServiceEntry)
         try:
             refs = tuple(map(FeatureRef.parse, entry.features))
         except InputError as error:
-            raise self.fail(["services", name, "features"], str(error), error) from error
+            raise self.fail(["services", name, "features"], str(error)) from error
         return FeatureService(name, refs, entry.description, entry.owner, entry.tags)
 
 
-_STEP = re.compile(r"\[(?:'([^']*)'|\.\.\.)\]|\.?(\w[\w-]*)")
+_UNKNOWN = re.compile(r"unknown field `(.+)`")
+_STEP = re.compile(r"\w[\w-]*")  # of the places that msgspec tells: $.tags[...]
 
 
-def _line(text: str, steps: list[str]) -> int:
-    """Find the line where the last of the nested names stands that can be found."""
-    lines = text.splitlines()
-    found = 0
-    for step in steps:
-        name = re.compile(rf"""(?:^|[\[.{{,\s"'])["']?{re.escape(step)}["']?\s*(?:[].=]|$)""")
-        later = (number for number in range(found, len(lines)) if name.search(lines[number]))
-        found = next(later, found)
-    return found + 1
+def _line(text: str, steps: Sequence[str]) -> int:
+    """Find the line of the statement that is the first to name the deepest of the nested names."""
+    table: list[str] = []
+    found, deepest = 1, 0
+    begin, statement = 1, ""
+    for number, line in enumerate(text.split("\n"), 1):
+        statement += f"{line}\n"
+        try:
+            content = tomllib.loads(statement)
+        except tomllib.TOMLDecodeError:  # it goes on in the next line
+            continue
+        if statement.lstrip().startswith("["):
+            table, content = _header(content), {}
+        depth = _depth(table, content, steps)
+        if depth > deepest:
+            found, deepest = begin, depth
+        begin, statement = number + 1, ""
+    return found
+
+
+def _header(content: object) -> list[str]:
+    """Read the names of a table's header from what it is as TOML of its own."""
+    names = []
+    while isinstance(content, dict) and content:
+        ((name, content),) = content.items()
+        names.append(name)
+    return names
+
+
+def _depth(table: Sequence[str], nested: Any, steps: Sequence[str]) -> int:  # noqa: ANN401 - any TOML
+    """Count how many of the nested names this content of a table has."""
+    for name in reversed(table):
+        nested = {name: nested}
+    for depth, step in enumerate(steps):
+        if not isinstance(nested, dict) or step not in nested:
+            return depth
+        nested = nested[step]
+    return len(steps)
+
+
+def check_zone(name: str) -> str:
+    """Return the name of a time zone; raise `TimestampError` where there is no such zone."""
+    try:
+        return ZoneInfo(name).key
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        msg = f"{name!r} is no time zone; write a name such as 'UTC' or 'Europe/Paris'"
+        raise TimestampError(msg) from error
 
 
 def check_name(name: str) -> None:
@@ -263,52 +348,3 @@ def check_name(name: str) -> None:
     if not _NAME.fullmatch(name):
         msg = f"{name!r} cannot name a feature view; use letters, digits, '_', '-' and '.'"
         raise InputError(msg)
-
-
-def edited(
-    text: str,
-    *,
-    store: Mapping[str, str] | None = None,
-    views: Mapping[str, ViewEntry] | None = None,
-    services: Mapping[str, ServiceEntry] | None = None,
-) -> str:
-    """Return the text of a definition file with tables set, its other lines and comments kept.
-
-    Parameters
-    ----------
-    text
-        The file so far; may be empty.
-    store, views, services
-        What to set, by name.
-    """
-    document = tomlkit.parse(text)
-    for section, entries in (("store", store), ("views", views), ("services", services)):
-        if entries:
-            table = document.setdefault(section, tomlkit.table(is_super_table=section != "store"))
-            for name, entry in entries.items():
-                table[name] = (
-                    entry if isinstance(entry, str) else _table(msgspec.to_builtins(entry))
-                )
-    return tomlkit.dumps(document)
-
-
-def _table(entry: dict[str, Any]) -> tomlkit.items.Table:
-    """Write an entry as people would: one line a feature."""
-    table = tomlkit.table()
-    features = entry.pop("features", None)
-    for key, value in entry.items():
-        table[key] = _inline(value) if isinstance(value, dict) else value
-    if isinstance(features, dict):
-        table["features"] = tomlkit.table()
-        for name, line in features.items():
-            table["features"][name] = _inline(line)
-    elif features is not None:
-        table["features"] = tomlkit.array().multiline(multiline=True)
-        table["features"].extend(features)
-    return table
-
-
-def _inline(value: dict[str, Any]) -> tomlkit.items.InlineTable:
-    inline = tomlkit.inline_table()
-    inline.update(value)
-    return inline

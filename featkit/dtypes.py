@@ -82,3 +82,34 @@ def format_dtype(dtype: pl.DataType | None) -> str:
             return f"struct[{', '.join(field.name for field in dtype.fields)}]"
         case _:
             return _NAMES.get(dtype, str(dtype).lower())
+
+
+def cast_exactly(values: pl.Series, dtype: pl.DataType) -> pl.Series:
+    """Cast values to a dtype; numbers stay the same numbers, but for a float made a shorter one.
+
+    Raises
+    ------
+    ValueError
+        They cannot become that; the message says so.
+
+    Examples
+    --------
+    >>> cast_exactly(pl.Series([1.0, None]), pl.Int64()).to_list()
+    [1, None]
+    """
+    if values.dtype == dtype:
+        return values
+    try:
+        made = values.cast(dtype)
+        back = made.cast(values.dtype) if values.dtype.is_numeric() else values
+    except pl.exceptions.PolarsError as error:
+        reason = str(error).partition("\n")[0]  # without the query that polars appends
+        msg = f"cannot become {format_dtype(dtype)}: {reason}"
+        raise ValueError(msg) from error
+    if not (values.dtype.is_float() and dtype.is_float()):
+        changed = (back != values).fill_null(value=False)
+        if changed.any():
+            first = values.filter(changed)[0]
+            msg = f"cannot become {format_dtype(dtype)} without loss; the first is {first!r}"
+            raise ValueError(msg)
+    return made

@@ -20,6 +20,11 @@
         ├── MissingEntitiesError    entities are not in the store, with ``on_missing="raise"``
         ├── ProtocolError           the answer is not what the protocol says
         │   └── RowMismatch         the answer has other rows than were asked for
+        ├── AuthError               the credentials are missing, wrong, expired or not enough
+        ├── RequestRejected         the store refuses the request as it is
+        │   └── BatchTooLarge       the request asks for too many entities at a time
+        ├── StoreUnavailable        no connection, or the store is in trouble
+        │   └── ThrottledError      the store asks to slow down
         └── DeadlineExceeded        the call took longer than its timeout
 
     FeatkitWarning
@@ -39,6 +44,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 __all__ = [
+    "AuthError",
+    "BatchTooLarge",
     "ClosedError",
     "DeadlineExceeded",
     "DefinitionError",
@@ -55,10 +62,13 @@ __all__ = [
     "NameClashError",
     "NotSupportedError",
     "ProtocolError",
+    "RequestRejected",
     "RowMismatch",
     "SettingsError",
     "SourceError",
     "StoreError",
+    "StoreUnavailable",
+    "ThrottledError",
     "TimestampError",
     "UnknownNameError",
 ]
@@ -158,6 +168,51 @@ class ProtocolError(StoreError):
 
 class RowMismatch(ProtocolError):  # noqa: N818 - the name says what happened, not that it is an error
     """The store answered with other rows than it was asked for."""
+
+
+class AuthError(StoreError):
+    """The credentials are missing, wrong, expired, or do not allow this."""
+
+
+class RequestRejected(StoreError):  # noqa: N818 - the name says what happened, not that it is an error
+    """The store refuses the request as it is; sending it again would not help."""
+
+
+class BatchTooLarge(RequestRejected):
+    """The request asks for too many entities at a time; featkit splits it."""
+
+
+class StoreUnavailable(StoreError):  # noqa: N818 - the name says what happened, not that it is an error
+    """There is no connection to the store, or the store is in trouble.
+
+    Parameters
+    ----------
+    message
+        What happened.
+    temporary
+        Whether it may pass by itself.
+    sent
+        Whether the request may have reached the store.
+    retry_after
+        Seconds that the store asks to wait.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        temporary: bool = True,
+        sent: bool = True,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.temporary = temporary
+        self.sent = sent
+        self.retry_after = retry_after
+
+
+class ThrottledError(StoreUnavailable):
+    """The store asks to slow down."""
 
 
 class DeadlineExceeded(StoreError, TimeoutError):  # noqa: N818 - the field's word for it

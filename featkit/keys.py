@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -15,6 +15,8 @@ from featkit.errors import KeyTypeError, TimestampError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    import numpy.typing as npt
 
     from featkit.schema import Entity, FeatureView
 
@@ -55,8 +57,9 @@ class EntityKeys:
     @classmethod
     def of(cls, columns: pl.DataFrame) -> EntityKeys:
         """Find the distinct keys among the rows of `columns`, which has one column per join key."""
-        if not columns.width:
-            return cls(columns, pl.repeat(None, columns.height, dtype=pl.UInt32, eager=True))
+        if not columns.width:  # an entityless view: one row of features for all
+            one = pl.DataFrame(height=min(columns.height, 1))
+            return cls(one, pl.repeat(0, columns.height, dtype=pl.UInt32, eager=True))
         first_column, *more_columns = columns.get_columns()
         codes, distinct = _encode(first_column)
         taken = [np.arange(len(distinct))]
@@ -87,6 +90,20 @@ class EntityKeys:
         """For each key of `unique`, how many rows have it (UInt32)."""
         known = self.positions.drop_nulls().to_numpy()
         return pl.Series(np.bincount(known, minlength=self.unique.height).astype(np.uint32))
+
+    def counted(self, rows: pl.Series | None) -> npt.NDArray[Any]:
+        """For each key of `unique`, how many rows have it.
+
+        Parameters
+        ----------
+        rows
+            How many rows each position stands for; None: one.
+        """
+        if rows is None:
+            return self.rows_per_key.to_numpy()
+        known = self.positions.is_not_null()
+        height = self.unique.height
+        return np.bincount(self.positions.filter(known), rows.filter(known), minlength=height)
 
     @property
     def one_to_one(self) -> bool:
@@ -147,12 +164,16 @@ class _Key:
     zone: str | None
 
     def cast(self, column: pl.Series) -> pl.Series:
-        column = self._plain(column)
         target = self.entity.dtype
+        if column.dtype.is_float():
+            column = column.fill_nan(None)
+        if target is not None and column.null_count() == len(column):
+            return pl.repeat(None, len(column), dtype=target, eager=True).alias(column.name)
+        if isinstance(column.dtype, pl.Datetime) and not isinstance(target, pl.Datetime | None):
+            raise self._wrong_type(column.dtype)
+        column = self._plain(column)
         if target is None or column.dtype == target:
             return column
-        if isinstance(column.dtype, pl.Null) or column.null_count() == len(column):
-            return pl.repeat(None, len(column), dtype=target, eager=True).alias(column.name)
         if not _castable(column.dtype, target):
             raise self._wrong_type(column.dtype)
         made = column.cast(target, strict=False)
@@ -167,12 +188,10 @@ class _Key:
         return made
 
     def _plain(self, column: pl.Series) -> pl.Series:
-        """Take off what is only a way of storing: categories, NaN for null, units and zones."""
+        """Take off what is only a way of storing: categories, units and zones."""
         match column.dtype:
             case pl.Categorical() | pl.Enum():
                 return column.cast(pl.String)
-            case dtype if dtype.is_float():
-                return column.fill_nan(None)
             case pl.Datetime(time_zone=None) if self.zone is None:
                 msg = (
                     f"the key {self.entity.join_key!r} of feature view {self.view!r} is a naive "
@@ -181,17 +200,26 @@ class _Key:
                 )
                 raise TimestampError(msg)
             case pl.Datetime(time_zone=None):
-                return (
-                    column.dt.replace_time_zone(self.zone)
-                    .dt.convert_time_zone("UTC")
-                    .cast(TIMESTAMP)
-                )
+                return self._aware(column).dt.convert_time_zone("UTC").cast(TIMESTAMP)
             case pl.Datetime():
                 return column.dt.convert_time_zone("UTC").cast(TIMESTAMP)
             case dtype if dtype.is_nested() or dtype.is_object():
                 raise self._wrong_type(dtype)
             case _:
                 return column
+
+    def _aware(self, column: pl.Series) -> pl.Series:
+        """Read naive timestamps as local ones; refuse those that daylight saving makes unclear."""
+        made = column.dt.replace_time_zone(self.zone, ambiguous="null", non_existent="null")
+        unclear = (made.is_null() & column.is_not_null()).arg_true()
+        if len(unclear):
+            msg = (
+                f"the key {self.entity.join_key!r} of feature view {self.view!r} is a naive "
+                f"timestamp, and {column[unclear[0]]} ({self.row(unclear[0])}) came twice or never "
+                f"in {self.zone}; give the column a zone"
+            )
+            raise TimestampError(msg)
+        return made
 
     def _wrong_type(self, found: pl.DataType) -> KeyTypeError:
         wanted = format_dtype(self.entity.dtype) if self.entity.dtype else "a plain value"

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
-from featkit.columns import FeatureColumns, Status
-from featkit.errors import FeatkitError, MissingEntitiesError, ProtocolError, RowMismatch
+from featkit.columns import STATUS, FeatureColumns, Status
+from featkit.dtypes import TIMESTAMP
+from featkit.errors import (
+    BatchTooLarge,
+    FeatkitError,
+    MissingEntitiesError,
+    NotSupportedError,
+    ProtocolError,
+    RowMismatch,
+)
 from featkit.keys import EntityKeys, check, row_number
 from featkit.stores.base import OnlineRead
 from featkit.summary import LookupSummary, ViewSummary
@@ -42,6 +51,9 @@ class LookupOptions:
         What happens when the store does not know an entity; a warning is the caller's.
     on_error
         Whether a failed call fails the lookup or leaves nulls of status `ERROR`.
+    ceilings
+        By view, how many entities the store took at a time at the most; learnt from refusals, and
+        written to.
     """
 
     now: datetime
@@ -49,6 +61,7 @@ class LookupOptions:
     expired: Expired = "keep"
     on_missing: OnMissing = "null"
     on_error: OnError = "raise"
+    ceilings: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,9 +77,9 @@ class _Part:
     def gathered(self, series: pl.Series) -> pl.Series:
         return series if self.keys.one_to_one else series.gather(self.keys.positions)
 
-    def summary(self) -> ViewSummary:
+    def summary(self, rows: pl.Series | None) -> ViewSummary:
         counted: Counter[Status] = Counter()
-        weights = self.keys.rows_per_key.to_numpy()
+        weights = self.keys.counted(rows)
         seen: dict[int, dict[Status, int]] = {}
         for statuses in self.columns.statuses.values():
             if id(statuses) not in seen:
@@ -75,8 +88,8 @@ class _Part:
             counted.update(seen[id(statuses)])
         return ViewSummary(
             view=self.selection.view.name,
-            rows=len(self.keys),
-            null_keys=self.keys.null_rows,
+            rows=_total(rows, len(self.keys)),
+            null_keys=_total(rows, len(self.keys)) - int(weights.sum()),
             unique=self.keys.unique.height,
             cached=0,
             fetched=self.fetched,
@@ -112,6 +125,8 @@ class Lookup:
             part.columns if part.keys.one_to_one else part.columns.gather(part.keys.positions)
             for part in self.parts
         ]
+        if not self.selection.columns:
+            return FeatureColumns.beside((), self.rows)
         beside = FeatureColumns.beside(parts, self.rows)
         return replace(beside, values=beside.values.select(self.selection.columns))
 
@@ -135,6 +150,7 @@ def lookup(
     options: LookupOptions,
     *,
     row: RowLabel = row_number,
+    weights: pl.Series | None = None,
 ) -> Flow[Lookup]:
     """Look up the selected features for each row of a frame.
 
@@ -150,6 +166,8 @@ def lookup(
         How to do it.
     row
         How the user calls a row, for messages.
+    weights
+        How many rows of the frame each row of `columns` stands for; None: itself.
 
     Raises
     ------
@@ -160,27 +178,25 @@ def lookup(
     MissingEntitiesError
         The store does not know an entity (and ``on_missing="raise"``).
     """
-    known: dict[tuple[tuple[str, object], ...], EntityKeys] = {}
-    keys = []
-    for part in selection.views:
-        checked = check(columns, part.view, zone=options.timezone, row=row)
-        shared = tuple(checked.schema.items())
-        keys.append(known.setdefault(shared, EntityKeys.of(checked)))
+    keys = _keys(selection, columns, options, row)
     reads = [
-        [OnlineRead(part.view, part.features, chunk, options.now) for chunk in chunks]
-        for part, chunks in (
-            (part, own.chunks(store.capabilities.batch_size) if part.features else ())
-            for part, own in zip(selection.views, keys, strict=True)
-        )
+        OnlineRead(part.view, part.features, chunk, options.now)
+        for part, own in zip(selection.views, keys, strict=True)
+        if part.features
+        for chunk in own.chunks(_batch(store, part, options))
     ]
-    flat = [read for own in reads for read in own]
-    answers = iter((yield [store.read_online(read) for read in flat]) if flat else ())
+    answers = yield from _ask(store, reads, options)
     failures: list[FeatkitError] = []
     parts = []
-    for part, own, asked in zip(selection.views, keys, reads, strict=True):
-        chunks = [_checked(next(answers), read, failures) for read in asked]
+    for part, own in zip(selection.views, keys, strict=True):
+        asked = [(read, answer) for read, answer in answers if read.view is part.view]
+        dtypes = {feature.name: feature.dtype for feature in part.features if feature.dtype}
+        usable = [_checked(answer, read, dtypes, failures) for read, answer in asked]
+        told = pl.Schema(dtypes)
+        chunks = [replace(chunk, values=chunk.values.cast(told)) for chunk in usable]
         parts.append(_judged(part, own, chunks, options))
-    summary = LookupSummary(views=tuple(part.summary() for part in parts), rows=columns.height)
+    views = tuple(part.summary(weights) for part in parts)
+    summary = LookupSummary(views=views, rows=_total(weights, columns.height))
     result = Lookup(selection, columns.height, tuple(parts), summary)
     if failures and options.on_error == "raise":
         failures[0].partial = result.columns()
@@ -190,9 +206,76 @@ def lookup(
     return result
 
 
-def _checked(answer: object, read: OnlineRead, failures: list[FeatkitError]) -> FeatureColumns:
-    """Return the answer if it is one to this question; a failure becomes nulls of status ERROR."""
-    schema = pl.Schema({feature.name: feature.dtype or pl.Null() for feature in read.features})
+def _keys(
+    selection: Selection, columns: pl.DataFrame, options: LookupOptions, row: RowLabel
+) -> list[EntityKeys]:
+    """Find the distinct keys of each view; views with the same keys share them."""
+    known: dict[tuple[tuple[str, object], ...], EntityKeys] = {}
+    keys = []
+    for part in selection.views:
+        if not part.view.online:
+            msg = (
+                f"feature view {part.view.name!r} is not served online; it can only be read for "
+                "training sets"
+            )
+            raise NotSupportedError(msg)
+        checked = check(columns, part.view, zone=options.timezone, row=row)
+        shared = tuple(checked.schema.items())
+        if shared not in known:
+            known[shared] = EntityKeys.of(checked)
+        keys.append(known[shared])
+    return keys
+
+
+def _batch(store: Store, part: ViewSelection, options: LookupOptions) -> int | None:
+    sizes = [store.capabilities.batch_size, options.ceilings.get(part.view.name)]
+    return min((size for size in sizes if size is not None), default=None)
+
+
+def _ask(
+    store: Store, reads: list[OnlineRead], options: LookupOptions
+) -> Flow[list[tuple[OnlineRead, object]]]:
+    """Ask everything at once; what is too large for the store is asked again in halves."""
+    if not reads:
+        return []
+    answers = yield [store.read_online(read) for read in reads]
+    if not any(map(_too_large, reads, answers)):
+        return list(zip(reads, answers, strict=True))
+    halves: list[OnlineRead] = []
+    for read, answer in zip(reads, answers, strict=True):
+        if _too_large(read, answer):
+            half = -(-read.keys.height // 2)
+            options.ceilings[read.view.name] = half
+            halves += [replace(read, keys=keys) for keys in read.keys.iter_slices(half)]
+    smaller = iter((yield from _ask(store, halves, options)))
+    asked: list[tuple[OnlineRead, object]] = []
+    for read, answer in zip(reads, answers, strict=True):
+        if not _too_large(read, answer):
+            asked.append((read, answer))
+            continue
+        rows = 0
+        while rows < read.keys.height:
+            asked.append(next(smaller))
+            rows += asked[-1][0].keys.height
+    return asked
+
+
+def _too_large(read: OnlineRead, answer: object) -> bool:
+    return isinstance(answer, BatchTooLarge) and read.keys.height > 1
+
+
+def _checked(
+    answer: object,
+    read: OnlineRead,
+    dtypes: dict[str, pl.DataType],
+    failures: list[FeatkitError],
+) -> FeatureColumns:
+    """Return the answer if it is one to this question; a failure becomes nulls of status ERROR.
+
+    A dtype that the view does not tell is that of the first answer with values, which `dtypes`
+    remembers.
+    """
+    schema = pl.Schema({item.name: dtypes.get(item.name, pl.Null()) for item in read.features})
     try:
         if isinstance(answer, FeatkitError):
             raise answer
@@ -205,11 +288,16 @@ def _checked(answer: object, read: OnlineRead, failures: list[FeatkitError]) -> 
     except FeatkitError as error:
         failures.append(error)
         return FeatureColumns.unanswered(schema, read.keys.height, Status.ERROR)
-    return replace(answer, values=answer.values.select(schema.names()))
+    found = answer.values.select(schema.names())
+    dtypes |= {name: dtype for name, dtype in found.schema.items() if dtype != pl.Null()}
+    return replace(answer, values=found)
 
 
 def _check_answer(answer: FeatureColumns, read: OnlineRead, schema: pl.Schema) -> None:
     where = f"feature view {read.view.name!r}"
+    if not _are_columns(answer):
+        msg = f"{where}: the store answered with something else than polars columns"
+        raise ProtocolError(msg)
     lengths = {len(series) for series in (*answer.statuses.values(), *answer.timestamps.values())}
     if {len(answer), *lengths} != {read.keys.height}:
         msg = (
@@ -228,6 +316,23 @@ def _check_answer(answer: FeatureColumns, read: OnlineRead, schema: pl.Schema) -
                 f"{where}: {name!r} should be {dtype}, the store sent {answer.values.schema[name]}"
             )
             raise ProtocolError(msg)
+    for name, statuses in answer.statuses.items():
+        if statuses.dtype != STATUS or statuses.null_count():
+            msg = f"{where}: expected a Status for each value of {name!r}, got {statuses.dtype}"
+            raise ProtocolError(msg)
+    for name, timestamps in answer.timestamps.items():
+        if name not in schema or timestamps.dtype != TIMESTAMP:
+            msg = f"{where}: {name!r} should have UTC timestamps, the store sent {timestamps.dtype}"
+            raise ProtocolError(msg)
+
+
+def _are_columns(answer: Any) -> bool:  # noqa: ANN401 - it may be anything inside
+    """Tell whether the parts of an answer are what their annotations say."""
+    named = (answer.statuses, answer.timestamps)
+    return isinstance(answer.values, pl.DataFrame) and all(
+        isinstance(columns, Mapping) and all(isinstance(one, pl.Series) for one in columns.values())
+        for columns in named
+    )
 
 
 def _judged(
@@ -242,6 +347,10 @@ def _judged(
         columns = columns.blank(Status.EXPIRED)
     fetched = keys.unique.height if chunks else 0
     return _Part(part, keys, columns.rename(part.names), len(chunks), fetched)
+
+
+def _total(weights: pl.Series | None, rows: int) -> int:
+    return rows if weights is None else int(weights.sum())
 
 
 def _refuse_missing(result: Lookup, row: RowLabel) -> None:

@@ -87,6 +87,7 @@ class Operations:
         self.store = store
         self.last_summary: LookupSummary | None = None
         self._timezone = timezone
+        self._ceilings: dict[str, int] = {}
         self._now = now
 
     def now(self) -> Flow[datetime]:
@@ -206,9 +207,15 @@ class Operations:
             expired=options.expired,
             on_missing=options.on_missing,
             on_error=options.on_error,
+            ceilings=self._ceilings,
         )
         found = yield from online.lookup(
-            self.store, selection, columns, lookup_options, row=frame.row_label
+            self.store,
+            selection,
+            columns,
+            lookup_options,
+            row=frame.row_label,
+            weights=frame.weights,
         )
         seconds = time.perf_counter() - started
         found = replace(found, summary=replace(found.summary, seconds=seconds))

@@ -41,7 +41,8 @@ class _Bar:
 
     def expect(self, keys: int) -> None:
         self._bar.total = (self._bar.total or 0) + keys
-        self._bar.refresh()
+        if not self._bar.delay:  # a refresh would not wait for it
+            self._bar.refresh()
 
     def advance(self, keys: int) -> None:
         self._bar.update(keys)
@@ -60,7 +61,10 @@ def watched(option: ProgressOption) -> Iterator[Progress]:
 
 
 def _somebody_watches() -> bool:
-    return sys.stderr is not None and (sys.stderr.isatty() or "ipykernel" in sys.modules)
+    if sys.stderr is None:
+        return False
+    ipython = sys.modules.get("IPython")  # pytest may have imported ipykernel, without a kernel
+    return sys.stderr.isatty() or (ipython is not None and hasattr(ipython.get_ipython(), "kernel"))
 
 
 @contextmanager

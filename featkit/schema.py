@@ -65,12 +65,22 @@ class Entity:
         Type of the key as a polars dtype; None where the store does not tell.
     description
         The owner's words.
+    request_data
+        Whether it is no key of an entity but a value that an on-demand view computes from; it is
+        taken from the frame in the same way.
+    store_type
+        The type in the store's words.
+    tags
+        The owner's labels.
     """
 
     name: str
     join_key: str
     dtype: pl.DataType | None = None
     description: str = ""
+    request_data: bool = False
+    store_type: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +97,15 @@ class Feature:
         The owner's words, with the unit.
     tags
         The owner's labels.
+    store_type
+        The type in the store's words.
     """
 
     name: str
     dtype: pl.DataType | None = None
     description: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
+    store_type: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +131,8 @@ class FeatureView:
         Whether lookups and training sets can read it.
     description, owner, tags
         The owner's words.
+    computed_from
+        The features that an on-demand view is computed from.
     """
 
     name: str
@@ -132,6 +147,7 @@ class FeatureView:
     description: str = ""
     owner: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
+    computed_from: tuple[FeatureRef, ...] = ()
 
     @property
     def join_keys(self) -> tuple[str, ...]:

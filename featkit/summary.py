@@ -119,14 +119,15 @@ class LookupSummary:
 
     def _headline(self) -> str:
         return (
-            f"{self.rows:,} rows, {self.unique:,} distinct keys: {self.cached:,} from the cache, "
+            f"{self.rows:,} row{'s' * (self.rows != 1)}, {self.unique:,} distinct "
+            f"key{'s' * (self.unique != 1)}: {self.cached:,} cached, "
             f"{self.fetched:,} fetched in {self.calls:,} call{'s' * (self.calls != 1)}, "
             f"{self.seconds:.2f} s"
         )
 
     def _table(self) -> list[list[str]]:
         seen = [status for status in sorted(self.statuses) if self.statuses[status]]
-        table = [["view", "null keys", "distinct keys", *seen]]
+        table = [["view", "null keys", "distinct", *seen]]
         table += [
             [
                 view.view,

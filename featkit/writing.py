@@ -8,13 +8,25 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import polars as pl
+import tomlkit
+from tomlkit.exceptions import TOMLKitError
+from tomlkit.items import Comment, Whitespace
 
 from featkit import definitions
-from featkit.definitions import FILE_NAME, FeatureEntry, ServiceEntry, ViewEntry, check_name
+from featkit.definitions import (
+    FILE_NAME,
+    FeatureEntry,
+    ServiceEntry,
+    ViewEntry,
+    check_name,
+    check_zone,
+)
 from featkit.dtypes import TIMESTAMP, format_dtype, parse_dtype
 from featkit.durations import format_duration, parse_duration
 from featkit.errors import (
+    DefinitionError,
     InputError,
     KeyColumnError,
     NameClashError,
@@ -22,6 +34,7 @@ from featkit.errors import (
     UnknownNameError,
     nearest,
 )
+from featkit.schema import FeatureRef
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -30,6 +43,9 @@ if TYPE_CHECKING:
 
 ROW_GROUP = 262_144
 """Rows of a row group: small enough to be skipped, large enough to be read fast."""
+
+_PART = "part-0.parquet"
+_Trivia = Comment | Whitespace
 
 
 def write_view(
@@ -52,7 +68,7 @@ def write_view(
 
     The rows go to ``PATH/NAME/part-0.parquet``, sorted by join keys and time, in row groups with
     statistics; the view gets an entry in ``PATH/feature_views.toml``, whose other lines stay as
-    they are.
+    they are. Each file is replaced only once the new one is whole.
 
     Parameters
     ----------
@@ -104,16 +120,11 @@ def write_view(
     schema = rows.collect_schema()
     _check_columns(schema, keys, times, features or {})
     root = Path(path)
-    if not overwrite and name in definitions.parse(_read(root), root / FILE_NAME).views:
+    if name in definitions.parse(_read(root), root / FILE_NAME).views and not overwrite:
         msg = f"{root / FILE_NAME} has a view {name!r} already; replace it with overwrite=True"
         raise NameClashError(msg)
-    written = rows.with_columns(_utc(column, schema[column], timezone) for column in times)
-    with _replacing(root / name / "part-0.parquet") as file:
-        written.sort(*keys, *times, maintain_order=True).sink_parquet(
-            file, row_group_size=ROW_GROUP, statistics=True
-        )
     entry = ViewEntry(
-        source=f"{name}/*.parquet",
+        source=f"{name}/{_PART}",  # no pattern: what else is in the folder is not of this view
         join_keys=keys,
         timestamp=timestamp,
         created=created,
@@ -127,6 +138,16 @@ def write_view(
             if column not in keys and column not in times
         },
     )
+    written = rows.with_columns(_utc(column, schema[column], timezone) for column in times)
+    _edited(root, views={name: entry})  # what cannot be defined is not written either
+    with replacing(root / name / _PART) as file:
+        try:
+            written.sort(*keys, *times, maintain_order=True).sink_parquet(
+                file, row_group_size=ROW_GROUP, statistics=True
+            )
+        except pl.exceptions.PolarsError as error:
+            msg = f"the frame cannot be written as feature view {name!r}: {error}"
+            raise InputError(msg) from error
     _edit(root, views={name: entry})
 
 
@@ -147,7 +168,14 @@ def write_service(
         References ``"view:feature"``.
     description, owner
         What people should know about it.
+
+    Raises
+    ------
+    InputError
+        A reference is not of that form.
     """
+    for reference in features:
+        FeatureRef.parse(reference)
     _edit(Path(path), services={name: ServiceEntry(list(features), description, owner)})
 
 
@@ -166,18 +194,103 @@ def freeze_clock(path: str | Path, now: str) -> None:
 
 def _read(root: Path) -> str:
     path = root / FILE_NAME
-    return path.read_text(encoding="utf-8") if path.exists() else ""
+    try:
+        return path.read_bytes().decode()  # the ends of its lines stay what they are
+    except FileNotFoundError:
+        return ""
+    except UnicodeDecodeError as error:
+        msg = f"{path} cannot be read: {error}"
+        raise DefinitionError(msg) from error
 
 
 def _edit(root: Path, **tables: Mapping[str, Any]) -> None:
-    text = definitions.edited(_read(root), **tables)
-    definitions.parse(text, root / FILE_NAME)  # what would not be read is not written
-    with _replacing(root / FILE_NAME) as file:
-        file.write_text(text, encoding="utf-8")
+    text = _edited(root, **tables)
+    with replacing(root / FILE_NAME) as file:
+        file.write_bytes(text.encode())
+
+
+def _edited(root: Path, **tables: Mapping[str, Any]) -> str:
+    """Return what the definition file will hold; what could not be read is refused."""
+    path, text = root / FILE_NAME, _read(root)
+    definitions.parse(text, path)
+    try:
+        text = edited(text, **tables)
+        definitions.parse(text, path)
+    except (ValueError, TOMLKitError) as error:
+        msg = (
+            f"{path} cannot be edited ({error}); write what it has in tables of their own, "
+            "[views.NAME] and [services.NAME], then repeat the call"
+        )
+        raise DefinitionError(msg) from error
+    return text
+
+
+def edited(
+    text: str,
+    *,
+    store: Mapping[str, str] | None = None,
+    views: Mapping[str, ViewEntry] | None = None,
+    services: Mapping[str, ServiceEntry] | None = None,
+) -> str:
+    """Return the text of a definition file with tables set, its other lines and comments kept.
+
+    Parameters
+    ----------
+    text
+        The file so far; may be empty.
+    store, views, services
+        What to set, by name.
+    """
+    document = tomlkit.parse(text)
+    for section, entries in (("store", store), ("views", views), ("services", services)):
+        if entries:
+            table = document.setdefault(section, tomlkit.table(is_super_table=section != "store"))
+            for name, entry in entries.items():
+                after = _trailing(table.get(name))
+                if isinstance(entry, str):
+                    table[name] = entry
+                else:
+                    table[name] = _table(msgspec.to_builtins(entry), after)
+    return tomlkit.dumps(document)
+
+
+def _trailing(item: object) -> list[_Trivia]:
+    """Find the comments after a table's content, which people write above the next table."""
+    if not isinstance(item, tomlkit.items.Table) or not item.value.body:
+        return []
+    body = item.value.body
+    count = next((n for n, (key, _) in enumerate(reversed(body)) if key is not None), len(body))
+    after = [value for _, value in body[len(body) - count :] if isinstance(value, _Trivia)]
+    return after or _trailing(body[-1][1])
+
+
+def _table(entry: dict[str, Any], after: Sequence[_Trivia]) -> tomlkit.items.Table:
+    """Write an entry as people would: one line a feature."""
+    table = tomlkit.table()
+    features = entry.pop("features", None)
+    for key, value in entry.items():
+        table[key] = _inline(value) if isinstance(value, dict) else value
+    if isinstance(features, dict):
+        table["features"] = tomlkit.table()
+        for name, line in features.items():
+            table["features"][name] = _inline(line)
+    elif features is not None:
+        table["features"] = tomlkit.array().multiline(multiline=True)
+        table["features"].extend(features)
+    last = table["features"] if isinstance(features, dict) else table
+    for item in after:
+        last.add(item)
+    return table
+
+
+def _inline(value: dict[str, Any]) -> tomlkit.items.InlineTable:
+    inline = tomlkit.inline_table()
+    inline.update(value)
+    return inline
 
 
 @contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path) -> Iterator[Path]:
     """Give a file to write in, which takes the place of `path` only once it is whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".featkit-") as folder:
@@ -189,7 +302,11 @@ def _lazy(frame: Frame) -> pl.LazyFrame:
     if isinstance(frame, (pl.DataFrame, pl.LazyFrame)):
         return frame.lazy()
     if (pandas := sys.modules.get("pandas")) and isinstance(frame, pandas.DataFrame):
-        rows: pl.DataFrame = pl.from_pandas(frame)
+        try:
+            rows: pl.DataFrame = pl.from_pandas(frame)
+        except (TypeError, ValueError, NotImplementedError, pl.exceptions.PolarsError) as error:
+            msg = f"the pandas frame has columns that Parquet cannot hold: {error}"
+            raise InputError(msg) from error
         return rows.lazy()
     msg = f"write_view takes a pandas or polars frame, not {type(frame).__name__}"
     raise InputError(msg)
@@ -209,6 +326,9 @@ def _check_columns(
     if twice := sorted({column for column in special if special.count(column) > 1}):
         msg = f"the column {twice[0]!r} has two roles; a key or a timestamp has one"
         raise NameClashError(msg)
+    if not set(schema) - set(special):
+        msg = "a feature view needs at least one feature: a column besides keys and timestamps"
+        raise InputError(msg)
 
 
 def _utc(column: str, dtype: pl.DataType, timezone: str | None) -> pl.Expr:
@@ -221,7 +341,7 @@ def _utc(column: str, dtype: pl.DataType, timezone: str | None) -> pl.Expr:
             )
             raise TimestampError(msg)
         case pl.Datetime(time_zone=None):
-            time = time.dt.replace_time_zone(timezone)
+            time = time.dt.replace_time_zone(check_zone(str(timezone)))
         case pl.Datetime():
             pass
         case _:

@@ -38,22 +38,29 @@ def adapt(frame: object, *, dtype_backend: DtypeBackend = "numpy_nullable") -> U
 def of_keys(keys: Keys, join_keys: Sequence[str]) -> UserFrame:
     """Make a frame of what `lookup` takes: a frame, a mapping of columns, or a column of keys."""
     if isinstance(keys, Mapping):
+        if wrong := [name for name, values in keys.items() if not is_column(values)]:
+            msg = f"expected a list of keys for {wrong[0]!r}, not {keys[wrong[0]]!r}"
+            raise InputError(msg)
         columns = [series_of(name, values) for name, values in keys.items()]
         lengths = {column.name: len(column) for column in columns}
         if len(set(lengths.values())) > 1:
             msg = f"the columns of keys differ in length: {lengths}"
             raise InputError(msg)
         return EagerFrame(pl.DataFrame(columns))
+    if isinstance(keys, pl.LazyFrame):
+        msg = "the keys are in a LazyFrame, whose rows have no fixed order; collect() it first"
+        raise InputError(msg)
     if not is_column(keys):
         return adapt(keys)
-    if len(join_keys) != 1:
+    if len(join_keys) > 1:
         wanted = ", ".join(f"{key!r}: [...]" for key in join_keys)
         msg = (
             f"the features have the join keys {', '.join(join_keys)}; pass a frame or a mapping "
             f"with these columns: {{{wanted}}}"
         )
         raise InputError(msg)
-    return EagerFrame(pl.DataFrame([series_of(join_keys[0], keys)]))
+    name = join_keys[0] if join_keys else "key"  # no features have no keys
+    return EagerFrame(pl.DataFrame([series_of(name, keys)]))
 
 
 def of_entities(entities: Sequence[EntityId | None], view: FeatureView) -> UserFrame:
@@ -71,29 +78,25 @@ def of_entities(entities: Sequence[EntityId | None], view: FeatureView) -> UserF
     first = next((entity for entity in entities if entity is not None), None)
     if len(keys) == 1 and not isinstance(first, (tuple, list, Mapping)):
         return EagerFrame(pl.DataFrame([series_of(keys[0], entities)]))
-    try:
-        if isinstance(first, Mapping):
-            frame = pl.DataFrame(entities, infer_schema_length=None)
-            if set(frame.columns) != set(keys):
-                raise _wrong_parts(view, first)
-        else:
-            frame = pl.DataFrame(
-                entities, schema=list(keys), orient="row", infer_schema_length=None
-            )
-    except (TypeError, ValueError, pl.exceptions.PolarsError) as error:
-        if isinstance(error, KeyTypeError):
-            raise
-        raise _wrong_parts(view, first) from error
-    return EagerFrame(frame)
-
-
-def _wrong_parts(view: FeatureView, found: object) -> KeyTypeError:
-    keys = ", ".join(view.join_keys)
-    return KeyTypeError(
-        f"an entity of feature view {view.name!r} has the join keys ({keys}), each of one type; "
-        f"{found!r} does not fit, or another entity does not; pass tuples in that order, or "
-        "mappings with these names"
+    parts = [_parts(entity, view) for entity in entities]
+    return EagerFrame(
+        pl.DataFrame([series_of(key, [own[n] for own in parts]) for n, key in enumerate(keys)])
     )
+
+
+def _parts(entity: object, view: FeatureView) -> Sequence[object]:
+    keys = view.join_keys
+    if entity is None:
+        return (None,) * len(keys)
+    if isinstance(entity, Mapping) and set(entity) == set(keys):
+        return [entity[key] for key in keys]
+    if isinstance(entity, (tuple, list)) and len(entity) == len(keys):
+        return entity
+    msg = (
+        f"an entity of feature view {view.name!r} has the join keys ({', '.join(keys)}); "
+        f"{entity!r} does not fit: pass tuples in that order, or mappings with these names"
+    )
+    raise KeyTypeError(msg)
 
 
 def key_labels(

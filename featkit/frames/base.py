@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from datetime import datetime
+from itertools import compress
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from featkit.errors import KeyTypeError
+from featkit.errors import KeyTypeError, TimestampError
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator
@@ -42,6 +45,11 @@ class UserFrame(ABC):
         polars.DataFrame
             One column per join key, named by it.
         """
+
+    @property
+    def weights(self) -> pl.Series | None:
+        """How many rows of the frame each row of the key columns stands for; None: itself."""
+        return None
 
     @abstractmethod
     def with_columns(self, columns: Iterator[pl.Series]) -> Any:  # noqa: ANN401 - a frame of the user's kind
@@ -79,16 +87,42 @@ def series_of(name: str, values: Any) -> pl.Series:  # noqa: ANN401 - whatever i
     ------
     KeyTypeError
         The values have several types, or one that cannot be a key.
+    TimestampError
+        Some of the values are naive timestamps, others are not.
     """
     if isinstance(values, pl.Series):
         return values.alias(name)
     try:
         array = pa.array(values, from_pandas=True)
     except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
-        found = sorted({type(value).__name__ for value in values if value is not None})
-        msg = f"the key {name!r} mixes types or holds one that cannot be a key: {', '.join(found)}"
-        raise KeyTypeError(msg) from error
+        raise _mixed(name, values) from error
+    if not hasattr(values, "dtype") or values.dtype == np.dtype(object):
+        _refuse_mixtures(name, array, values)
     if array.type == pa.uuid():
         text = pl.Series(name, array.storage).bin.encode("hex")
         return text.str.replace(r"(.{8})(.{4})(.{4})(.{4})(.{12})", "$1-$2-$3-$4-$5")
     return pl.Series(name, array)
+
+
+def _mixed(name: str, values: Any) -> KeyTypeError:  # noqa: ANN401 - whatever is a column
+    found = sorted({type(value).__name__ for value in values if value is not None})
+    return KeyTypeError(
+        f"the key {name!r} mixes types or holds one that cannot be a key: {', '.join(found)}"
+    )
+
+
+def _refuse_mixtures(name: str, array: pa.Array, values: Any) -> None:  # noqa: ANN401 - whatever is a column
+    """Refuse Python objects of which Arrow has made one type though they mean different things.
+
+    It takes a naive timestamp for UTC, a timestamp for its date, and text for its bytes.
+    """
+    present = compress(values, array.is_valid().to_pylist())
+    if pa.types.is_timestamp(array.type):
+        if len({getattr(value, "tzinfo", None) is None for value in present}) > 1:
+            msg = f"the key {name!r} mixes naive timestamps and such with a zone; give all a zone"
+            raise TimestampError(msg)
+    elif pa.types.is_date(array.type):
+        if any(isinstance(value, datetime) for value in present):
+            raise _mixed(name, values)
+    elif pa.types.is_binary(array.type) and any(isinstance(value, str) for value in present):
+        raise _mixed(name, values)

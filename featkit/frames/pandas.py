@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import polars as pl
@@ -27,7 +27,8 @@ class PandasFrame(UserFrame):
     @property
     def columns(self) -> Sequence[Hashable]:
         """The labels of its columns; a label of a MultiIndex is its first level if that is all."""
-        return [_flat(label) for label in self._frame.columns]
+        labels = self._frame.columns
+        return [_flat(label) for label in labels] if labels.nlevels > 1 else list(labels)
 
     @property
     def key_levels(self) -> Sequence[Hashable]:
@@ -36,21 +37,27 @@ class PandasFrame(UserFrame):
 
     def key_columns(self, labels: Mapping[str, Hashable]) -> pl.DataFrame:
         """Read the key columns, or levels of the index."""
+        if not labels:
+            return pl.DataFrame(height=len(self._frame))
         return pl.DataFrame([self._series(key, label) for key, label in labels.items()])
 
     def _series(self, key: str, label: Hashable) -> pl.Series:
+        index = self._frame.index
         places = [place for place, own in enumerate(self.columns) if own == label]
-        if len(places) > 1:
+        levels = [level for level, own in enumerate(index.names) if own == label]
+        if len(found := places or levels) > 1:
             msg = (
-                f"the frame has {len(places)} columns {label!r}, so that it cannot be told which "
-                f"holds the join key {key!r}; rename one, or name another: on={{{key!r}: <column>}}"
+                f"the frame has {len(found)} {'columns' if places else 'index levels'} {label!r}, "
+                f"so that it cannot be told which holds the join key {key!r}; rename one, or name "
+                f"another: on={{{key!r}: <column>}}"
             )
             raise KeyColumnError(msg)
         if places:
             values = self._frame.iloc[:, places[0]]
         else:
-            level = self._frame.index.names.index(label)
-            values = self._frame.index.get_level_values(level).to_series()
+            values = index.get_level_values(levels[0]).to_series()
+        if isinstance(values.dtype, pd.SparseDtype):
+            values = values.astype(values.dtype.subtype)
         try:
             return series_of(key, values)
         except KeyTypeError as error:
@@ -67,16 +74,20 @@ class PandasFrame(UserFrame):
         if (levels := frame.columns.nlevels) > 1:
             padding = ("",) * (levels - 1)
             right.columns = pd.MultiIndex.from_tuples([(name, *padding) for name in right.columns])
-        right.attrs = frame.attrs
-        return pd.concat([frame, right], axis=1)
+        right.columns = right.columns.set_names(frame.columns.names)
+        joined: Any = pd.concat([frame, right], axis=1)
+        result: pd.DataFrame = joined.__finalize__(frame)  # attrs, flags, a subclass's own
+        return result
 
     def row_label(self, position: int) -> str:
         """Call a row by its label in the index."""
-        return f"row {self._frame.index[position]!r}"
+        (label,) = self._frame.index[[position]].to_list()  # as Python has it, not numpy
+        return f"row {label!r}"
 
 
 def _flat(label: Hashable) -> Hashable:
     """Call a column of a MultiIndex by its first level where the other levels are empty."""
-    if isinstance(label, tuple) and not any(label[1:]):
-        return str(label[0])
+    if isinstance(label, tuple) and all(part == "" for part in label[1:]):
+        first: Hashable = label[0]
+        return first
     return label

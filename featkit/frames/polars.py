@@ -11,6 +11,8 @@ from featkit.frames.base import UserFrame
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator, Mapping, Sequence
 
+_COUNT = "__featkit_count"
+
 
 class EagerFrame(UserFrame):
     """A `polars.DataFrame`."""
@@ -25,6 +27,8 @@ class EagerFrame(UserFrame):
 
     def key_columns(self, labels: Mapping[str, Hashable]) -> pl.DataFrame:
         """Take the key columns."""
+        if not labels:
+            return pl.DataFrame(height=self._frame.height)
         return self._frame.select(pl.col(str(label)).alias(key) for key, label in labels.items())
 
     def with_columns(self, columns: Iterator[pl.Series]) -> pl.DataFrame:
@@ -41,6 +45,7 @@ class LazyFrame(UserFrame):
     def __init__(self, frame: pl.LazyFrame) -> None:
         self._frame = frame
         self._keys = pl.DataFrame()
+        self._weights: pl.Series | None = None
 
     @property
     def columns(self) -> Sequence[Hashable]:
@@ -49,12 +54,23 @@ class LazyFrame(UserFrame):
 
     def key_columns(self, labels: Mapping[str, Hashable]) -> pl.DataFrame:
         """Collect the distinct combinations of the key columns."""
+        if not labels:
+            return self._keys
         names = list(dict.fromkeys(map(str, labels.values())))
-        self._keys = self._frame.select(names).unique(maintain_order=True).collect()
+        counted = self._frame.group_by(names, maintain_order=True).agg(pl.len().alias(_COUNT))
+        *keys, self._weights = counted.collect().get_columns()
+        self._keys = pl.DataFrame(keys)
         return self._keys.select(pl.col(str(label)).alias(key) for key, label in labels.items())
+
+    @property
+    def weights(self) -> pl.Series | None:
+        """How many rows have each combination of the keys."""
+        return self._weights
 
     def with_columns(self, columns: Iterator[pl.Series]) -> pl.LazyFrame:
         """Join the columns to the frame, by its keys as they are."""
+        if not self._keys.width:
+            return self._frame
         found = self._keys.hstack(list(columns)).lazy()
         names = self._keys.columns
         return self._frame.join(

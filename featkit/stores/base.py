@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-    from featkit.calls import Call, Flow
+    from featkit.calls import Auth, Call, Flow
     from featkit.columns import FeatureColumns
     from featkit.schema import Entity, Feature, FeatureService, FeatureView
 
@@ -114,6 +114,12 @@ class Store(ABC):
 
     capabilities: ClassVar[Capabilities] = Capabilities()
 
+    auth: Auth | None = None
+    """What adds credentials to the requests of this store."""
+
+    ca: str | None = None
+    """File of certificates to trust instead of the usual ones."""
+
     class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """The options of `featkit.connect` that only this store takes."""
 
@@ -131,6 +137,14 @@ class Store(ABC):
         timezone
             What naive timestamps in the store mean; None: they are refused.
         """
+
+    @classmethod
+    def target_of(cls, table: dict[str, Any]) -> str | None:  # noqa: ARG003 - for the subclasses
+        """Make the target that the store's table of the settings describes.
+
+        What says where the store is is taken out of the table; the rest are options.
+        """
+        return None
 
     def clock(self) -> Flow[datetime | None]:
         """Tell the moment at which the data set is frozen; None: it goes with the time."""

@@ -13,7 +13,7 @@ from featkit import definitions
 from featkit.calls import Call, LocalRead
 from featkit.columns import STATUS, FeatureColumns, Status
 from featkit.definitions import FILE_NAME, Definition, FeatureEntry, ViewDefinition
-from featkit.dtypes import TIMESTAMP, format_dtype
+from featkit.dtypes import TIMESTAMP, cast_exactly, format_dtype
 from featkit.errors import (
     DefinitionError,
     FeatkitError,
@@ -61,6 +61,11 @@ class ParquetStore(Store):
             raise SettingsError(msg)
         return cls(path, timezone=timezone)
 
+    @classmethod
+    def target_of(cls, table: dict[str, Any]) -> str | None:
+        """Make the target of the settings' ``path``."""
+        return f"parquet:{table.pop('path')}" if "path" in table else None
+
     def clock(self) -> Flow[datetime | None]:
         """Tell the moment that the definition file names as now, if it does."""
         definition: Definition = yield self._definition()
@@ -83,10 +88,6 @@ class ParquetStore(Store):
     def feature_view(self, name: str) -> Flow[FeatureView]:
         """Describe one view; no other view's source is touched."""
         definition: Definition = yield self._definition()
-        if name not in definition.views:
-            near = nearest(name, definition.views)
-            msg = f"there is no feature view {name!r} in {self._path}; {near}"
-            raise UnknownNameError(msg)
         source = self._source(definition, name)
         view: FeatureView = yield Call(LocalRead(source.view, f"schema of {source}"))
         return view
@@ -105,7 +106,7 @@ class ParquetStore(Store):
         return Call(LocalRead(partial(_load, self._path), str(self._path)))
 
     def _source(self, definition: Definition, name: str) -> _Source:
-        return _Source(definition.views[name], self._timezone or definition.timezone)
+        return _source(self._path, definition, name, self._timezone)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._path.parent}>"
@@ -121,9 +122,15 @@ def _load(path: Path) -> Definition:
 
 
 def _read_online(path: Path, timezone: str | None, read: OnlineRead) -> FeatureColumns:
-    definition = _load(path)
-    source = _Source(definition.views[read.view.name], timezone or definition.timezone)
-    return source.latest(read)
+    return _source(path, _load(path), read.view.name, timezone).latest(read)
+
+
+def _source(path: Path, definition: Definition, name: str, timezone: str | None) -> _Source:
+    if name not in definition.views:
+        near = nearest(name, definition.views)
+        msg = f"there is no feature view {name!r} in {path}; {near}"
+        raise UnknownNameError(msg)
+    return _Source(definition.views[name], timezone or definition.timezone)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,10 +148,16 @@ class _Source:
         found: list[Path] = []
         hive: dict[str, None] = {}
         for pattern in self.definition.patterns:
-            fixed, wild = _split(pattern)
-            matches = sorted(fixed.glob(wild)) if wild else [fixed] if fixed.is_file() else []
+            fixed, wild = _split(pattern, self.definition.file.path.parent)
+            try:
+                there = sorted(fixed.glob(wild)) if wild else [fixed]
+            except (OSError, ValueError) as error:  # ** is a part of its own, or a folder is shut
+                raise self._unreadable(error) from error
+            matches = [
+                path for path in there if path.is_file() and not _hidden(path.relative_to(fixed))
+            ]
             if not matches:
-                msg = f"{self}: no file matches {pattern} ({self.definition.where})"
+                msg = f"{self}: no file matches {pattern} ({self.definition.where('source')})"
                 raise SourceError(msg)
             folders = matches[0].relative_to(fixed).parent.parts
             hive |= {part.partition("=")[0]: None for part in folders if "=" in part}
@@ -155,7 +168,11 @@ class _Source:
         """Scan the files; hive folders below the fixed part of a pattern become columns."""
         paths, hive = self.files()
         frame = pl.scan_parquet(
-            paths, hive_partitioning=bool(hive), row_index_name=_ROW, missing_columns="insert"
+            paths,
+            glob=False,  # these are the files, whatever signs are in their names
+            hive_partitioning=bool(hive),
+            row_index_name=_ROW,
+            missing_columns="insert",
         )
         if hive:  # polars makes columns of the folders above as well
             above = {part.partition("=")[0] for part in paths[0].parts if "=" in part} - set(hive)
@@ -166,7 +183,7 @@ class _Source:
         """Read the types of the columns."""
         try:
             found = dict(frame.collect_schema())
-        except (OSError, pl.exceptions.PolarsError) as error:
+        except _FAILURES as error:
             raise self._unreadable(error) from error
         del found[_ROW]
         return found
@@ -179,7 +196,7 @@ class _Source:
         for name in (*special, *named):
             if name not in found:
                 near = nearest(name, found)
-                msg = f"{self.definition.where}: the source has no column {name!r}; {near}"
+                msg = f"{self._where(name)}: the source has no column {name!r}; {near}"
                 raise DefinitionError(msg)
         for name in filter(None, (entry.timestamp, entry.created)):
             self._time(name, found[name])
@@ -214,32 +231,27 @@ class _Source:
         rows = self._visible(read).filter(pl.col(keys[0]).is_between(lowest, highest))
         try:
             found = rows.join(asked.lazy(), on=keys, how="semi").collect()
-        except (OSError, pl.exceptions.PolarsError) as error:
+        except _FAILURES as error:
             raise self._unreadable(error) from error
         order = [name for name in found.columns if name.startswith("t")]
-        return _aligned(
-            read,
-            asked.join(
-                _last(found, keys, [*order, _ROW]), on=keys, how="left", maintain_order="left"
-            ),
-        )
+        last = _last(found, keys, [*order, _ROW])
+        aligned = asked.join(last, on=keys, how="left", maintain_order="left")
+        values = [self._value(aligned[name], item) for item, name in _named("f", read.features)]
+        return _answer(read, aligned, values)
 
     def _visible(self, read: OnlineRead) -> pl.LazyFrame:
         """Name the columns k0 (keys), t0 (times), f0 (features), ...; keep the rows of the past."""
         entry, scan = self.definition.entry, self.scan()
         found = self.schema(scan)
         keys = [
-            _cast(entity.join_key, found, entity.dtype).alias(name)
+            _key(entity.join_key, found, entity.dtype).alias(name)
             for entity, name in _named("k", read.view.entities)
         ]
         times = [
             self._time(column, found[column]).alias(name)
             for column, name in _named("t", [*filter(None, (entry.timestamp, entry.created))])
         ]
-        values = [
-            _cast(feature.name, found, feature.dtype).alias(name)
-            for feature, name in _named("f", read.features)
-        ]
+        values = [pl.col(item.name).alias(name) for item, name in _named("f", read.features)]
         rows = scan.select(*keys, *times, *values, _ROW)
         if entry.timestamp:
             rows = rows.filter(pl.col("t0") <= read.now)
@@ -256,7 +268,7 @@ class _Source:
                     msg = (
                         f"{self}: the timestamps in {name!r} are naive; say what they mean: "
                         f"connect(..., timezone='UTC'), or timezone = \"UTC\" under [store] "
-                        f"({self.definition.where})"
+                        f"({self._where(name)})"
                     )
                     raise TimestampError(msg)
                 column = column.cast(pl.Datetime("us")).dt.replace_time_zone(self.timezone)
@@ -264,29 +276,69 @@ class _Source:
                 pass
             case _:
                 msg = (
-                    f"{self.definition.where}: {name!r} is {format_dtype(dtype)}, not a timestamp; "
+                    f"{self._where(name)}: {name!r} is {format_dtype(dtype)}, not a timestamp; "
                     "write the Parquet column as a timestamp, or leave it out for a static view"
                 )
                 raise TimestampError(msg)
         return column.dt.convert_time_zone("UTC").cast(TIMESTAMP)
 
+    def _value(self, column: pl.Series, feature: Feature) -> pl.Series:
+        """Give values the dtype that their view tells, or say that they cannot have it."""
+        found, wanted = column.dtype, feature.dtype
+        column = column.alias(feature.name)
+        if wanted is None:
+            return column
+        if wanted == TIMESTAMP and isinstance(found, (pl.Datetime, pl.Date)):
+            return column.to_frame().select(self._time(feature.name, found)).to_series()
+        try:
+            return cast_exactly(column, wanted)
+        except ValueError as error:
+            where = self.definition.where("features", feature.name)
+            msg = f"{where}: {feature.name!r} is {format_dtype(found)} in the source and {error}"
+            raise SourceError(msg) from error
+
+    def _where(self, column: str) -> str:
+        """Name the file and the line of the setting that names a column."""
+        entry = self.definition.entry
+        settings = {entry.timestamp: "timestamp", entry.created: "created"}
+        settings |= dict.fromkeys(entry.join_keys, "join_keys")
+        return self.definition.where(
+            *([settings[column]] if column in settings else ["features", column])
+        )
+
     def _unreadable(self, error: Exception) -> SourceError:
         files = ", ".join(map(str, self.definition.patterns))
-        return SourceError(f"{self}: {files} cannot be read: {error}")
+        return SourceError(f"{self}: {files} cannot be read: {_first_line(error)}")
 
 
+# polars panics over some of the files that are corrupt
+_FAILURES = (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException)
 _ROW = "__featkit_row"
 _WILD = frozenset("*?[")
 
 
-def _split(pattern: Path) -> tuple[Path, str]:
-    """Split a pattern into the folder, or file, that it names and the part with wildcards."""
+def _split(pattern: Path, root: Path) -> tuple[Path, str]:
+    """Split a pattern into the folder, or file, that it names and the part with wildcards.
+
+    The folder of the store is no pattern, whatever signs are in its name.
+    """
     parts = pattern.parts
-    wild = next((n for n, part in enumerate(parts) if _WILD & set(part)), len(parts))
+    own = len(root.parts) if pattern.is_relative_to(root) else 0
+    wild = next((n for n in range(own, len(parts)) if _WILD & set(parts[n])), len(parts))
     fixed = Path(*parts[:wild])
     if wild == len(parts):
         return (fixed, "**/*.parquet") if fixed.is_dir() else (fixed, "")
     return fixed, str(Path(*parts[wild:]))
+
+
+def _first_line(error: Exception) -> str:
+    """Return what an error says, without the query that polars appends."""
+    return str(error).partition("\n")[0]
+
+
+def _hidden(path: Path) -> bool:
+    """Tell whether a file is none of the source's, such as what an interrupted writer left."""
+    return any(part.startswith(".") for part in path.parts)
 
 
 def _names(letter: str, count: int) -> list[str]:
@@ -311,7 +363,7 @@ def _plain(dtype: pl.DataType) -> pl.DataType:
             return dtype
 
 
-def _cast(name: str, found: Mapping[str, pl.DataType], wanted: pl.DataType | None) -> pl.Expr:
+def _key(name: str, found: Mapping[str, pl.DataType], wanted: pl.DataType | None) -> pl.Expr:
     column, dtype = pl.col(name), found[name]
     if isinstance(dtype, pl.Datetime) and dtype.time_zone:
         column = column.dt.convert_time_zone("UTC")
@@ -338,13 +390,13 @@ def _last(rows: pl.DataFrame, keys: Sequence[str], order: Sequence[str]) -> pl.D
     return rows.sort(*order, nulls_last=False).unique(keys, keep="last")
 
 
-def _aligned(read: OnlineRead, rows: pl.DataFrame) -> FeatureColumns:
+def _answer(read: OnlineRead, rows: pl.DataFrame, values: Sequence[pl.Series]) -> FeatureColumns:
     """Make the answer of rows that stand in the order asked, null where nothing was found."""
     status = pl.repeat(Status.NOT_FOUND, rows.height, dtype=STATUS, eager=True)
     status = status.set(rows[_ROW].is_not_null(), Status.PRESENT)
     names = [feature.name for feature in read.features]
     return FeatureColumns(
-        values=rows.select(pl.col(name).alias(of) for of, name in _named("f", names)),
+        values=pl.DataFrame(values),
         statuses=dict.fromkeys(names, status),
         timestamps=dict.fromkeys(names, rows["t0"]) if read.view.timestamp else {},
     )

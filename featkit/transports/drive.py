@@ -9,19 +9,21 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from featkit.calls import Call
-from featkit.errors import DeadlineExceeded, FeatkitError
+from featkit.calls import Call, LocalRead
+from featkit.errors import FeatkitError
+from featkit.transports.options import HttpOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from concurrent.futures import Future
-    from datetime import timedelta
 
     from featkit.calls import Effect, Flow
+    from featkit.transports.deadline import Deadline
+    from featkit.transports.http import HttpTransport
 
 T = TypeVar("T")
 
@@ -50,75 +52,66 @@ WORKERS = 8
 """Calls at once: what a store's server bears, and what hides the wait for it."""
 
 
-class Deadline:
-    """The moment by which one call of the user's must be done.
+class Transports:
+    """What performs calls: threads, and the transports that they use, each made when first used.
 
     Parameters
     ----------
-    timeout
-        From now; None: no limit.
+    http
+        How stores are reached over HTTP; None: as usual.
     """
 
-    def __init__(self, timeout: timedelta | None) -> None:
-        self._timeout = timeout
-        self._started = time.monotonic()
-
-    def left(self) -> float | None:
-        """Seconds left, None without limit; raise `DeadlineExceeded` when there are none."""
-        if self._timeout is None:
-            return None
-        seconds = self._timeout.total_seconds() - (time.monotonic() - self._started)
-        if seconds <= 0:
-            raise self.exceeded()
-        return seconds
-
-    def exceeded(self) -> DeadlineExceeded:
-        """Make the error that says how long the call took."""
-        took = time.monotonic() - self._started
-        return DeadlineExceeded(
-            f"no answer within the timeout: {took:.1f} s have passed; allow more with "
-            "connect(..., timeout='60s'), or ask for fewer entities at a time"
-        )
-
-
-class Workers:
-    """A pool of threads that is made when first used, and anew in a forked process."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
+    def __init__(self, http: HttpOptions | None = None) -> None:
+        self._http_options = http
+        self._http: HttpTransport | None = None
         self._pool: ThreadPoolExecutor | None = None
         self._process = 0
+        self._lock = threading.Lock()
 
     def pool(self) -> ThreadPoolExecutor:
-        """Return the pool of this process."""
+        """Return the threads of this process; a forked one has threads of its own."""
         with self._lock:
             if self._pool is None or self._process != os.getpid():
                 self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="featkit")
                 self._process = os.getpid()
             return self._pool
 
-    def close(self) -> None:
-        """End the threads once they are done."""
+    def perform(self, call: Call[T], deadline: Deadline) -> T | FeatkitError:
+        """Send one call and decode its reply; return a failure instead of raising it."""
+        try:
+            if isinstance(call.request, LocalRead):
+                return call.decode(call.request.run())
+            return self._over_http().send(call, call.request, deadline)
+        except FeatkitError as error:
+            return error
+
+    def _over_http(self) -> HttpTransport:
+        from featkit.transports.http import HttpTransport  # noqa: PLC0415 - it imports httpx
+
         with self._lock:
+            if self._http is None:
+                self._http = HttpTransport(self._http_options or HttpOptions())
+            return self._http
+
+    def close(self) -> None:
+        """Close connections, and end the threads once they are done."""
+        with self._lock:
+            if self._http is not None:
+                self._http.close()
             if self._pool is not None and self._process == os.getpid():
                 self._pool.shutdown(wait=False, cancel_futures=True)
-            self._pool = None
+            self._http = self._pool = None
 
 
-def drive(
-    flow: Flow[T],
-    workers: Workers,
-    deadline: Deadline,
-    progress: Progress,
-) -> T:
-    """Run a flow to its end in this thread; calls yielded together run in the workers.
+def drive(flow: Flow[T], transports: Transports, deadline: Deadline, progress: Progress) -> T:
+    """Run a flow to its end in this thread; calls yielded together run in the threads of the pool.
 
     Parameters
     ----------
     flow
         What to run.
-    workers
-        Threads for calls that are made at once.
+    transports
+        What performs its calls.
     deadline
         Looked at before each effect, and while calls run.
     progress
@@ -126,7 +119,7 @@ def drive(
     """
 
     def one(call: Call[Any]) -> Any:  # noqa: ANN401 - what the call's decode returns
-        outcome = _outcome(call)
+        outcome = transports.perform(call, deadline)
         progress.advance(call.keys)
         return outcome
 
@@ -134,15 +127,15 @@ def drive(
         progress.expect(sum(call.keys for call in calls))
         if len(calls) == 1:
             return [one(calls[0])]
-        futures = {workers.pool().submit(_outcome, call): call for call in calls}
+        pool = transports.pool()
+        futures = {pool.submit(transports.perform, call, deadline): call for call in calls}
         try:
             for future in as_completed(futures, deadline.left()):
                 progress.advance(futures[future].keys)
         except TimeoutError:
             pass  # the calls that are not done answer with it below
         finally:
-            for future in futures:
-                future.cancel()
+            _let_go(futures, deadline)
         return [future.result() if _done(future) else deadline.exceeded() for future in futures]
 
     outcome: Any = None
@@ -153,39 +146,33 @@ def drive(
 
 
 async def adrive(
-    flow: Flow[T],
-    deadline: Deadline,
-    progress: Progress,
+    flow: Flow[T], transports: Transports, deadline: Deadline, progress: Progress
 ) -> T:
-    """Run a flow to its end in the running event loop; the twin of `drive`.
+    """Run a flow to its end without blocking the event loop; the twin of `drive`.
+
+    The calls run in the same threads, so that either kind of client may be used from any number
+    of event loops, and a cancelled task leaves no connection behind.
 
     Parameters
     ----------
-    flow
-        What to run.
-    deadline
-        Looked at before each effect, and while calls run.
-    progress
-        Told how many keys are asked for, and of each call that is done.
+    flow, transports, deadline, progress
+        As for `drive`.
     """
-    slots = asyncio.Semaphore(WORKERS)
-
-    async def one(call: Call[Any]) -> Any:  # noqa: ANN401 - what the call's decode returns
-        async with slots:
-            outcome = await asyncio.to_thread(_outcome, call)
-        progress.advance(call.keys)
-        return outcome
 
     async def together(calls: Sequence[Call[Any]]) -> list[Any]:
         progress.expect(sum(call.keys for call in calls))
-        tasks = [asyncio.ensure_future(one(call)) for call in calls]
+        loop, pool = asyncio.get_running_loop(), transports.pool()
+        futures = {
+            loop.run_in_executor(pool, transports.perform, call, deadline): call for call in calls
+        }
+        for future, call in futures.items():
+            future.add_done_callback(partial(_advance_by, progress, call.keys))
         try:
-            if tasks:
-                await asyncio.wait(tasks, timeout=deadline.left())
+            if futures:
+                await asyncio.wait(futures, timeout=deadline.left())
         finally:
-            for task in tasks:
-                task.cancel()
-        return [task.result() if _done(task) else deadline.exceeded() for task in tasks]
+            _let_go(futures, deadline)
+        return [future.result() if _done(future) else deadline.exceeded() for future in futures]
 
     outcome: Any = None
     while not isinstance(effect := _advance(flow, outcome), _Returned):
@@ -194,6 +181,18 @@ async def adrive(
             (await together([effect]))[0] if isinstance(effect, Call) else await together(effect)
         )
     return effect.value
+
+
+def _advance_by(progress: Progress, keys: int, _: object) -> None:
+    progress.advance(keys)
+
+
+def _let_go(futures: Iterable[Future[Any] | asyncio.Future[Any]], deadline: Deadline) -> None:
+    """Cancel what has not begun, and have what runs for nobody any more stop."""
+    if any(not future.done() for future in futures):
+        deadline.abandon()
+        for future in futures:
+            future.cancel()
 
 
 class _Returned(Generic[T]):
@@ -211,14 +210,6 @@ def _advance(flow: Flow[T], outcome: Any) -> Effect | _Returned[T]:  # noqa: ANN
         return flow.send(outcome)
     except StopIteration as stop:
         return _Returned(stop.value)
-
-
-def _outcome(call: Call[T]) -> T | FeatkitError:
-    """Send one call and decode its reply; return a failure instead of raising it."""
-    try:
-        return call.decode(call.request.run())
-    except FeatkitError as error:
-        return error
 
 
 def _done(task: Future[Any] | asyncio.Future[Any]) -> bool:

@@ -1,0 +1,101 @@
+"""What ``featkit demo`` tells: real flights, their features, and what the statuses mean."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from featkit import terminal
+from featkit.api import features
+from featkit.columns import STATUS_SUFFIX, TIMESTAMP_SUFFIX, Status
+from featkit.demo import flights
+from featkit.durations import format_duration
+from featkit.errors import ExpiredWarning
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from featkit.client import FeatureStoreClient
+    from featkit.schema import FeatureRef
+
+SERVICE = "delay_model"
+
+_KEYS = ("tailnum", "origin", "dest")
+_SHOWN = ("wind_speed", "seats", "last_arr_delay", "mean_air_time_30d")  # each of another view
+_ROWS = 3
+
+
+def tell(connect: Callable[[], FeatureStoreClient], console: Console) -> None:
+    """Enrich the flights of 2013, and explain what is seen.
+
+    Parameters
+    ----------
+    connect
+        Opens the demo store, which is built the first time.
+    console
+        Where the story goes; it is written for 80 columns and 24 lines.
+    """
+    console.print("Enriching every flight that was to leave New York in 2013 ...", style="bold")
+    store = connect()
+    spine = flights("polars")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExpiredWarning)  # told below, in other words
+        enriched = features(spine).enrich(SERVICE, store=store, timestamps=True, statuses=True)
+    added = (enriched.width - spine.width) // 3
+    console.print(f"flights.features.enrich({SERVICE!r}) brings {added} columns, 4 of them here:")
+    console.print(_head(enriched))
+    console.print(f"\n{store.last_summary}\n")
+    meaning = terminal.table()
+    for name, words in _meaning(enriched, store):
+        meaning.add_row(name, words)
+    console.print(meaning)
+    console.print("\nNext: featkit show aircraft --store demo:flights; README.md has the Python.")
+
+
+def _head(enriched: pl.DataFrame) -> Table:
+    table = terminal.table(*_KEYS, *_SHOWN, numbers=_SHOWN)
+    for row in enriched.select(*_KEYS, *_SHOWN).head(_ROWS).iter_rows():
+        table.add_row(*(f"{it:.1f}" if isinstance(it, float) else terminal.text(it) for it in row))
+    return table
+
+
+def _meaning(enriched: pl.DataFrame, store: FeatureStoreClient) -> Iterator[tuple[str, str]]:
+    """Say what was found besides fresh values, each by the feature that has most of it."""
+    (service,) = (each for each in store.list_feature_services() if each.name == SERVICE)
+    for status, words in _WORDS.items():
+        found = {
+            ref: enriched.filter(pl.col(ref.feature + STATUS_SUFFIX) == status)
+            for ref in service.features
+        }
+        ref, rows = max(found.items(), key=lambda item: item[1].height)
+        if rows.height:
+            yield status, words(store, ref, rows)
+    if missing := enriched["tailnum"].null_count():
+        yield "null key", f"{missing:,} flights have no tailnum; nothing was asked for them"
+
+
+def _expired(store: FeatureStoreClient, ref: FeatureRef, rows: pl.DataFrame) -> str:
+    now = store.run(store.operations.now())
+    age = rows.select(pl.lit(now) - pl.col(ref.feature + TIMESTAMP_SUFFIX).max()).item()
+    ttl = terminal.ttl(store.get_feature_metadata(ref.view))
+    return (
+        f"past its ttl, yet kept: {ref.view} is {format_duration(age)} old, its ttl is {ttl},\n"
+        f"since the store's clock stands at {now:%Y-%m-%d %H:%M} UTC"
+    )
+
+
+def _not_found(store: FeatureStoreClient, ref: FeatureRef, rows: pl.DataFrame) -> str:
+    keys = rows.n_unique(store.get_feature_metadata(ref.view).join_keys)
+    return f"the store does not know the key: {keys:,} keys are not in {ref.view}"
+
+
+def _null(_: FeatureStoreClient, ref: FeatureRef, rows: pl.DataFrame) -> str:
+    return f"the key is in {ref.view}, its {ref.feature} is not: {rows.height:,} flights"
+
+
+_WORDS = {Status.EXPIRED: _expired, Status.NOT_FOUND: _not_found, Status.NULL: _null}

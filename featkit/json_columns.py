@@ -1,0 +1,172 @@
+"""JSON arrays to columns: each value is of the column's type, or the reply is refused.
+
+=============  =================================================================================
+dtype          JSON that is read; null is null everywhere
+=============  =================================================================================
+integers       whole numbers within the range of the dtype
+floats         numbers, and the strings ``"NaN"``, ``"Infinity"``, ``"-Infinity"``
+Boolean        true, false
+String         strings
+List           arrays of the above
+Struct         objects; a missing field is null
+None           anything, kept as its text in a String column
+=============  =================================================================================
+
+polars parses a column at once, without a Python object per value, but takes 1.5 for the integer
+1 and 2**63 for null. So the text is checked first, by the characters that such a column can have.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import msgspec
+import polars as pl
+
+from featkit.errors import ProtocolError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_INTEGER_CHARACTERS = b"0123456789-,[] \t\r\n"
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_ESCAPED = re.compile(rb"\\.", re.DOTALL)
+_TEXTS = msgspec.json.Decoder(list[msgspec.Raw])
+
+
+def decode(raw: bytes | memoryview, dtype: pl.DataType | None, name: str) -> pl.Series:
+    """Read a JSON array as a column.
+
+    Parameters
+    ----------
+    raw
+        The text of the array.
+    dtype
+        Type of its values; None: their JSON text is kept.
+    name
+        Name of the column, for the series and for messages.
+
+    Raises
+    ------
+    ProtocolError
+        A value is not of that type.
+
+    Examples
+    --------
+    >>> decode(b"[1, null, 3]", pl.Int64(), "trips").to_list()
+    [1, None, 3]
+    """
+    text = bytes(raw)
+    try:
+        if dtype is None:
+            return _texts(text).alias(name)
+        inner = _innermost(dtype)
+        if inner.is_float() and b'"' in text:
+            return _parsed(text, _floats_as(pl.String(), dtype)).cast(dtype).alias(name)
+        values = _parsed(text, dtype)
+        _refuse_others(text, inner, values)
+    except (
+        pl.exceptions.PolarsError,
+        msgspec.DecodeError,
+        UnicodeDecodeError,
+        ValueError,
+    ) as error:
+        reason = str(error).partition("\n")[0]
+        wanted = dtype or "JSON"
+        msg = (
+            f"the column {name!r} should be {wanted}, but the reply holds something else: {reason}"
+        )
+        raise ProtocolError(msg) from error
+    return values.alias(name)
+
+
+def _parsed(text: bytes, dtype: pl.DataType) -> pl.Series:
+    column = pl.Series([text.decode()]).str.json_decode(pl.List(dtype))
+    if column.list.len().item() == 0:
+        return pl.Series([], dtype=dtype)
+    return column.explode()
+
+
+def _innermost(dtype: pl.DataType) -> pl.DataType:
+    while isinstance(dtype, pl.List):
+        dtype = pl.Series([], dtype=dtype.inner).dtype
+    return dtype
+
+
+def _floats_as(other: pl.DataType, dtype: pl.DataType) -> pl.DataType:
+    if isinstance(dtype, pl.List):
+        return pl.List(_floats_as(other, pl.Series([], dtype=dtype.inner).dtype))
+    return other
+
+
+def _refuse_others(text: bytes, inner: pl.DataType, values: pl.Series) -> None:
+    """Raise `ValueError` where polars would have taken another type for this one."""
+    bare = _STRING.sub(b"", text) if b'"' in text else text
+    if not inner.is_nested() and bare.count(b"[") != 1 + _lists(values):
+        msg = "a list within a list, or a value outside of one"
+        raise ValueError(msg)
+    if inner.is_integer():
+        if text.translate(None, _INTEGER_CHARACTERS).replace(b"null", b""):
+            msg = "a number that is not whole, or no number"
+            raise ValueError(msg)
+        if text.count(b"null") != _nulls(values):
+            msg = f"an integer beyond the range of {inner}"
+            raise ValueError(msg)
+    elif isinstance(inner, pl.String):
+        quotes = (text if b"\\" not in text else _ESCAPED.sub(b"", text)).count(b'"')
+        if quotes != 2 * _values(values):
+            msg = "a value that is no string"
+            raise ValueError(msg)
+    elif isinstance(inner, pl.Boolean):
+        words = text.translate(None, b",[] \t\r\n")
+        if words.replace(b"true", b"").replace(b"false", b"").replace(b"null", b""):
+            msg = "a value that is neither true nor false"
+            raise ValueError(msg)
+
+
+def _nulls(values: pl.Series) -> int:
+    """Count the nulls, also inside of lists."""
+    inside = _nulls(_flat(values)) if isinstance(values.dtype, pl.List) else 0
+    return values.null_count() + inside
+
+
+def _lists(values: pl.Series) -> int:
+    """Count the lists, also those inside of lists."""
+    if not isinstance(values.dtype, pl.List):
+        return 0
+    return len(values) - values.null_count() + _lists(_flat(values))
+
+
+def _values(values: pl.Series) -> int:
+    """Count what is not null, inside of lists where there are any."""
+    if isinstance(values.dtype, pl.List):
+        return _values(_flat(values))
+    return len(values) - values.null_count()
+
+
+def _flat(values: pl.Series) -> pl.Series:
+    held = values.drop_nulls()
+    return held.filter(held.list.len() > 0).explode()
+
+
+def _texts(text: bytes) -> pl.Series:
+    # the one place with an object per value: such columns (maps, free JSON) are rare, and no
+    # columnar parser keeps the text of a value
+    texts = pl.Series(list(map(bytes, _TEXTS.decode(text))), dtype=pl.Binary).cast(pl.String)
+    return texts.set(texts == "null", None)
+
+
+def shared(
+    function: Callable[[bytes, str], pl.Series],
+) -> Callable[[bytes | memoryview, str], pl.Series]:
+    """Remember what was decoded by its text: the features of a view repeat theirs to the byte."""
+    known: dict[bytes, pl.Series] = {}
+
+    def remembered(raw: bytes | memoryview, name: str) -> pl.Series:
+        text = bytes(raw)
+        if text not in known:
+            known[text] = function(text, name)
+        return known[text]
+
+    return remembered

@@ -1,0 +1,165 @@
+"""Feast: online reads from its feature server, metadata from its REST registry.
+
+Facts about the servers (seen with Feast 0.67) that shape this package:
+
+- The server does not enforce a view's ttl; the client judges by event timestamp and ttl.
+- Columns come in any order, named by ``metadata.feature_names``; join keys are echoed.
+- 1970-01-01 stands for "no timestamp"; Redis answers PRESENT, null and 1970 for an unknown key.
+- Mistakes of the caller are answered with 500 and a JSON string; these are not tried again.
+- One null key fails a whole batch; nulls are never sent.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import msgspec
+
+from featkit.auth import Bearer
+from featkit.calls import Call, HttpRequest
+from featkit.errors import SettingsError, UnknownNameError
+from featkit.schema import Entity
+from featkit.settings import Secret
+from featkit.stores.base import Capabilities, Store, find
+from featkit.stores.feast.answers import Question
+from featkit.stores.feast.refusals import explained
+from featkit.stores.feast.registry import (
+    DUMMY_ENTITY,
+    ON_DEMAND,
+    Entities,
+    Item,
+    Services,
+    Spec,
+    Views,
+    decode_metadata,
+    service_of,
+    view_of,
+)
+from featkit.stores.feast.types import named_type
+
+if TYPE_CHECKING:
+    from featkit.calls import Flow
+    from featkit.columns import FeatureColumns
+    from featkit.schema import FeatureService, FeatureView
+    from featkit.stores.base import OnlineRead, Target
+
+
+_BATCH = 1000  # above it the server gets no faster, and a lost reply costs more
+
+
+class FeastStore(Store):
+    """A Feast feature server with its registry."""
+
+    scheme = "feast"
+    capabilities = Capabilities(batch_size=_BATCH)
+
+    class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+        """Options of `featkit.connect` for Feast.
+
+        Attributes
+        ----------
+        project
+            The Feast project.
+        registry_url
+            The REST registry, or the Feast UI, which serves the same.
+        offline_url
+            The offline server; for training sets, which this version does not assemble from Feast.
+        token
+            Bearer token for the servers, or a callable that returns one.
+        ca
+            File of certificates to trust.
+        """
+
+        project: str
+        registry_url: str
+        offline_url: str | None = None
+        token: Any = None
+        ca: str | None = None
+
+    def __init__(self, server_url: str, options: Options) -> None:
+        self._server = server_url.rstrip("/")
+        self._registry = options.registry_url.rstrip("/") + "/api/v1"
+        self._project = options.project
+        self.auth = _bearer(options.token)
+        self.ca = options.ca
+
+    @classmethod
+    def open(cls, target: Target, options: Options, *, timezone: str | None) -> FeastStore:  # noqa: ARG003 - Feast's times have zones
+        """Open ``feast+http://HOST:PORT`` or ``feast+https://HOST:PORT``."""
+        transport = target.scheme.partition("+")[2]
+        if transport not in {"http", "https"} or not target.rest.startswith("//"):
+            msg = f"{target} is no Feast server; write 'feast+http://HOST:6566' or 'feast+https://...'"
+            raise SettingsError(msg)
+        return cls(f"{transport}:{target.rest}", options)
+
+    @classmethod
+    def target_of(cls, table: dict[str, Any]) -> str | None:
+        """Make the target of the settings' ``server_url``."""
+        return f"feast+{table.pop('server_url')}" if "server_url" in table else None
+
+    def list_feature_views(self) -> Flow[list[FeatureView]]:
+        """List the views of all kinds, on-demand ones among them."""
+        found: Views = yield self._registered("feature_views", Views)
+        known = {item.spec.name: item for item in found.feature_views}
+        return [view_of(item, known) for item in found.feature_views]
+
+    def feature_view(self, name: str) -> Flow[FeatureView]:
+        """Describe one view."""
+        try:
+            item: Item = yield self._registered(f"feature_views/{quote(name, safe='')}", Item)
+        except UnknownNameError:
+            item = Item(Spec(name), ON_DEMAND)
+        if item.type == ON_DEMAND:  # it says nothing of its parents' keys; the list does
+            views = yield from self.list_feature_views()
+            return find(views, name, f"feature view in the Feast project {self._project!r}:")
+        return view_of(item, {})
+
+    def list_entities(self) -> Flow[list[Entity]]:
+        """List the entities."""
+        found: Entities = yield self._registered("entities", Entities)
+        return [
+            Entity(
+                spec.name,
+                spec.join_key or spec.name,
+                named_type(spec.value_type).dtype,
+                spec.description,
+            )
+            for spec in (item.spec for item in found.entities)
+            if spec.name != DUMMY_ENTITY
+        ]
+
+    def list_feature_services(self) -> Flow[list[FeatureService]]:
+        """List the feature services."""
+        found: Services = yield self._registered("feature_services", Services)
+        return [service_of(item.spec) for item in found.feature_services]
+
+    def _registered(self, what: str, kind: type[msgspec.Struct]) -> Call[Any]:
+        url = f"{self._registry}/{what}?project={quote(self._project, safe='')}"
+        return Call(HttpRequest(url=url), decode=partial(decode_metadata, kind), explain=explained)
+
+    def read_online(self, read: OnlineRead) -> Call[FeatureColumns]:
+        """Ask the feature server."""
+        question = Question(read)
+        request = HttpRequest(
+            url=f"{self._server}/get-online-features?status=true",  # Feast's Go server wants it
+            method="POST",
+            headers={"Content-Type": "application/json"},
+            body=question.body(),
+        )
+        return Call(request, decode=question.answer, keys=read.keys.height, explain=explained)
+
+    def __repr__(self) -> str:
+        return f"<FeastStore {self._server} project {self._project!r}>"
+
+
+def _bearer(token: object) -> Bearer | None:
+    if token is None or isinstance(token, Bearer):
+        return token
+    if isinstance(token, str):
+        token = Secret(token)
+    if not isinstance(token, Secret) and not callable(token):
+        msg = "token must be text, a callable that returns it, or {env = ...} in the settings"
+        raise SettingsError(msg)
+    return Bearer(token)

@@ -1,0 +1,143 @@
+"""Feast's value types: how a value looks in JSON, and what it becomes."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+import polars as pl
+
+from featkit import json_columns
+from featkit.dtypes import TIMESTAMP
+from featkit.errors import ProtocolError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from featkit.schema import Entity, Feature
+
+_NULL_SECONDS = -(2**63)  # what Feast sends for a null UNIX_TIMESTAMP
+
+
+class Column(msgspec.Struct, rename="camel", frozen=True):
+    """A column as the registry describes it."""
+
+    name: str
+    value_type: str = "INVALID"
+    description: str = ""
+    tags: dict[str, str] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class FeastType:
+    """A type of Feast's.
+
+    Attributes
+    ----------
+    wire
+        Dtype of what JSON holds; None: any JSON, kept as text.
+    dtype
+        Dtype of the values.
+    finish
+        From the one to the other.
+    """
+
+    wire: pl.DataType | None
+    dtype: pl.DataType
+    finish: Callable[[pl.Expr], pl.Expr] = lambda values: values
+
+
+def _seconds(values: pl.Expr) -> pl.Expr:
+    known = pl.when(values != _NULL_SECONDS).then(values)
+    return (known * 1_000_000).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
+
+
+def _zoned(values: pl.Expr) -> pl.Expr:
+    return values.str.to_datetime("%+", time_unit="us", time_zone="UTC")
+
+
+_TEXT = FeastType(pl.String(), pl.String())
+_ANY = FeastType(None, pl.String())
+_TYPES = {
+    "INT32": FeastType(pl.Int32(), pl.Int32()),
+    "INT64": FeastType(pl.Int64(), pl.Int64()),
+    "FLOAT": FeastType(pl.Float32(), pl.Float32()),
+    "DOUBLE": FeastType(pl.Float64(), pl.Float64()),
+    "BOOL": FeastType(pl.Boolean(), pl.Boolean()),
+    "STRING": _TEXT,
+    "BYTES": FeastType(pl.String(), pl.Binary(), lambda values: values.str.decode("base64")),
+    "UNIX_TIMESTAMP": FeastType(pl.Int64(), TIMESTAMP, _seconds),
+    "ZONED_TIMESTAMP": FeastType(pl.String(), TIMESTAMP, _zoned),
+    "UUID": _TEXT,
+    "TIME_UUID": _TEXT,
+    "DECIMAL": _TEXT,
+    "JSON": _TEXT,
+}
+_LIST = re.compile(r"(\w+)_(?:LIST|SET)")
+_ARRAY = re.compile(r"(?:Array|Set)\((.+)\)")
+
+
+def column_type(column: Column) -> FeastType:
+    """Find the type of a column: its value type, and the tags that say more."""
+    if column.value_type == "STRUCT" and (schema := column.tags.get("feast:struct_schema")):
+        return _struct(schema)
+    if column.value_type == "VALUE_LIST" and (inner := column.tags.get("feast:nested_inner_type")):
+        return named_type(inner)
+    return named_type(column.value_type)
+
+
+def named_type(name: str) -> FeastType:
+    """Find a type by its name; one that is not known keeps its JSON as text."""
+    if name in _TYPES:
+        return _TYPES[name]
+    if (inner := _LIST.fullmatch(name)) and inner.group(1) in _TYPES:
+        return _list_of(_TYPES[inner.group(1)])
+    if inner := _ARRAY.fullmatch(name):
+        return _list_of(
+            named_type(inner.group(1).upper() if inner.group(1).isalnum() else inner.group(1))
+        )
+    return _ANY
+
+
+def _list_of(inner: FeastType) -> FeastType:
+    if inner.wire is None:
+        return _ANY
+    return FeastType(
+        pl.List(inner.wire),
+        pl.List(inner.dtype),
+        lambda values: values.list.eval(inner.finish(pl.element())),
+    )
+
+
+def _struct(schema: str) -> FeastType:
+    """Read a struct's schema; protobuf carries its numbers as doubles."""
+    try:
+        fields = {name: named_type(kind) for name, kind in json.loads(schema).items()}
+    except (ValueError, AttributeError):
+        return _ANY
+    if any(kind.wire is None or kind.wire != kind.dtype for kind in fields.values()):
+        return _ANY
+    wire = {
+        name: pl.Float64() if kind.dtype.is_integer() else kind.dtype
+        for name, kind in fields.items()
+    }
+    final = pl.Struct({name: kind.dtype for name, kind in fields.items()})
+    return FeastType(pl.Struct(wire), final, lambda values: values.cast(final))
+
+
+def type_of(item: Feature | Entity) -> FeastType:
+    """Find the type of a feature or a key that the registry described."""
+    return column_type(Column(item.name, item.store_type, tags=dict(item.tags)))
+
+
+def decode_column(raw: msgspec.Raw, kind: FeastType, name: str) -> pl.Series:
+    """Read a JSON array as a column of a type; raise `ProtocolError` where it is of another."""
+    decoded = json_columns.decode(raw, kind.wire, name)
+    try:
+        return decoded.to_frame().select(kind.finish(pl.col(name)).cast(kind.dtype)).to_series()
+    except pl.exceptions.PolarsError as error:
+        msg = f"the column {name!r} cannot become {kind.dtype}: {str(error).partition(chr(10))[0]}"
+        raise ProtocolError(msg) from error

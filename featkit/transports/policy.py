@@ -1,0 +1,197 @@
+"""When to try again, how often, and how many calls at once: decisions without I/O.
+
+======================================  ========================================================
+what happened                           what is done
+======================================  ========================================================
+no connection, connection lost          again, where the request is idempotent
+408, 500, 502, 503, 504                 again, after a random wait that doubles
+429, 503 with ``Retry-After``           again, not before the time that the store asks for
+a reply that cannot be read             again, once
+401, 403, other 4xx, TLS, redirects     an error at once
+======================================  ========================================================
+
+Each retry is paid from a budget that successes fill, so that a store in trouble does not get a
+multiple of its usual load.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING
+
+from featkit.errors import (
+    FeatkitError,
+    ProtocolError,
+    StoreUnavailable,
+    ThrottledError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from featkit.transports.deadline import Deadline
+    from featkit.transports.options import Retry
+
+
+class Budget:
+    """Tokens that retries cost and successes earn; no retry while less than half is left.
+
+    In steady state up to a third of the requests may fail and be sent again; in a full outage
+    retries end after `capacity` / 2 of them.
+    """
+
+    COST = 1.0
+    EARNED = 0.5
+
+    def __init__(self, capacity: float = 40.0) -> None:
+        self._capacity = capacity
+        self._tokens = capacity
+        self._lock = threading.Lock()
+
+    def succeeded(self) -> None:
+        """Earn for a request that went well."""
+        with self._lock:
+            self._tokens = min(self._capacity, self._tokens + self.EARNED)
+
+    def failed(self) -> bool:
+        """Pay for a request that failed; tell whether it may be sent again."""
+        with self._lock:
+            self._tokens = max(0.0, self._tokens - self.COST)
+            return self._tokens > self._capacity / 2
+
+
+class Concurrency:
+    """How many requests run at once: fewer when the store is overloaded, more as it recovers.
+
+    Additive increase, multiplicative decrease, as TCP does it.
+
+    Parameters
+    ----------
+    most
+        The upper bound.
+    """
+
+    DECREASE = 0.7
+
+    def __init__(self, most: int) -> None:
+        self._most = float(most)
+        self._limit = float(most)
+        self._running = 0
+        self._changed = threading.Condition()
+
+    @property
+    def limit(self) -> int:
+        """How many requests may run at once now."""
+        return max(1, int(self._limit))
+
+    @contextmanager
+    def slot(self, deadline: Deadline) -> Iterator[None]:
+        """Wait for a free slot and hold it; raise `DeadlineExceeded` when none comes in time."""
+        with self._changed:
+            while self._running >= self.limit:
+                left = deadline.left()
+                self._changed.wait(_SLICE if left is None else min(left, _SLICE))
+            self._running += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._running -= 1
+                self._changed.notify()
+
+    def succeeded(self) -> None:
+        """Allow a little more."""
+        with self._changed:
+            self._limit = min(self._most, self._limit + 1 / self._limit)
+
+    def throttled(self) -> None:
+        """Allow much less."""
+        with self._changed:
+            self._limit = max(1.0, self._limit * self.DECREASE)
+
+
+_SLICE = 0.25  # seconds between two looks at a deadline that may have been abandoned
+
+
+class Attempts:
+    """The tries of one call: decides of each failure whether, and after how long, to try again.
+
+    Parameters
+    ----------
+    retry
+        How often.
+    budget
+        The budget of the store's host.
+    idempotent
+        Whether a request whose fate is unknown may be sent again.
+    deadline
+        No wait goes beyond it.
+    """
+
+    def __init__(
+        self, retry: Retry, budget: Budget, deadline: Deadline, *, idempotent: bool
+    ) -> None:
+        self._retry = retry
+        self._budget = budget
+        self._deadline = deadline
+        self._idempotent = idempotent
+        self._unreadable = 0
+        self.made = 0
+
+    def wait(self, error: Exception) -> float | bool:
+        """Return the seconds to wait before the next try, or False for none."""
+        self.made += 1
+        if not isinstance(error, FeatkitError) or not self._worthwhile(error):
+            return False
+        patience = float("inf")
+        if isinstance(error, StoreUnavailable) and not error.sent:  # it cost the store nothing
+            patience = self._retry.reconnect.total_seconds() - self._deadline.elapsed
+            if patience <= 0:
+                return False
+        elif self.made >= self._retry.attempts or not self._budget.failed():
+            return False
+        doubled = self._retry.base * 2 ** min(self.made - 1, 20)
+        most = min(doubled.total_seconds(), self._retry.longest.total_seconds(), patience)
+        seconds = random.uniform(0, most)  # noqa: S311 - jitter
+        if isinstance(error, StoreUnavailable) and error.retry_after is not None:
+            seconds = max(seconds, error.retry_after)
+        left = self._deadline.left()
+        return seconds if left is None or seconds < left else False
+
+    def _worthwhile(self, error: FeatkitError) -> bool:
+        match error:
+            case ProtocolError():
+                self._unreadable += 1
+                return self._unreadable == 1
+            case ThrottledError():
+                return True
+            case StoreUnavailable():
+                return error.temporary and (self._idempotent or not error.sent)
+            case _:
+                return False
+
+
+def retry_after(value: str | None, now: datetime | None = None) -> float | None:
+    """Read a ``Retry-After`` header: seconds or a date; None for junk and for what is past.
+
+    Examples
+    --------
+    >>> retry_after("1"), retry_after("-1"), retry_after("soon")
+    (1.0, None, None)
+    """
+    if not value:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            moment = parsedate_to_datetime(value)
+        except ValueError:
+            return None
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        seconds = (moment - (now or datetime.now(UTC))).total_seconds()
+    return seconds if 0 <= seconds < float("inf") else None
