@@ -14,7 +14,7 @@ from .api import (
 from .client import AsyncFeatureStoreClient, FeatureStoreClient
 from .columns import FeatureColumns, Status
 from .freshness import FeatureValue
-from .health import HealthReport
+from .health import HealthCheck, HealthMonitor, HealthReport
 from .schema import Entity, Feature, FeatureRef, FeatureService, FeatureView
 from .summary import LookupSummary
 from .transports.options import Limits, Retry
@@ -31,6 +31,8 @@ __all__ = [
     "FeatureValue",
     "FeatureView",
     "FeaturesAccessor",
+    "HealthCheck",
+    "HealthMonitor",
     "HealthReport",
     "Limits",
     "LookupSummary",

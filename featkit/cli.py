@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from featkit.schema import Entity, FeatureView
 
 _NOT_THERE, _FAILED = 1, 2  # exit codes; typer's own for a wrong command line is 2 as well
-_FORMATS = {".parquet": "parquet", ".csv": "csv", ".arrow": "ipc", ".feather": "ipc"}
 
 
 class _Command(TyperCommand):
@@ -62,8 +61,8 @@ def _with_json_target(args: Sequence[str]) -> list[str]:
             return [*done, *args[place:]]
         done.append(word)
         after = args[place + 1] if place + 1 < len(args) else "--"
-        if word == "--json" and after.startswith("-") and after != terminal.STDOUT:
-            done.append(terminal.STDOUT)
+        if word == "--json" and after.startswith("-") and after != "-":
+            done.append("-")
     return done
 
 
@@ -93,13 +92,9 @@ _Now = Annotated[
 ]
 _Json = Annotated[
     str | None,
-    typer.Option(
-        "--json",
-        metavar="[FILE]",
-        help="Write JSON: to FILE, or to stdout where no FILE follows.",
-    ),
+    typer.Option("--json", metavar="[FILE]", help="Write JSON: to FILE, or to stdout without."),
 ]
-_View = Annotated[str, typer.Argument(metavar="VIEW", help="Name of a feature view.")]
+_View = Annotated[str, typer.Argument(metavar="VIEW", help="A feature view.")]
 _Names = list[str] | None
 
 
@@ -122,7 +117,7 @@ _Version = Annotated[
 
 @app.callback()
 def _root(*, version: _Version = False) -> None:
-    """Take the options that stand before the command."""
+    """Take the options before the command."""
 
 
 @app.command(cls=_Command)
@@ -145,9 +140,11 @@ def views(*, store: _Store = None, now: _Now = None, json: _Json = None) -> None
         }
         terminal.write_json(content, json)
         return
-    table = terminal.table("feature view", "join keys", "ttl", "features", "description")
+    table = terminal.table(
+        "feature view", "join keys", "ttl", "features", "about", numbers=["features"]
+    )
     for view in found:
-        sentence = view.description.partition(". ")[0]
+        sentence = view.description.partition(". ")[0].removesuffix(".")
         keys = ", ".join(view.join_keys)
         table.add_row(view.name, keys, terminal.ttl(view), str(len(view.features)), sentence)
     console = terminal.console()
@@ -284,19 +281,21 @@ def enrich(
     """
     import polars as pl
 
+    from featkit import files
     from featkit.api import features
     from featkit.references import select
     from featkit.writing import replacing
 
-    kinds = _format(source), _format(target)
+    for path in (source, target):
+        files.format_of(path)
     if not source.is_file():
         raise InputError(f"there is no file {source}")
     if not target.parent.is_dir():
         raise InputError(f"there is no folder {target.parent} for {target.name}")
     if not (wanted := [*(feature or []), *(service or [])]):
         raise InputError("name features: --feature VIEW:FEATURE, --feature 'VIEW:*' or --service")
-    columns = dict(_pair(text) for text in on or [])
     options: dict[str, Any] = {
+        "on": dict(_pair(text) for text in on or []),
         "prefix": prefix,
         "timestamps": timestamps,
         "statuses": statuses,
@@ -307,13 +306,13 @@ def enrich(
     selection = client.run(select(client.operations.store, wanted))
     try:
         with replacing(target) as file:
-            frame = _scan(source, kinds, _key_dtypes(selection, columns))
-            enriched = features(frame).enrich(wanted, on=columns, **options)
-            getattr(enriched, f"sink_{kinds[1]}")(file)
+            frame = files.scan(source, to=file, dtypes=_key_dtypes(selection, options["on"]))
+            files.sink(features(frame).enrich(wanted, **options), file)
     except FeatkitError:
         raise
     except (OSError, pl.exceptions.PolarsError) as error:
-        raise InputError(f"{source} cannot become {target}: {error}") from error
+        reason = str(error).partition("\n")[0]  # without the query that polars appends
+        raise InputError(f"{source} cannot become {target}: {reason}") from error
     if json:
         terminal.write_json(client.last_summary, json)
     else:
@@ -353,6 +352,8 @@ def _typed(texts: "pl.Series", entity: "Entity") -> "pl.Series":
                 return texts.str.to_datetime(time_zone=zone, time_unit="us")
             case pl.Date():
                 return texts.str.to_date()
+            case pl.Boolean():
+                return texts.replace_strict({"true": True, "false": False})
             case dtype:
                 return texts.cast(dtype)
     except pl.exceptions.PolarsError as error:
@@ -369,34 +370,7 @@ def _pair(text: str) -> tuple[str, str]:
     return key, column
 
 
-def _format(path: Path) -> str:
-    if (suffix := path.suffix.lower()) not in _FORMATS:
-        raise InputError(f"{path}: the suffix tells the format; there are {', '.join(_FORMATS)}")
-    return _FORMATS[suffix]
-
-
 def _key_dtypes(selection: "Selection", columns: Mapping[str, str]) -> "dict[str, pl.DataType]":
     """Tell which dtypes the key columns of the file are to have, by column."""
     entities = [entity for part in selection.views for entity in part.view.entities]
     return {columns.get(key.join_key, key.join_key): key.dtype for key in entities if key.dtype}
-
-
-def _scan(
-    path: Path, kinds: tuple[str, str], key_dtypes: "Mapping[str, pl.DataType]"
-) -> "pl.LazyFrame":
-    """Open a file to be read in parts; from CSV to CSV, text stays as it is."""
-    import polars as pl
-
-    match kinds:
-        case "parquet", _:
-            return pl.scan_parquet(path, glob=False, hive_partitioning=False)
-        case "ipc", _:
-            return pl.scan_ipc(path, glob=False, hive_partitioning=False)
-        case _, to:
-            return pl.scan_csv(
-                path,
-                glob=False,
-                infer_schema=to != "csv",
-                infer_schema_length=None,
-                schema_overrides=key_dtypes,
-            )

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import time
 import weakref
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 
-from featkit.errors import ClosedError, FeatkitError
-from featkit.health import HealthReport
+from featkit.durations import parse_duration
+from featkit.errors import ClosedError, StoreUnavailable
+from featkit.health import HealthMonitor
 from featkit.operations import Operations
 from featkit.progress import watched
 from featkit.stores.base import not_supported
 from featkit.transports.deadline import Deadline
-from featkit.transports.drive import Transports, adrive, drive
+from featkit.transports.drive import Silent, Transports, adrive, drive
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from featkit.calls import Flow
     from featkit.columns import FeatureColumns
+    from featkit.health import HealthListener, HealthReport
     from featkit.progress import ProgressOption
     from featkit.schema import Entity, FeatureRef, FeatureService, FeatureView
     from featkit.stores.base import Store
@@ -48,6 +49,7 @@ class _Client:
         self._timeout = timeout
         self._transports = Transports(http)
         self._closed = False
+        self._monitor: HealthMonitor | None = None
         weakref.finalize(self, _release, self._transports, store)
 
     @property
@@ -57,18 +59,20 @@ class _Client:
 
     def run(self, flow: Flow[T], *, progress: ProgressOption = False) -> T:
         """Run a flow to its end in this thread."""
-        self._check_open()
+        self._check_usable()
         with watched(progress) as watcher:
             return drive(flow, self._transports, Deadline(self._timeout), watcher)
 
     async def arun(self, flow: Flow[T], *, progress: ProgressOption = False) -> T:
         """Run a flow to its end in the running event loop."""
-        self._check_open()
+        self._check_usable()
         with watched(progress) as watcher:
             return await adrive(flow, self._transports, Deadline(self._timeout), watcher)
 
     def _close(self) -> None:
         self._closed = True
+        if self._monitor is not None:
+            self._monitor.stop()
         _release(self._transports, self.operations.store)
 
     def _check_open(self) -> None:
@@ -79,15 +83,33 @@ class _Client:
             )
             raise ClosedError(msg)
 
-    def _report(self, started: float, found: list[FeatureView] | FeatkitError) -> HealthReport:
-        seconds = time.perf_counter() - started
-        if isinstance(found, FeatkitError):
-            return HealthReport(
-                target=self.target, healthy=False, seconds=seconds, reason=str(found)
-            )
-        return HealthReport(
-            target=self.target, healthy=True, seconds=seconds, feature_views=len(found)
+    def _health(self) -> Callable[[], HealthReport]:
+        """Return what checks the health, also while the store is known to be down."""
+        self._check_open()
+        # without the client, so that a monitor does not keep it alive
+        operations, target = self.operations, self.target
+        transports, timeout = self._transports, self._timeout
+        return lambda: drive(
+            operations.check_health(target), transports, Deadline(timeout), Silent()
         )
+
+    def _monitored(self, interval: Duration, on_change: HealthListener | None) -> HealthMonitor:
+        every = parse_duration(interval, what="interval")
+        if self._monitor is not None:
+            self._monitor.stop()
+        self._monitor = HealthMonitor(self._health(), every, on_change)
+        return self._monitor
+
+    def _check_usable(self) -> None:
+        self._check_open()
+        monitor = self._monitor
+        if monitor is not None and monitor.running and monitor.status == "down":
+            reason = monitor.latest.reason if monitor.latest else ""
+            msg = (
+                f"{self.target} is known to be down ({reason}); it is checked again by itself, and "
+                "the monitor's wait() waits until it is up"
+            )
+            raise StoreUnavailable(msg)
 
     def _not_yet(self, method: str) -> NoReturn:
         not_supported(self.operations.store, method)
@@ -312,7 +334,12 @@ class FeatureStoreClient(_Client):
         return self.run(self.operations.search(text))
 
     def check_health(self) -> HealthReport:
-        """Ask the store for its feature views, and tell how it went; never raises for the store.
+        """Ask every part of the store, and tell how it went; never raises for the store.
+
+        Returns
+        -------
+        HealthReport
+            What was asked, what was found or what is wrong, and how long it took.
 
         Examples
         --------
@@ -320,14 +347,10 @@ class FeatureStoreClient(_Client):
         >>> featkit.connect("demo:flights").check_health().healthy
         True
         """
-        started = time.perf_counter()
-        try:
-            return self._report(started, self.run(self.operations.list_feature_views()))
-        except FeatkitError as error:
-            return self._report(started, error)
+        return self._health()()
 
     def health_check(self) -> bool:
-        """Tell whether the store answers.
+        """Tell whether the store can be used.
 
         Examples
         --------
@@ -337,9 +360,35 @@ class FeatureStoreClient(_Client):
         """
         return self.check_health().healthy
 
-    def monitor_health(self, interval: Duration = 30) -> NoReturn:  # noqa: ARG002 - the name is fixed
-        """Watch the store's health: not in this version, raises `NotSupportedError`."""
-        self._not_yet("monitor_health")
+    def monitor_health(
+        self, interval: Duration = 30, *, on_change: HealthListener | None = None
+    ) -> HealthMonitor:
+        """Check the store's health in the background, until the monitor is stopped or forgotten.
+
+        While the monitor knows that the store is down, calls of this client fail at once.
+
+        Parameters
+        ----------
+        interval
+            Time between two checks.
+        on_change
+            Called with the report before (None at first) and the new one, whenever the store
+            becomes healthy or ceases to be.
+
+        Returns
+        -------
+        HealthMonitor
+            With the ``status``, the ``history`` and the ``latency()``.
+
+        Examples
+        --------
+        >>> import featkit
+        >>> store = featkit.connect("demo:flights")
+        >>> with store.monitor_health("10s") as monitor:
+        ...     monitor.wait(timeout=10)
+        True
+        """
+        return self._monitored(interval, on_change)
 
     def get_historical_features(
         self,
@@ -437,20 +486,18 @@ class AsyncFeatureStoreClient(_Client):
         return await self.arun(self.operations.search(text))
 
     async def check_health(self) -> HealthReport:
-        """Ask the store for its feature views, and tell how it went; never raises for the store."""
-        started = time.perf_counter()
-        try:
-            return self._report(started, await self.arun(self.operations.list_feature_views()))
-        except FeatkitError as error:
-            return self._report(started, error)
+        """Ask every part of the store, and tell how it went; never raises for the store."""
+        return await self.arun(self.operations.check_health(self.target))
 
     async def health_check(self) -> bool:
-        """Tell whether the store answers."""
+        """Tell whether the store can be used."""
         return (await self.check_health()).healthy
 
-    async def monitor_health(self, interval: Duration = 30) -> NoReturn:  # noqa: ARG002 - the name is fixed
-        """Watch the store's health: not in this version, raises `NotSupportedError`."""
-        self._not_yet("monitor_health")
+    async def monitor_health(
+        self, interval: Duration = 30, *, on_change: HealthListener | None = None
+    ) -> HealthMonitor:
+        """Check the store's health in the background, in a thread of its own."""
+        return self._monitored(interval, on_change)
 
     async def get_historical_features(
         self,

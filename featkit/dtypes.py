@@ -99,17 +99,15 @@ def cast_exactly(values: pl.Series, dtype: pl.DataType) -> pl.Series:
     """
     if values.dtype == dtype:
         return values
+    counted = values.dtype.is_numeric() and not (values.dtype.is_float() and dtype.is_float())
     try:
         made = values.cast(dtype)
-        back = made.cast(values.dtype) if values.dtype.is_numeric() else values
+        changed = values.filter(made.cast(values.dtype) != values) if counted else values.clear()
     except pl.exceptions.PolarsError as error:
         reason = str(error).partition("\n")[0]  # without the query that polars appends
         msg = f"cannot become {format_dtype(dtype)}: {reason}"
         raise ValueError(msg) from error
-    if not (values.dtype.is_float() and dtype.is_float()):
-        changed = (back != values).fill_null(value=False)
-        if changed.any():
-            first = values.filter(changed)[0]
-            msg = f"cannot become {format_dtype(dtype)} without loss; the first is {first!r}"
-            raise ValueError(msg)
+    if len(changed):
+        msg = f"cannot become {format_dtype(dtype)} without loss; the first is {changed[0]!r}"
+        raise ValueError(msg)
     return made

@@ -14,8 +14,19 @@ from featkit import frames, online
 from featkit.calls import Call, LocalRead
 from featkit.columns import FeatureColumns, Status
 from featkit.durations import format_duration, parse_duration
-from featkit.errors import ExpiredWarning, InputError, MissingWarning
+from featkit.errors import (
+    AuthError,
+    DeadlineExceeded,
+    ExpiredWarning,
+    FeatkitError,
+    InputError,
+    MissingWarning,
+    ProtocolError,
+    SourceError,
+    StoreUnavailable,
+)
 from featkit.freshness import FeatureValue
+from featkit.health import HealthCheck, HealthReport
 from featkit.online import LookupOptions
 from featkit.references import refuse_taken, select
 from featkit.schema import FeatureRef
@@ -27,6 +38,7 @@ if TYPE_CHECKING:
 
     from featkit.calls import Flow
     from featkit.frames import UserFrame
+    from featkit.health import Problem
     from featkit.online import Lookup
     from featkit.references import Selection
     from featkit.schema import Entity, FeatureService, FeatureView
@@ -165,6 +177,28 @@ class Operations:
         """See `featkit.FeatureStoreClient.list_feature_services`."""
         return (yield from self.store.list_feature_services())
 
+    def check_health(self, target: str) -> Flow[HealthReport]:
+        """See `featkit.FeatureStoreClient.check_health`."""
+        checks = []
+        for name, flow in self.store.checks().items():
+            started = time.perf_counter()
+            found, reason = "", ""
+            problem: Problem = ""
+            try:
+                found = yield from flow
+            except FeatkitError as error:
+                problem, reason = _problem(error), str(error)
+            checks.append(
+                HealthCheck(
+                    name=name,
+                    seconds=time.perf_counter() - started,
+                    found=found,
+                    problem=problem,
+                    reason=reason,
+                )
+            )
+        return HealthReport(target=target, at=datetime.now(UTC), checks=tuple(checks))
+
     def search(self, text: str) -> Flow[list[FeatureRef]]:
         """See `featkit.FeatureStoreClient.search`."""
         words = text.casefold().split()
@@ -222,6 +256,18 @@ class Operations:
         self.last_summary = found.summary
         _warn(found, options)
         return found
+
+
+def _problem(error: FeatkitError) -> Problem:
+    match error:
+        case AuthError():
+            return "unauthorized"
+        case StoreUnavailable() | DeadlineExceeded() | SourceError():
+            return "unreachable"
+        case ProtocolError():
+            return "unreadable"
+        case _:
+            return "refused"
 
 
 def _one_of(name: str, value: object, allowed: Sequence[str]) -> None:

@@ -118,7 +118,7 @@ def write_view(
         raise InputError(msg)
     rows = _lazy(frame)
     schema = rows.collect_schema()
-    _check_columns(schema, keys, times, features or {})
+    check_columns(schema, keys, times, features or {})
     root = Path(path)
     if name in definitions.parse(_read(root), root / FILE_NAME).views and not overwrite:
         msg = f"{root / FILE_NAME} has a view {name!r} already; replace it with overwrite=True"
@@ -312,9 +312,10 @@ def _lazy(frame: Frame) -> pl.LazyFrame:
     raise InputError(msg)
 
 
-def _check_columns(
+def check_columns(
     schema: pl.Schema, keys: Sequence[str], times: Sequence[str], features: Mapping[str, str]
 ) -> None:
+    """Raise `InputError` where a frame is not what its roles as a feature view say."""
     if not keys:
         msg = "a feature view needs at least one join key: join_keys=[<column>]"
         raise InputError(msg)

@@ -41,12 +41,16 @@ class Capabilities:
     timestamp_level
         What the event timestamps of an answer describe: each row, each feature, the view as a
         whole, or nothing.
+    serves_future
+        Whether rows later than now are served; their values have the status `FUTURE`. Else the
+        latest row up to now is.
     lacking
         What the store cannot do, by the name of the client's method, with the reason.
     """
 
     batch_size: int | None = None
     timestamp_level: TimestampLevel = "row"
+    serves_future: bool = False
     lacking: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -112,7 +116,8 @@ class Store(ABC):
     scheme: ClassVar[str]
     """First part of the targets of this store."""
 
-    capabilities: ClassVar[Capabilities] = Capabilities()
+    capabilities: Capabilities = Capabilities()
+    """What it can do; an instance may have its own."""
 
     auth: Auth | None = None
     """What adds credentials to the requests of this store."""
@@ -179,6 +184,14 @@ class Store(ABC):
         """List all feature services; a store without such a thing has none."""
         return []
         yield  # a flow that yields nothing
+
+    def checks(self) -> dict[str, Flow[str]]:
+        """Name what shows that the store can be used, with flows that say what they found."""
+        return {"feature views": self._count_views()}
+
+    def _count_views(self) -> Flow[str]:
+        views = yield from self.list_feature_views()
+        return f"{len(views)} feature views"
 
     def close(self) -> None:  # noqa: B027 - most stores hold nothing
         """Let go of what the store holds."""

@@ -300,11 +300,9 @@ class _Source:
     def _where(self, column: str) -> str:
         """Name the file and the line of the setting that names a column."""
         entry = self.definition.entry
-        settings = {entry.timestamp: "timestamp", entry.created: "created"}
-        settings |= dict.fromkeys(entry.join_keys, "join_keys")
-        return self.definition.where(
-            *([settings[column]] if column in settings else ["features", column])
-        )
+        settings = {entry.timestamp: ("timestamp",), entry.created: ("created",)}
+        settings |= dict.fromkeys(entry.join_keys, ("join_keys",))
+        return self.definition.where(*settings.get(column, ("features", column)))
 
     def _unreadable(self, error: Exception) -> SourceError:
         files = ", ".join(map(str, self.definition.patterns))

@@ -30,6 +30,7 @@ from featkit.stores.feast.registry import (
     ON_DEMAND,
     Entities,
     Item,
+    Project,
     Services,
     Spec,
     Views,
@@ -53,7 +54,7 @@ class FeastStore(Store):
     """A Feast feature server with its registry."""
 
     scheme = "feast"
-    capabilities = Capabilities(batch_size=_BATCH)
+    capabilities = Capabilities(batch_size=_BATCH, serves_future=True)
 
     class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Options of `featkit.connect` for Feast.
@@ -149,6 +150,22 @@ class FeastStore(Store):
             body=question.body(),
         )
         return Call(request, decode=question.answer, keys=read.keys.height, explain=explained)
+
+    def checks(self) -> dict[str, Flow[str]]:
+        """Ask the feature server and the registry, and look whether the project exists."""
+        return {"feature server": self._answers(), "registry": self._knows_project()}
+
+    def _answers(self) -> Flow[str]:
+        yield Call(HttpRequest(url=f"{self._server}/health"), explain=explained)
+        return "answers"
+
+    def _knows_project(self) -> Flow[str]:
+        project: Project = yield self._registered(
+            f"projects/{quote(self._project, safe='')}", Project
+        )
+        views = yield from self.list_feature_views()
+        changed = project.meta.last_updated_timestamp
+        return f"{len(views)} feature views, project last changed {changed:%Y-%m-%d %H:%M:%S} UTC"
 
     def __repr__(self) -> str:
         return f"<FeastStore {self._server} project {self._project!r}>"

@@ -95,13 +95,14 @@ class Question:
             own = stamps(vector.event_timestamps, str(ref)) if oldest is None else oldest
             values = self._values(vector.values, feature)
             columns.append(values)
-            times[feature.name] = own
+            if self.read.view.timestamp:
+                times[feature.name] = own
             found[feature.name] = _judged(
                 statuses(vector.statuses, str(ref)),
                 values,
                 own,
                 str(ref),
-                on_demand=oldest is not None,
+                timed=oldest is None and self.read.view.timestamp is not None,
             )
         answer = FeatureColumns(pl.DataFrame(columns), found, times)
         return answer if order is None else answer.gather(order)
@@ -155,6 +156,9 @@ class Question:
 
     def _statuses(self, raw: bytes, name: str) -> pl.Series:
         words = self._long_enough(json_columns.decode(raw, pl.String(), name), name)
+        if words.null_count():
+            msg = f"{name}: the feature server sent a value without a status"
+            raise ProtocolError(msg)
         try:
             return words.replace_strict(_STATUSES, return_dtype=STATUS)
         except pl.exceptions.PolarsError as error:
@@ -191,10 +195,10 @@ def _json_key(name: str, dtype: pl.DataType) -> pl.Expr:
 
 
 def _judged(
-    statuses: pl.Series, values: pl.Series, times: pl.Series, name: str, *, on_demand: bool
+    statuses: pl.Series, values: pl.Series, times: pl.Series, name: str, *, timed: bool
 ) -> pl.Series:
     """Mend what some online stores say: with Redis an unknown key is null, PRESENT and of 1970."""
-    if not on_demand:
+    if timed:
         unknown = values.is_null() & times.is_null() & (statuses == Status.PRESENT)
         statuses = statuses.set(unknown, Status.NOT_FOUND)
     if ((statuses == Status.NOT_FOUND) & values.is_not_null()).any():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
@@ -74,6 +74,16 @@ class Views(msgspec.Struct, rename="camel", frozen=True):
     """The answer to a request for all views."""
 
     feature_views: list[Item] = []
+
+
+class _Meta(msgspec.Struct, rename="camel", frozen=True):
+    last_updated_timestamp: datetime
+
+
+class Project(msgspec.Struct, rename="camel", frozen=True):
+    """The answer to a request for a project."""
+
+    meta: _Meta
 
 
 class _EntitySpec(msgspec.Struct, rename="camel", frozen=True):
@@ -148,7 +158,7 @@ def view_of(item: Item, parents: Mapping[str, Item]) -> FeatureView:
             )
             for column in spec.features
         ),
-        timestamp=next((source.timestamp_field for source in sources), None),
+        timestamp=next((source.timestamp_field for source in sources), None) or None,
         created=next((source.created_timestamp_column for source in sources), None) or None,
         ttl=min(ttls, default=None),
         source=", ".join(source.name for source in sources),

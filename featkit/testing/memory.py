@@ -1,0 +1,303 @@
+"""Stores for tests: one in memory, so plain that it is obviously right, and one that listens."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import polars as pl
+from polars import selectors as cs
+
+from featkit.calls import Call, LocalRead
+from featkit.columns import STATUS, FeatureColumns, Status
+from featkit.dtypes import TIMESTAMP, format_dtype
+from featkit.durations import parse_duration
+from featkit.errors import NameClashError, SettingsError, TimestampError
+from featkit.schema import Entity, Feature, FeatureView
+from featkit.stores.base import Capabilities, OnlineRead, Store, Target, TimestampLevel, find
+from featkit.writing import check_columns
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    import pandas as pd
+
+    from featkit.calls import Flow
+    from featkit.schema import FeatureService
+    from featkit.types import Duration
+
+_FOUND = "__featkit_found"
+
+
+def described(
+    frame: pl.DataFrame | pd.DataFrame,
+    *,
+    name: str,
+    join_keys: str | Sequence[str],
+    timestamp: str | None = None,
+    created: str | None = None,
+    ttl: Duration | None = None,
+    description: str = "",
+    owner: str = "",
+    tags: Mapping[str, str] | None = None,
+    features: Mapping[str, str] | None = None,
+) -> tuple[FeatureView, pl.DataFrame]:
+    """Describe a frame as a feature view; the options are those of `featkit.write_view`.
+
+    Parameters
+    ----------
+    frame
+        The rows, one per entity and event timestamp.
+    name
+        Name of the view.
+    join_keys
+        Columns that name the entity; several make a composite key.
+    timestamp, created
+        Columns of the event timestamps and of the moments of writing, aware.
+    ttl
+        How long a value is good after its event timestamp; None: without limit.
+    description, owner, tags
+        What people should know about the view.
+    features
+        Descriptions by feature name. Every column that has no other role is a feature.
+
+    Returns
+    -------
+    view : FeatureView
+        The description.
+    rows : polars.DataFrame
+        The rows with times in UTC, microseconds, and categories as text.
+
+    Raises
+    ------
+    InputError
+        A column is missing or has two roles, or the event timestamps are naive.
+
+    Examples
+    --------
+    >>> view, rows = described(
+    ...     pl.DataFrame({"shop": [1], "rating": [4.5]}), name="shops", join_keys="shop"
+    ... )
+    >>> view
+    <FeatureView shops(shop): 1 feature>
+    """
+    rows = frame if isinstance(frame, pl.DataFrame) else pl.DataFrame(pl.from_pandas(frame))
+    rows = rows.with_columns(
+        cs.datetime(time_zone="*").dt.convert_time_zone("UTC").cast(TIMESTAMP),
+        (cs.categorical() | cs.enum()).cast(pl.String),
+    )
+    keys = [join_keys] if isinstance(join_keys, str) else join_keys
+    times = [column for column in (timestamp, created) if column is not None]
+    check_columns(rows.schema, keys, times, features or {})
+    for column in times:
+        if rows.schema[column] != TIMESTAMP:
+            msg = (
+                f"{column!r} is {format_dtype(rows.schema[column])}, not a timestamp with a zone; "
+                "say what it means: .dt.replace_time_zone('UTC'), in pandas .dt.tz_localize('UTC')"
+            )
+            raise TimestampError(msg)
+    view = FeatureView(
+        name=name,
+        entities=tuple(Entity(key, key, rows.schema[key]) for key in keys),
+        features=tuple(
+            Feature(column, dtype, (features or {}).get(column, ""))
+            for column, dtype in rows.schema.items()
+            if column not in keys and column not in times
+        ),
+        timestamp=timestamp,
+        created=created,
+        ttl=None if ttl is None else parse_duration(ttl, what="ttl"),
+        description=description,
+        owner=owner,
+        tags=tags or {},
+    )
+    return view, rows
+
+
+class MemoryStore(Store):
+    """A feature store that is polars frames in memory: for tests, and to compare others with.
+
+    Parameters
+    ----------
+    views
+        Pairs of a view and its rows, as `described` makes them.
+    services
+        Feature services.
+    batch_size
+        How many entities one call may ask for; None: any number.
+    timestamp_level
+        ``"row"``: answers have event timestamps; ``"none"``: they have not.
+    serves_future
+        Whether a row later than now counts as the latest, as in a store that does not look at
+        the time when it is read.
+    now
+        The clock of a frozen data set, aware; None: the present.
+
+    Raises
+    ------
+    NameClashError
+        Two views have one name.
+
+    Examples
+    --------
+    >>> import featkit
+    >>> shops = pl.DataFrame({"shop": [1, 2], "rating": [4.5, 3.9]})
+    >>> store = featkit.connect(MemoryStore([described(shops, name="shops", join_keys="shop")]))
+    >>> store.get_online_features_batch("shops", [2, 7])
+    [{'rating': 3.9}, {'rating': None}]
+    """
+
+    scheme = "memory"
+
+    def __init__(
+        self,
+        views: Iterable[tuple[FeatureView, pl.DataFrame]] = (),
+        *,
+        services: Sequence[FeatureService] = (),
+        batch_size: int | None = None,
+        timestamp_level: TimestampLevel = "row",
+        serves_future: bool = False,
+        now: datetime | None = None,
+    ) -> None:
+        self.capabilities = Capabilities(
+            batch_size=batch_size, timestamp_level=timestamp_level, serves_future=serves_future
+        )
+        self._views = list(views)
+        self._services = list(services)
+        self._now = now
+        names = [view.name for view, _ in self._views]
+        if twice := {name for name in names if names.count(name) > 1}:
+            msg = f"two views have the name {min(twice)!r}"
+            raise NameClashError(msg)
+
+    @classmethod
+    def open(cls, target: Target, options: Any, *, timezone: str | None) -> NoReturn:  # noqa: ANN401, ARG003 - of the base class
+        """Refuse: what is in memory has no place that a target could name."""
+        msg = f"{target} names nothing; pass the store itself: featkit.connect(MemoryStore([...]))"
+        raise SettingsError(msg)
+
+    def clock(self) -> Flow[datetime | None]:
+        """Tell the moment that the store was made with."""
+        return self._now
+        yield  # a flow that yields nothing
+
+    def list_feature_views(self) -> Flow[list[FeatureView]]:
+        """List the views, in the order given."""
+        return [view for view, _ in self._views]
+        yield  # a flow that yields nothing
+
+    def list_feature_services(self) -> Flow[list[FeatureService]]:
+        """List the services, in the order given."""
+        return list(self._services)
+        yield  # a flow that yields nothing
+
+    def read_online(self, read: OnlineRead) -> Call[FeatureColumns]:
+        """Read the latest rows: by event timestamp, then created, then last in the frame."""
+        what = f"feature view {read.view.name!r}"
+        return Call(LocalRead(partial(self._latest, read), what), keys=read.keys.height)
+
+    def _latest(self, read: OnlineRead) -> FeatureColumns:
+        view = find([view for view, _ in self._views], read.view.name, "feature view")
+        rows = next(rows for own, rows in self._views if own is view)
+        horizon = None if self.capabilities.serves_future else read.now
+        if view.timestamp:
+            event = pl.col(view.timestamp)
+            rows = rows.filter(event.is_not_null() if horizon is None else event <= horizon)
+        if view.created and horizon is not None:
+            written = pl.col(view.created)
+            rows = rows.filter(written.is_null() | (written <= horizon))
+        for time in filter(None, (view.created, view.timestamp)):
+            rows = rows.sort(time, maintain_order=True)
+        last = rows.unique(view.join_keys, keep="last", maintain_order=True)
+        found = read.keys.join(
+            last.with_columns(pl.lit(value=True).alias(_FOUND)),
+            on=view.join_keys,
+            how="left",
+            maintain_order="left",
+        )
+        status = pl.when(_FOUND).then(pl.lit(Status.PRESENT)).otherwise(pl.lit(Status.NOT_FOUND))
+        statuses = found.select(status.cast(STATUS)).to_series()
+        names = [feature.name for feature in read.features]
+        timestamps: dict[str, pl.Series] = {}
+        if view.timestamp and self.capabilities.timestamp_level != "none":
+            timestamps = dict.fromkeys(names, found[view.timestamp])
+        return FeatureColumns(found.select(names), dict.fromkeys(names, statuses), timestamps)
+
+    def __repr__(self) -> str:
+        return f"<MemoryStore {', '.join(view.name for view, _ in self._views)}>"
+
+
+class RecordingStore(Store):
+    """A store in front of another that remembers what was asked.
+
+    Parameters
+    ----------
+    store
+        Who answers.
+    batch_size
+        How many entities one call may ask for, where that is less than the store allows.
+
+    Attributes
+    ----------
+    reads : list of OnlineRead
+        What was asked, in order.
+
+    Examples
+    --------
+    >>> import featkit
+    >>> shops = pl.DataFrame({"shop": [1, 2], "rating": [4.5, 3.9]})
+    >>> store = RecordingStore(MemoryStore([described(shops, name="shops", join_keys="shop")]))
+    >>> featkit.connect(store).get_online_features_batch("shops", [2, None, 2])
+    [{'rating': 3.9}, {'rating': None}, {'rating': 3.9}]
+    >>> [read.keys.to_dicts() for read in store.reads]
+    [[{'shop': 2}]]
+    """
+
+    scheme = "recording"
+
+    def __init__(self, store: Store, *, batch_size: int | None = None) -> None:
+        self.reads: list[OnlineRead] = []
+        self._store = store
+        limits = [size for size in (batch_size, store.capabilities.batch_size) if size is not None]
+        self.capabilities = replace(store.capabilities, batch_size=min(limits, default=None))
+        self.auth, self.ca = store.auth, store.ca
+
+    @classmethod
+    def open(cls, target: Target, options: Any, *, timezone: str | None) -> NoReturn:  # noqa: ANN401, ARG003 - of the base class
+        """Refuse: a target names the store behind it."""
+        msg = f"{target} names nothing; pass the store itself: featkit.connect(RecordingStore(...))"
+        raise SettingsError(msg)
+
+    def clock(self) -> Flow[datetime | None]:
+        """Ask the store."""
+        return self._store.clock()
+
+    def list_feature_views(self) -> Flow[list[FeatureView]]:
+        """Ask the store."""
+        return self._store.list_feature_views()
+
+    def feature_view(self, name: str) -> Flow[FeatureView]:
+        """Ask the store."""
+        return self._store.feature_view(name)
+
+    def list_entities(self) -> Flow[list[Entity]]:
+        """Ask the store."""
+        return self._store.list_entities()
+
+    def list_feature_services(self) -> Flow[list[FeatureService]]:
+        """Ask the store."""
+        return self._store.list_feature_services()
+
+    def read_online(self, read: OnlineRead) -> Call[FeatureColumns]:
+        """Remember the question, and ask the store."""
+        self.reads.append(read)
+        return self._store.read_online(read)
+
+    def close(self) -> None:
+        """Close the store."""
+        self._store.close()
+
+    def __repr__(self) -> str:
+        return f"<RecordingStore of {self._store!r}>"
