@@ -2,129 +2,21 @@
 
 from __future__ import annotations
 
-import weakref
-from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
-from featkit.durations import parse_duration
-from featkit.errors import ClosedError, StoreUnavailable
-from featkit.health import HealthMonitor
-from featkit.operations import Operations
-from featkit.progress import watched
-from featkit.stores.base import not_supported
-from featkit.transports.deadline import Deadline
-from featkit.transports.drive import Silent, Transports, adrive, drive
+from featkit.session import Session
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from datetime import datetime, timedelta
+    from collections.abc import Sequence
+    from datetime import datetime
 
-    from featkit.calls import Flow
     from featkit.columns import FeatureColumns
-    from featkit.health import HealthListener, HealthReport
-    from featkit.progress import ProgressOption
+    from featkit.health import HealthListener, HealthMonitor, HealthReport
     from featkit.schema import Entity, FeatureRef, FeatureService, FeatureView
-    from featkit.stores.base import Store
-    from featkit.summary import LookupSummary
-    from featkit.transports.options import HttpOptions
     from featkit.types import Duration, EntityId, Features, Keys
 
-T = TypeVar("T")
 
-
-class _Client:
-    """What both clients share: a store, and the two ways to run a flow on it."""
-
-    def __init__(
-        self,
-        store: Store,
-        target: str,
-        *,
-        timezone: str | None = None,
-        timeout: timedelta | None = None,
-        now: Callable[[], datetime] | None = None,
-        http: HttpOptions | None = None,
-    ) -> None:
-        self.target = target
-        self.operations = Operations(store, timezone=timezone, now=now)
-        self._timeout = timeout
-        self._transports = Transports(http)
-        self._closed = False
-        self._monitor: HealthMonitor | None = None
-        weakref.finalize(self, _release, self._transports, store)
-
-    @property
-    def last_summary(self) -> LookupSummary | None:
-        """What the last lookup or enrich of this client did; None before the first."""
-        return self.operations.last_summary
-
-    def run(self, flow: Flow[T], *, progress: ProgressOption = False) -> T:
-        """Run a flow to its end in this thread."""
-        self._check_usable()
-        with watched(progress) as watcher:
-            return drive(flow, self._transports, Deadline(self._timeout), watcher)
-
-    async def arun(self, flow: Flow[T], *, progress: ProgressOption = False) -> T:
-        """Run a flow to its end in the running event loop."""
-        self._check_usable()
-        with watched(progress) as watcher:
-            return await adrive(flow, self._transports, Deadline(self._timeout), watcher)
-
-    def _close(self) -> None:
-        self._closed = True
-        if self._monitor is not None:
-            self._monitor.stop()
-        _release(self._transports, self.operations.store)
-
-    def _check_open(self) -> None:
-        if self._closed:
-            msg = (
-                f"the client of {self.target} was closed; make another with "
-                f"featkit.connect({self.target!r})"
-            )
-            raise ClosedError(msg)
-
-    def _health(self) -> Callable[[], HealthReport]:
-        """Return what checks the health, also while the store is known to be down."""
-        self._check_open()
-        # without the client, so that a monitor does not keep it alive
-        operations, target = self.operations, self.target
-        transports, timeout = self._transports, self._timeout
-        return lambda: drive(
-            operations.check_health(target), transports, Deadline(timeout), Silent()
-        )
-
-    def _monitored(self, interval: Duration, on_change: HealthListener | None) -> HealthMonitor:
-        every = parse_duration(interval, what="interval")
-        if self._monitor is not None:
-            self._monitor.stop()
-        self._monitor = HealthMonitor(self._health(), every, on_change)
-        return self._monitor
-
-    def _check_usable(self) -> None:
-        self._check_open()
-        monitor = self._monitor
-        if monitor is not None and monitor.running and monitor.status == "down":
-            reason = monitor.latest.reason if monitor.latest else ""
-            msg = (
-                f"{self.target} is known to be down ({reason}); it is checked again by itself, and "
-                "the monitor's wait() waits until it is up"
-            )
-            raise StoreUnavailable(msg)
-
-    def _not_yet(self, method: str) -> NoReturn:
-        not_supported(self.operations.store, method)
-
-    def __repr__(self) -> str:
-        state = " (closed)" if self._closed else ""
-        return f"<{type(self).__name__} {self.target}{state}>"
-
-
-def _release(transports: Transports, store: Store) -> None:
-    transports.close()
-    store.close()
-
-
-class FeatureStoreClient(_Client):
+class FeatureStoreClient(Session):
     """A connected feature store; made by `featkit.connect`.
 
     It can be used from several threads, also while an event loop runs, and as a context manager
@@ -423,7 +315,7 @@ class FeatureStoreClient(_Client):
         self.close()
 
 
-class AsyncFeatureStoreClient(_Client):
+class AsyncFeatureStoreClient(Session):
     """A connected feature store for asyncio; made by `featkit.connect_async`.
 
     Its methods are those of `FeatureStoreClient`, where they are described, to be awaited. It may

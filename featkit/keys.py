@@ -146,6 +146,8 @@ def check(
     TimestampError
         A key is a naive timestamp and there is no `zone`.
     """
+    if not view.entities:
+        return pl.DataFrame(height=columns.height)
     return pl.DataFrame(
         [
             _Key(view.name, entity, row, zone).cast(columns[entity.join_key])

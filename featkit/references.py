@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from featkit.columns import STATUS_SUFFIX, TIMESTAMP_SUFFIX
-from featkit.errors import InputError, NameClashError, UnknownNameError
+from featkit.errors import InputError, NameClashError, NotSupportedError, UnknownNameError
 from featkit.schema import FeatureRef
 from featkit.stores.base import find
 
@@ -87,10 +87,8 @@ def select(store: Store, features: Features, *, prefix: str | None = None) -> Fl
         Two features would get one column name.
     """
     refs = yield from _references(store, features)
-    views: dict[str, FeatureView] = {}
-    for ref in refs:
-        if ref.view not in views:
-            views[ref.view] = yield from store.feature_view(ref.view)
+    named = list(dict.fromkeys(ref.view for ref in refs))
+    views = dict(zip(named, (yield from store.feature_views(named)), strict=True))
     wanted = [
         (ref.view, name)
         for ref in refs
@@ -137,13 +135,17 @@ def _listed(features: object) -> list[object]:
 def _service(store: Store, name: str) -> Flow[Sequence[FeatureRef]]:
     services = yield from store.list_feature_services()
     try:
-        return find(services, name, "feature service").features
+        service = find(services, name, "feature service")
     except UnknownNameError as error:
         views = yield from store.list_feature_views()
         if name in {view.name for view in views}:
             msg = f"{name!r} is a feature view; for all its features write '{name}:*'"
             raise UnknownNameError(msg) from error
         raise
+    if service.unsupported:
+        msg = f"the feature service {name!r} cannot be read: {service.unsupported}"
+        raise NotSupportedError(msg)
+    return service.features
 
 
 def _refuse_clashes(columns: Mapping[tuple[str, str], str]) -> None:

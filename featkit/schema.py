@@ -223,6 +223,8 @@ class FeatureService:
         The references, in the model's order.
     description, owner, tags
         The owner's words.
+    unsupported
+        Why featkit cannot read the service as it is; empty where it can.
     """
 
     name: str
@@ -230,3 +232,4 @@ class FeatureService:
     description: str = ""
     owner: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
+    unsupported: str = ""

@@ -79,6 +79,8 @@ def of_entities(entities: Sequence[EntityId | None], view: FeatureView) -> UserF
     if len(keys) == 1 and not isinstance(first, (tuple, list, Mapping)):
         return EagerFrame(pl.DataFrame([series_of(keys[0], entities)]))
     parts = [_parts(entity, view) for entity in entities]
+    if not keys:  # an entityless view
+        return EagerFrame(pl.DataFrame(height=len(parts)))
     return EagerFrame(
         pl.DataFrame([series_of(key, [own[n] for own in parts]) for n, key in enumerate(keys)])
     )

@@ -54,7 +54,9 @@ class LazyFrame(UserFrame):
 
     def key_columns(self, labels: Mapping[str, Hashable]) -> pl.DataFrame:
         """Collect the distinct combinations of the key columns."""
-        if not labels:
+        if not labels:  # one row of features stands for all rows of the frame
+            self._keys = pl.DataFrame(height=1)
+            self._weights = self._frame.select(pl.len()).collect().to_series()
             return self._keys
         names = list(dict.fromkeys(map(str, labels.values())))
         counted = self._frame.group_by(names, maintain_order=True).agg(pl.len().alias(_COUNT))
@@ -69,9 +71,10 @@ class LazyFrame(UserFrame):
 
     def with_columns(self, columns: Iterator[pl.Series]) -> pl.LazyFrame:
         """Join the columns to the frame, by its keys as they are."""
+        added = list(columns)
         if not self._keys.width:
-            return self._frame
-        found = self._keys.hstack(list(columns)).lazy()
+            return self._frame.join(pl.LazyFrame(added), how="cross") if added else self._frame
+        found = self._keys.hstack(added).lazy()
         names = self._keys.columns
         return self._frame.join(
             found, on=names, how="left", nulls_equal=True, maintain_order="left"

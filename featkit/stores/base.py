@@ -174,6 +174,13 @@ class Store(ABC):
         views = yield from self.list_feature_views()
         return find(views, name, "feature view")
 
+    def feature_views(self, names: Sequence[str]) -> Flow[list[FeatureView]]:
+        """Describe these views, in this order; raise `UnknownNameError` where there is no such."""
+        views = []
+        for name in names:
+            views.append((yield from self.feature_view(name)))  # noqa: PERF401 - not in a comprehension
+        return views
+
     def list_entities(self) -> Flow[list[Entity]]:
         """List all entities: here those of the views, each join key once."""
         views = yield from self.list_feature_views()

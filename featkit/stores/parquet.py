@@ -74,7 +74,20 @@ class ParquetStore(Store):
     def list_feature_views(self) -> Flow[list[FeatureView]]:
         """Describe all views; each source's schema is read."""
         definition: Definition = yield self._definition()
-        sources = [self._source(definition, name) for name in definition.views]
+        return (yield from self._described(definition, list(definition.views)))
+
+    def feature_views(self, names: Sequence[str]) -> Flow[list[FeatureView]]:
+        """Describe these views; no other view's source is touched."""
+        definition: Definition = yield self._definition()
+        return (yield from self._described(definition, names))
+
+    def feature_view(self, name: str) -> Flow[FeatureView]:
+        """Describe one view; no other view's source is touched."""
+        (view,) = yield from self.feature_views([name])
+        return view
+
+    def _described(self, definition: Definition, names: Sequence[str]) -> Flow[list[FeatureView]]:
+        sources = [self._source(definition, name) for name in names]
         described = yield [
             Call(LocalRead(source.view, f"schema of {source}")) for source in sources
         ]
@@ -84,13 +97,6 @@ class ParquetStore(Store):
                 raise view
             views.append(view)
         return views
-
-    def feature_view(self, name: str) -> Flow[FeatureView]:
-        """Describe one view; no other view's source is touched."""
-        definition: Definition = yield self._definition()
-        source = self._source(definition, name)
-        view: FeatureView = yield Call(LocalRead(source.view, f"schema of {source}"))
-        return view
 
     def list_feature_services(self) -> Flow[list[FeatureService]]:
         """List the services of the definition file."""

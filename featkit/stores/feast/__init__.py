@@ -19,7 +19,7 @@ import msgspec
 
 from featkit.auth import Bearer
 from featkit.calls import Call, HttpRequest
-from featkit.errors import SettingsError, UnknownNameError
+from featkit.errors import SettingsError
 from featkit.schema import Entity
 from featkit.settings import Secret
 from featkit.stores.base import Capabilities, Store, find
@@ -27,12 +27,9 @@ from featkit.stores.feast.answers import Question
 from featkit.stores.feast.refusals import explained
 from featkit.stores.feast.registry import (
     DUMMY_ENTITY,
-    ON_DEMAND,
     Entities,
-    Item,
     Project,
     Services,
-    Spec,
     Views,
     decode_metadata,
     service_of,
@@ -41,6 +38,8 @@ from featkit.stores.feast.registry import (
 from featkit.stores.feast.types import named_type
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from featkit.calls import Flow
     from featkit.columns import FeatureColumns
     from featkit.schema import FeatureService, FeatureView
@@ -106,16 +105,20 @@ class FeastStore(Store):
         known = {item.spec.name: item for item in found.feature_views}
         return [view_of(item, known) for item in found.feature_views]
 
+    def feature_views(self, names: Sequence[str]) -> Flow[list[FeatureView]]:
+        """Describe these views.
+
+        From the list of all: the registry fails over single views with types that it does not
+        know, and says nothing there of the keys that an on-demand view needs.
+        """
+        views = yield from self.list_feature_views()
+        kind = f"feature view in the Feast project {self._project!r}:"
+        return [find(views, name, kind) for name in names]
+
     def feature_view(self, name: str) -> Flow[FeatureView]:
         """Describe one view."""
-        try:
-            item: Item = yield self._registered(f"feature_views/{quote(name, safe='')}", Item)
-        except UnknownNameError:
-            item = Item(Spec(name), ON_DEMAND)
-        if item.type == ON_DEMAND:  # it says nothing of its parents' keys; the list does
-            views = yield from self.list_feature_views()
-            return find(views, name, f"feature view in the Feast project {self._project!r}:")
-        return view_of(item, {})
+        (view,) = yield from self.feature_views([name])
+        return view
 
     def list_entities(self) -> Flow[list[Entity]]:
         """List the entities."""
@@ -126,6 +129,8 @@ class FeastStore(Store):
                 spec.join_key or spec.name,
                 named_type(spec.value_type).dtype,
                 spec.description,
+                store_type=str(spec.value_type),
+                tags=spec.tags,
             )
             for spec in (item.spec for item in found.entities)
             if spec.name != DUMMY_ENTITY

@@ -33,6 +33,7 @@ class _RequestSource(msgspec.Struct, rename="camel", frozen=True):
 
 class _Projection(msgspec.Struct, rename="camel", frozen=True):
     feature_view_name: str
+    join_key_map: dict[str, str] = {}
     feature_columns: list[Column] = []
 
 
@@ -88,9 +89,10 @@ class Project(msgspec.Struct, rename="camel", frozen=True):
 
 class _EntitySpec(msgspec.Struct, rename="camel", frozen=True):
     name: str
-    value_type: str = "INVALID"
+    value_type: str | int = "INVALID"
     join_key: str = ""
     description: str = ""
+    tags: dict[str, str] = {}
 
 
 class _EntityItem(msgspec.Struct, rename="camel", frozen=True):
@@ -154,7 +156,7 @@ def view_of(item: Item, parents: Mapping[str, Item]) -> FeatureView:
                 column_type(column).dtype,
                 column.description,
                 column.tags,
-                column.value_type,
+                str(column.value_type),
             )
             for column in spec.features
         ),
@@ -182,7 +184,7 @@ def _entity(column: Column, *, request_data: bool = False) -> Entity:
         column.name,
         column_type(column).dtype,
         column.description,
-        store_type=column.value_type,
+        store_type=str(column.value_type),
         tags=column.tags,
         request_data=request_data,
     )
@@ -206,4 +208,11 @@ def service_of(spec: _ServiceSpec) -> FeatureService:
         for projection in spec.features
         for column in projection.feature_columns
     )
-    return FeatureService(spec.name, refs, spec.description, spec.owner, spec.tags)
+    renamed = [projection for projection in spec.features if projection.join_key_map]
+    reason = (
+        "it reads a view under other join keys than its own; ask for the features themselves, with "
+        "on= and prefix=, once for each set of keys"
+    )
+    return FeatureService(
+        spec.name, refs, spec.description, spec.owner, spec.tags, reason if renamed else ""
+    )

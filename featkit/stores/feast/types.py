@@ -26,7 +26,7 @@ class Column(msgspec.Struct, rename="camel", frozen=True):
     """A column as the registry describes it."""
 
     name: str
-    value_type: str = "INVALID"
+    value_type: str | int = "INVALID"
     description: str = ""
     tags: dict[str, str] = {}
 
@@ -76,29 +76,37 @@ _TYPES = {
     "DECIMAL": _TEXT,
     "JSON": _TEXT,
 }
+_ALIASES = {
+    "FLOAT32": "FLOAT",
+    "FLOAT64": "DOUBLE",
+    "30": "BYTES",  # the registry's JSON has numbers for the types that came last: PDF
+    "31": "BYTES",  # and images
+    "PDF_BYTES": "BYTES",
+    "IMAGE_BYTES": "BYTES",
+}
 _LIST = re.compile(r"(\w+)_(?:LIST|SET)")
 _ARRAY = re.compile(r"(?:Array|Set)\((.+)\)")
 
 
 def column_type(column: Column) -> FeastType:
     """Find the type of a column: its value type, and the tags that say more."""
-    if column.value_type == "STRUCT" and (schema := column.tags.get("feast:struct_schema")):
-        return _struct(schema)
-    if column.value_type == "VALUE_LIST" and (inner := column.tags.get("feast:nested_inner_type")):
-        return named_type(inner)
-    return named_type(column.value_type)
+    name = str(column.value_type)
+    schema = column.tags.get("feast:struct_schema")
+    if schema and name == "STRUCT":
+        return _struct(schema, pl.Float64())  # protobuf's own struct: all numbers are doubles
+    if schema and name == "STRUCT_LIST":
+        return _list_of(_struct(schema, None))
+    nested = column.tags.get("feast:nested_inner_type")
+    return named_type(nested if nested and name in {"VALUE_LIST", "VALUE_SET"} else name)
 
 
-def named_type(name: str) -> FeastType:
+def named_type(name: str | int) -> FeastType:
     """Find a type by its name; one that is not known keeps its JSON as text."""
+    name = _ALIASES.get(str(name), str(name))
     if name in _TYPES:
         return _TYPES[name]
-    if (inner := _LIST.fullmatch(name)) and inner.group(1) in _TYPES:
-        return _list_of(_TYPES[inner.group(1)])
-    if inner := _ARRAY.fullmatch(name):
-        return _list_of(
-            named_type(inner.group(1).upper() if inner.group(1).isalnum() else inner.group(1))
-        )
+    if inner := _ARRAY.fullmatch(name) or _LIST.fullmatch(name):
+        return _list_of(named_type(inner.group(1)))
     return _ANY
 
 
@@ -112,20 +120,22 @@ def _list_of(inner: FeastType) -> FeastType:
     )
 
 
-def _struct(schema: str) -> FeastType:
-    """Read a struct's schema; protobuf carries its numbers as doubles."""
+def _struct(schema: str, numbers: pl.DataType | None) -> FeastType:
+    """Read a struct's schema; `numbers` is what its integers are on the wire, None: integers."""
     try:
         fields = {name: named_type(kind) for name, kind in json.loads(schema).items()}
     except (ValueError, AttributeError):
         return _ANY
     if any(kind.wire is None or kind.wire != kind.dtype for kind in fields.values()):
         return _ANY
-    wire = {
-        name: pl.Float64() if kind.dtype.is_integer() else kind.dtype
-        for name, kind in fields.items()
-    }
     final = pl.Struct({name: kind.dtype for name, kind in fields.items()})
-    return FeastType(pl.Struct(wire), final, lambda values: values.cast(final))
+    wire = pl.Struct(
+        {
+            name: numbers if numbers and kind.dtype.is_integer() else kind.dtype
+            for name, kind in fields.items()
+        }
+    )
+    return FeastType(wire, final, lambda values: values.cast(final))
 
 
 def type_of(item: Feature | Entity) -> FeastType:
