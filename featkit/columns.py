@@ -144,7 +144,7 @@ class FeatureColumns:
 
     def gather(self, positions: pl.Series) -> FeatureColumns:
         """Return these rows, in this order; a null position makes a row of nulls."""
-        gather = _once(lambda series: series.gather(positions))
+        gather = once(lambda series: series.gather(positions))
         return FeatureColumns(
             values=self.values.select(pl.all().gather(positions)),
             statuses={name: gather(series) for name, series in self.statuses.items()},
@@ -178,7 +178,7 @@ class FeatureColumns:
             )
             return pl.select(judged.alias("status")).to_series()
 
-        aged = _once(by_age)
+        aged = once(by_age)
         statuses = {}
         for series in self.values:
             found = self.statuses[series.name]
@@ -208,7 +208,7 @@ class FeatureColumns:
         """Return the rows of all parts, one after the other."""
         if len(parts) == 1:
             return parts[0]
-        append = _once(lambda *series: pl.concat(series))
+        append = once(lambda *series: pl.concat(series))
         names = parts[0].values.columns
         known = [name for name in names if any(name in part.timestamps for part in parts)]
         return cls(
@@ -229,7 +229,7 @@ class FeatureColumns:
         )
 
 
-def _once(function: Callable[..., pl.Series]) -> Callable[..., pl.Series]:
+def once(function: Callable[..., pl.Series]) -> Callable[..., pl.Series]:
     """Remember results by the identity of the series, so that shared series stay shared."""
     known: dict[tuple[int, ...], pl.Series] = {}
 

@@ -65,7 +65,7 @@ def decode(raw: bytes | memoryview, dtype: pl.DataType | None, name: str) -> pl.
         words = inner.is_float() and b'"' in text
         values = _parsed(text, _of(pl.String(), dtype) if words else dtype)
         _refuse_others(text, inner, values)
-        values = values.cast(dtype)
+        values = values.cast(dtype) if words else values
     except (
         pl.exceptions.PolarsError,
         msgspec.DecodeError,
@@ -86,9 +86,8 @@ def _parsed(text: bytes, dtype: pl.DataType) -> pl.Series:
         msg = "it is no array"
         raise ValueError(msg)
     column = pl.Series([text.decode()]).str.json_decode(pl.List(dtype))
-    if column.list.len().item() == 0:
-        return pl.Series([], dtype=dtype)
-    return column.explode()
+    values: pl.Series = column.item()  # the one list, whose values are the column
+    return values
 
 
 def _innermost(dtype: pl.DataType) -> pl.DataType:

@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn, Protocol, Ty
 import msgspec
 
 from featkit import stores
-from featkit.errors import NotSupportedError, SettingsError, UnknownNameError, nearest
+from featkit.errors import (
+    FeatkitError,
+    NotSupportedError,
+    SettingsError,
+    UnknownNameError,
+    nearest,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -285,10 +291,17 @@ def store_class(scheme: str) -> type[Store]:
                 return value
     others = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
     if name in others:
-        loaded = others[name].load()
+        where = f"the entry point {others[name].value!r} of the store {name!r}"
+        try:
+            loaded = others[name].load()
+        except FeatkitError:
+            raise
+        except Exception as error:  # what code of others does when it is imported
+            msg = f"{where} cannot be loaded: {type(error).__name__}: {error}"
+            raise SettingsError(msg) from error
         if isinstance(loaded, type) and issubclass(loaded, Store):
             return loaded
-        msg = f"the entry point {others[name].value!r} of the store {name!r} is no featkit Store"
+        msg = f"{where} is no featkit Store"
         raise SettingsError(msg)
     msg = f"no store has the scheme {name!r}; {nearest(name, own | set(others))}"
     raise SettingsError(msg)

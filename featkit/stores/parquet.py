@@ -51,7 +51,7 @@ class ParquetStore(Store):
     @classmethod
     def open(cls, target: Target, options: Any, *, timezone: str | None) -> ParquetStore:  # noqa: ANN401, ARG003 - it has no options
         """Open the folder of a ``feature_views.toml``, or the file itself."""
-        path = Path(target.rest).expanduser()
+        path = Path(target.rest).expanduser().absolute()  # the working directory may change
         path = path / FILE_NAME if path.is_dir() or path.suffix != ".toml" else path
         if not path.is_file():
             msg = (
@@ -105,14 +105,21 @@ class ParquetStore(Store):
 
     def read_online(self, read: OnlineRead) -> Call[FeatureColumns]:
         """Read the latest rows: by event timestamp, then created, then last in the source."""
-        run = partial(_read_online, self._path, self._timezone, read)
-        return Call(LocalRead(run, f"feature view {read.view.name!r}"), keys=read.keys.height)
+        what = f"feature view {read.view.name!r}"
+        return Call(LocalRead(partial(self._latest, read), what), keys=read.keys.height)
 
     def _definition(self) -> Call[Definition]:
         return Call(LocalRead(partial(_load, self._path), str(self._path)))
 
+    def _latest(self, read: OnlineRead) -> FeatureColumns:
+        return self._source(_load(self._path), read.view.name).latest(read)
+
     def _source(self, definition: Definition, name: str) -> _Source:
-        return _source(self._path, definition, name, self._timezone)
+        if name not in definition.views:
+            near = nearest(name, definition.views)
+            msg = f"there is no feature view {name!r} in {self._path}; {near}"
+            raise UnknownNameError(msg)
+        return _Source(definition.views[name], self._timezone or definition.timezone)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._path.parent}>"
@@ -125,18 +132,6 @@ def _load(path: Path) -> Definition:
         msg = f"{path} cannot be read: {error}"
         raise DefinitionError(msg) from error
     return definitions.parse(text, path)
-
-
-def _read_online(path: Path, timezone: str | None, read: OnlineRead) -> FeatureColumns:
-    return _source(path, _load(path), read.view.name, timezone).latest(read)
-
-
-def _source(path: Path, definition: Definition, name: str, timezone: str | None) -> _Source:
-    if name not in definition.views:
-        near = nearest(name, definition.views)
-        msg = f"there is no feature view {name!r} in {path}; {near}"
-        raise UnknownNameError(msg)
-    return _Source(definition.views[name], timezone or definition.timezone)
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,7 +307,8 @@ class _Source:
 
     def _unreadable(self, error: Exception) -> SourceError:
         files = ", ".join(map(str, self.definition.patterns))
-        return SourceError(f"{self}: {files} cannot be read: {_first_line(error)}")
+        reason = str(error).partition("\n")[0]  # without the query that polars appends
+        return SourceError(f"{self}: {files} cannot be read: {reason}")
 
 
 # polars panics over some of the files that are corrupt
@@ -333,11 +329,6 @@ def _split(pattern: Path, root: Path) -> tuple[Path, str]:
     if wild == len(parts):
         return (fixed, "**/*.parquet") if fixed.is_dir() else (fixed, "")
     return fixed, str(Path(*parts[wild:]))
-
-
-def _first_line(error: Exception) -> str:
-    """Return what an error says, without the query that polars appends."""
-    return str(error).partition("\n")[0]
 
 
 def _hidden(path: Path) -> bool:

@@ -74,7 +74,7 @@ def test_keys_are_sent_once_in_batches_without_nulls(
     keys = [*range(10_000, 12_500), None, 10_007, 10_007]
     client.lookup({"customer_id": keys}, ["customers:active"])
     sent = [body["entities"]["customer_id"] for body in fake.requests]
-    assert sorted(len(batch) for batch in sent) == [500, 1000, 1000]
+    assert sorted(len(batch) for batch in sent) == [500, 2000]
     assert sorted(key for batch in sent for key in batch) == list(range(10_000, 12_500))
 
 

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from featkit.stores.base import OnlineRead, Target
 
 
-_BATCH = 1000  # above it the server gets no faster, and a lost reply costs more
+_BATCH = 2000  # above it the server gets no faster, and a lost reply costs more
 
 
 class FeastStore(Store):

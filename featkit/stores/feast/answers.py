@@ -10,7 +10,7 @@ import msgspec
 import polars as pl
 
 from featkit import json_columns
-from featkit.columns import STATUS, FeatureColumns, Status
+from featkit.columns import STATUS, FeatureColumns, Status, once
 from featkit.errors import ProtocolError, RowMismatch
 from featkit.schema import FeatureRef
 from featkit.stores.feast.registry import DUMMY_KEY
@@ -89,21 +89,21 @@ class Question:
         oldest = self._oldest(
             [stamps(vectors[_column(ref)].event_timestamps, str(ref)) for ref in self.parents]
         )
+        lost = once(lambda series: series == Status.NOT_FOUND)
         columns, found, times = [], {}, {}
         for ref, feature in zip(self.refs, self.read.features, strict=True):
             vector = vectors[_column(ref)]
             own = stamps(vector.event_timestamps, str(ref)) if oldest is None else oldest
             values = self._values(vector.values, feature)
             columns.append(values)
+            told = statuses(vector.statuses, str(ref))
             if self.read.view.timestamp:
                 times[feature.name] = own
-            found[feature.name] = _judged(
-                statuses(vector.statuses, str(ref)),
-                values,
-                own,
-                str(ref),
-                timed=oldest is None and self.read.view.timestamp is not None,
-            )
+                told = told if self.parents else _mended(told, values, own)
+            if (lost(told) & values.is_not_null()).any():
+                msg = f"{ref}: the feature server sent a value that it marks NOT_FOUND"
+                raise ProtocolError(msg)
+            found[feature.name] = told
         answer = FeatureColumns(pl.DataFrame(columns), found, times)
         return answer if order is None else answer.gather(order)
 
@@ -194,14 +194,9 @@ def _json_key(name: str, dtype: pl.DataType) -> pl.Expr:
     return keys.implode().alias(name)
 
 
-def _judged(
-    statuses: pl.Series, values: pl.Series, times: pl.Series, name: str, *, timed: bool
-) -> pl.Series:
+def _mended(statuses: pl.Series, values: pl.Series, times: pl.Series) -> pl.Series:
     """Mend what some online stores say: with Redis an unknown key is null, PRESENT and of 1970."""
-    if timed:
-        unknown = values.is_null() & times.is_null() & (statuses == Status.PRESENT)
-        statuses = statuses.set(unknown, Status.NOT_FOUND)
-    if ((statuses == Status.NOT_FOUND) & values.is_not_null()).any():
-        msg = f"{name}: the feature server sent a value that it marks NOT_FOUND"
-        raise ProtocolError(msg)
-    return statuses
+    if not values.null_count() or not times.null_count():
+        return statuses  # the series that other features share
+    unknown = values.is_null() & times.is_null() & (statuses == Status.PRESENT)
+    return statuses.set(unknown, Status.NOT_FOUND) if unknown.any() else statuses

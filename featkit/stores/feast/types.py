@@ -42,12 +42,12 @@ class FeastType:
     dtype
         Dtype of the values.
     finish
-        From the one to the other.
+        From the one to the other; None: they are the same.
     """
 
     wire: pl.DataType | None
     dtype: pl.DataType
-    finish: Callable[[pl.Expr], pl.Expr] = lambda values: values
+    finish: Callable[[pl.Expr], pl.Expr] | None = None
 
 
 def _seconds(values: pl.Expr) -> pl.Expr:
@@ -113,10 +113,11 @@ def named_type(name: str | int) -> FeastType:
 def _list_of(inner: FeastType) -> FeastType:
     if inner.wire is None:
         return _ANY
+    finish = inner.finish
     return FeastType(
         pl.List(inner.wire),
         pl.List(inner.dtype),
-        lambda values: values.list.eval(inner.finish(pl.element())),
+        finish and (lambda values: values.list.eval(finish(pl.element()))),
     )
 
 
@@ -146,6 +147,8 @@ def type_of(item: Feature | Entity) -> FeastType:
 def decode_column(raw: msgspec.Raw, kind: FeastType, name: str) -> pl.Series:
     """Read a JSON array as a column of a type; raise `ProtocolError` where it is of another."""
     decoded = json_columns.decode(raw, kind.wire, name)
+    if kind.finish is None:
+        return decoded
     try:
         return decoded.to_frame().select(kind.finish(pl.col(name)).cast(kind.dtype)).to_series()
     except pl.exceptions.PolarsError as error:
