@@ -310,11 +310,11 @@ def _check_answer(answer: FeatureColumns, read: OnlineRead, schema: pl.Schema) -
             f"{where}: expected the features {sorted(schema)}, got {sorted(answer.values.columns)}"
         )
         raise ProtocolError(msg)
-    for name, dtype in schema.items():
-        if dtype != pl.Null() and answer.values.schema[name] != dtype:
-            msg = (
-                f"{where}: {name!r} should be {dtype}, the store sent {answer.values.schema[name]}"
-            )
+    for feature in read.features:
+        wanted, found = schema[feature.name], answer.values.schema[feature.name]
+        untold = feature.dtype is None and pl.Null() in {wanted, found}
+        if found != wanted and not untold:
+            msg = f"{where}: {feature.name!r} should be {wanted}, the store sent {found}"
             raise ProtocolError(msg)
     for name, statuses in answer.statuses.items():
         if statuses.dtype != STATUS or statuses.null_count():

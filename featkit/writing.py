@@ -327,6 +327,9 @@ def check_columns(
     if twice := sorted({column for column in special if special.count(column) > 1}):
         msg = f"the column {twice[0]!r} has two roles; a key or a timestamp has one"
         raise NameClashError(msg)
+    if taken := [column for column in features if column in special]:
+        msg = f"features= describes {taken[0]!r}, which is a key or a timestamp, no feature"
+        raise NameClashError(msg)
     if not set(schema) - set(special):
         msg = "a feature view needs at least one feature: a column besides keys and timestamps"
         raise InputError(msg)

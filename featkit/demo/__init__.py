@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, overload
 
+from featkit.api import register
 from featkit.stores.demo import flights as _flights
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ def flights(library: Literal["pandas"] = "pandas") -> pd.DataFrame: ...
 @overload
 def flights(library: Literal["polars"]) -> pl.DataFrame: ...
 def flights(library: Literal["pandas", "polars"] = "pandas") -> pd.DataFrame | pl.DataFrame:
-    """Return the 336,776 flights of 2013, in the order of the data set.
+    """Return the 336,776 flights of 2013, in the order of the data set, with ``.features``.
 
     Parameters
     ----------
@@ -44,9 +45,11 @@ def flights(library: Literal["pandas", "polars"] = "pandas") -> pd.DataFrame | p
     """
     frame = _flights()
     if library == "polars":
+        register()
         return frame
     import pandas as pd  # noqa: PLC0415 - half a second that users of polars do not pay
 
     from featkit.conversion import to_pandas  # noqa: PLC0415 - the same half second
 
+    register()  # pandas may not have been there when the store was connected
     return to_pandas(frame, pd.RangeIndex(frame.height), dtype_backend="numpy_nullable")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
+from pathlib import Path
+from shutil import which
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -54,7 +57,14 @@ def tell(connect: Callable[[], FeatureStoreClient], console: Console) -> None:
     for name, words in _meaning(enriched, store):
         meaning.add_row(name, words)
     console.print(meaning)
-    console.print("\nNext: featkit show aircraft --store demo:flights; README.md has the Python.")
+    console.print(f"\nNext: {_program()} views --store demo:flights, and README.md for Python.")
+
+
+def _program() -> str:
+    """Name the command so that it can be typed: by its path where it is not on the PATH."""
+    called = Path(sys.argv[0])
+    here = called.name == "featkit" and which("featkit") is None
+    return str(called) if here else "featkit"
 
 
 def _head(enriched: pl.DataFrame) -> Table:

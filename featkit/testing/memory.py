@@ -282,6 +282,10 @@ class RecordingStore(Store):
         """Ask the store."""
         return self._store.feature_view(name)
 
+    def feature_views(self, names: Sequence[str]) -> Flow[list[FeatureView]]:
+        """Ask the store."""
+        return self._store.feature_views(names)
+
     def list_entities(self) -> Flow[list[Entity]]:
         """Ask the store."""
         return self._store.list_entities()
@@ -294,6 +298,10 @@ class RecordingStore(Store):
         """Remember the question, and ask the store."""
         self.reads.append(read)
         return self._store.read_online(read)
+
+    def checks(self) -> dict[str, Flow[str]]:
+        """Ask the store."""
+        return self._store.checks()
 
     def close(self) -> None:
         """Close the store."""
