@@ -49,11 +49,12 @@ def references(views: tuple[str, ...]) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Flights:
-    """The store on disk, a client of it, and the frame."""
+    """The store on disk, a client of it, and the frame to enrich."""
 
     folder: Path
     client: featkit.FeatureStoreClient
     frame: pl.DataFrame
+    pandas: pd.DataFrame
 
     def by_hand(self, views: tuple[str, ...], engine: Engine) -> pl.DataFrame:
         """Join the features as somebody would who knows polars and the four files."""
@@ -77,8 +78,9 @@ class Flights:
         # the fastest of ten ways to write it; sort and unique take half as long again
         return rows.group_by(keys).agg(pl.col(features).sort_by(*order).last())
 
-    def by_hand_in_pandas(self, frame: pd.DataFrame, views: tuple[str, ...]) -> pd.DataFrame:
+    def by_hand_in_pandas(self, views: tuple[str, ...]) -> pd.DataFrame:
         """Join the features the way pandas users do: sort, drop duplicates, merge."""
+        frame = self.pandas
         for view in views:
             times = {"aircraft": [], "carrier_history": ["event_timestamp", "created_timestamp"]}
             order = times.get(view, ["event_timestamp"])
@@ -102,7 +104,8 @@ def flights() -> Iterator[Flights]:
         build(folder)
         with featkit.connect(f"parquet:{folder}") as client, warnings.catch_warnings():
             warnings.simplefilter("ignore", ExpiredWarning)  # some of the values are old
-            yield Flights(folder, client, featkit.demo.flights("polars"))
+            polars, pandas = featkit.demo.flights("polars"), featkit.demo.flights("pandas")
+            yield Flights(folder, client, polars, pandas)
 
 
 def same_values(frame: pd.DataFrame, expected: pl.DataFrame) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import featkit
-import featkit.demo
 from benchmarks._flights import WORKLOADS, Flights, flights, references, same_values
 from benchmarks._measuring import Claim, side_by_side
 
@@ -13,20 +12,19 @@ ROUNDS = 31
 
 def compare(data: Flights, views: tuple[str, ...]) -> list[Claim]:
     wanted = references(views)
-    frame = featkit.demo.flights("pandas")
-    accessor = featkit.features(frame)
+    accessor = featkit.features(data.pandas)
     expected = data.by_hand(views, "in-memory")
     assert same_values(accessor.enrich(wanted), expected)
-    assert same_values(data.by_hand_in_pandas(frame, views), expected)
+    assert same_values(data.by_hand_in_pandas(views), expected)
     times = side_by_side(
         {
             "enrich": lambda: accessor.enrich(wanted),
             "polars": lambda: data.by_hand(views, "in-memory"),
-            "pandas": lambda: data.by_hand_in_pandas(frame, views),
+            "pandas": lambda: data.by_hand_in_pandas(views),
         },
         rounds=ROUNDS,
     )
-    what = f"enrich pandas, {len(frame):,} rows, {len(wanted)} features of {', '.join(views)}"
+    what = f"enrich pandas, {len(data.pandas):,} rows, {len(wanted)} features of {', '.join(views)}"
     return [
         Claim(
             text=f"{what}: to a polars join by hand, collected in memory",

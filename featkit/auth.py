@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from featkit.errors import AuthError
 from featkit.settings import Secret
 
 if TYPE_CHECKING:
@@ -12,10 +14,9 @@ if TYPE_CHECKING:
 
     from featkit.calls import HttpReply, HttpRequest
 
-_UNAUTHORIZED = 401
+_REFUSED = (401, 403)
 
 
-@dataclass(frozen=True)
 class Bearer:
     """A bearer token, fixed or from a callable that is asked again when the token has expired.
 
@@ -30,14 +31,50 @@ class Bearer:
     Bearer(token=Secret('***'))
     """
 
-    token: Secret | Callable[[], str]
+    def __init__(self, token: Secret | Callable[[], str]) -> None:
+        self._token = token
+        self._known: str | None = None
+        self._lock = threading.Lock()
 
     def auth_flow(self, request: HttpRequest) -> Generator[HttpRequest, HttpReply, None]:
-        """Add the token; after a 401 ask a callable once more."""
-        reply = yield self._signed(request)
-        if reply.status == _UNAUTHORIZED and not isinstance(self.token, Secret):
-            yield self._signed(request)
+        """Add the token; after a 401 or 403 ask a callable once more."""
+        if isinstance(self._token, Secret):
+            yield _signed(request, self._token.reveal())
+            return
+        known = self._asked(self._token, instead_of=None)
+        reply = yield _signed(request, known)
+        if reply.status in _REFUSED:
+            yield _signed(request, self._asked(self._token, instead_of=known))
 
-    def _signed(self, request: HttpRequest) -> HttpRequest:
-        token = self.token.reveal() if isinstance(self.token, Secret) else self.token()
-        return replace(request, headers={**request.headers, "Authorization": f"Bearer {token}"})
+    def _asked(self, ask: Callable[[], str], *, instead_of: str | None) -> str:
+        """Return the token that is known, unless it is the one that failed; one thread asks."""
+        with self._lock:
+            if self._known is None or self._known == instead_of:
+                try:
+                    token = ask()
+                except Exception as error:
+                    msg = f"there is no token: what should return it raised {type(error).__name__}"
+                    raise AuthError(msg) from error
+                if not isinstance(token, str):
+                    msg = f"token= must return text, not {type(token).__name__}"
+                    raise AuthError(msg)
+                self._known = _Hidden(token)
+            return self._known
+
+    def __repr__(self) -> str:
+        shown = repr(self._token) if isinstance(self._token, Secret) else "<callable>"
+        return f"{type(self).__name__}(token={shown})"
+
+
+class _Hidden(str):
+    """A text that does not show where variables are shown, as in tracebacks."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'***'"
+
+
+def _signed(request: HttpRequest, token: str) -> HttpRequest:
+    value = _Hidden(f"Bearer {token.strip()}")  # files and commands end with a newline
+    return replace(request, headers={**request.headers, "Authorization": value})

@@ -310,7 +310,7 @@ def enrich(
             files.sink(features(frame).enrich(wanted, **options), file)
     except FeatkitError:
         raise
-    except (OSError, pl.exceptions.PolarsError) as error:
+    except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         reason = str(error).partition("\n")[0]  # without the query that polars appends
         raise InputError(f"{source} cannot become {target}: {reason}") from error
     if json:

@@ -45,6 +45,23 @@ TIMESTAMP_SUFFIX = "__event_timestamp"
 STATUS_SUFFIX = "__status"
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class KeyedColumn:
+    """A column for a frame, with its values held once per distinct key.
+
+    Attributes
+    ----------
+    values
+        The values, under the name of the column.
+    positions
+        For each row of the frame the position of its value, null where it has none (UInt32);
+        None: each row has the value at its own position.
+    """
+
+    values: pl.Series
+    positions: pl.Series | None
+
+
 @dataclass(frozen=True, eq=False)
 class FeatureColumns:
     """Values of features, one row per entity asked for, in the order asked.
@@ -146,7 +163,7 @@ class FeatureColumns:
         """Return these rows, in this order; a null position makes a row of nulls."""
         gather = once(lambda series: series.gather(positions))
         return FeatureColumns(
-            values=self.values.select(pl.all().gather(positions)),
+            values=self.values.rechunk()[positions],  # from one piece is ten times as fast
             statuses={name: gather(series) for name, series in self.statuses.items()},
             timestamps={name: gather(series) for name, series in self.timestamps.items()},
         )

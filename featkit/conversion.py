@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
+    import numpy.typing as npt
+
+    from featkit.columns import KeyedColumn
     from featkit.types import DtypeBackend
+
+_PIECE = 2**17  # rows whose values are taken at a time: so many positions stay in the CPU's cache
 
 
 def to_pandas(
@@ -36,41 +43,105 @@ def to_pandas(
     pandas.DataFrame
         Owns its memory: writing to it changes nothing else.
     """
+    return _frame(((column, _Rows(None)) for column in columns), index, dtype_backend)
+
+
+def keyed_to_pandas(
+    columns: Iterable[KeyedColumn], index: pd.Index, *, dtype_backend: DtypeBackend
+) -> pd.DataFrame:
+    """Turn columns with their values once per key into a pandas frame with a row per position.
+
+    No column is held twice at full length. Parameters and result are those of `to_pandas`.
+    """
+    keyed = ((column.values, _Rows(column.positions)) for column in columns)
+    return _frame(keyed, index, dtype_backend)
+
+
+def _frame(
+    columns: Iterable[tuple[pl.Series, _Rows]], index: pd.Index, dtype_backend: DtypeBackend
+) -> pd.DataFrame:
     convert = _arrow if dtype_backend == "pyarrow" else _nullable
-    made = {column.name: pd.Series(convert(column), index=index, copy=False) for column in columns}
+    made = {}
+    for column, rows in columns:
+        values = convert(rows.completed(column), rows)
+        made[column.name] = pd.Series(values, index=index, copy=False)
     return pd.DataFrame(made, index=index, copy=False)
 
 
-def _nullable(column: pl.Series) -> object:
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """For each row the position of its value, null where it has none; None: its own."""
+
+    positions: pl.Series | None
+
+    def completed(self, values: pl.Series) -> pl.Series:
+        """Append a null for the rows that have no value."""
+        if self.positions is None or not self.positions.null_count():
+            return values
+        return pl.concat([values, values.clear(1)], rechunk=True)
+
+    def numpy(self, values: pl.Series) -> npt.NDArray[Any]:
+        """Give each row its value, in memory of its own."""
+        if self.positions is None:
+            return values.to_numpy(writable=True)
+        once = values.to_numpy()
+        taken = np.empty(len(self.positions), once.dtype)
+        for place, positions in self._pieces(values):
+            out = taken[place : place + len(positions)]
+            np.take(once, positions, out=out, mode="clip")  # the other modes copy
+        return taken
+
+    def arrow(self, values: pl.Series) -> pa.Array | pa.ChunkedArray:
+        """Give each row its value, in Arrow's memory."""
+        once = values.to_arrow()
+        if self.positions is None:
+            return once
+        # in pieces, since the memory for text is taken by doubling it
+        taken = [once.take(pa.array(positions)) for _, positions in self._pieces(values)]
+        return pa.chunked_array(taken, type=once.type)
+
+    def _pieces(self, values: pl.Series) -> Iterator[tuple[int, npt.NDArray[np.uint32]]]:
+        assert self.positions is not None  # noqa: S101 - asked by whom calls
+        last = len(values) - 1
+        for place in range(0, len(self.positions), _PIECE):
+            piece = self.positions.slice(place, _PIECE)
+            yield place, piece.fill_null(last).to_numpy()
+
+
+def _nullable(column: pl.Series, rows: _Rows) -> object:
     match column.dtype:
         case dtype if dtype.is_integer():
-            values = column.fill_null(0).to_numpy(writable=True)
-            return pd.arrays.IntegerArray(values, _mask(column))
+            values = rows.numpy(column.fill_null(0))
+            return pd.arrays.IntegerArray(values, rows.numpy(column.is_null()))
         case dtype if dtype.is_float():
-            return column.to_numpy(writable=True)
+            return rows.numpy(column)
         case pl.Boolean():
-            values = column.fill_null(value=False).to_numpy(writable=True)
-            return pd.arrays.BooleanArray(values, _mask(column))
+            values = rows.numpy(column.fill_null(value=False))
+            return pd.arrays.BooleanArray(values, rows.numpy(column.is_null()))
         case pl.String():
-            return pd.array(column.to_arrow(), dtype=pd.StringDtype(na_value=np.nan))
+            return pd.array(rows.arrow(column), dtype=pd.StringDtype(na_value=np.nan))
         case pl.Datetime(time_zone=zone):
-            times = pd.Series(column.to_numpy(writable=True), copy=False)
-            return times.dt.tz_localize("UTC").dt.tz_convert(zone).array if zone else times.array
+            times = rows.numpy(column)
+            if zone is None:
+                return times
+            # whole numbers are taken for UTC as they are; localizing would copy them
+            return pd.array(times.view(np.int64), dtype=_zoned(times, zone), copy=False)
         case pl.Duration():
-            return column.to_numpy(writable=True)
+            return rows.numpy(column)
         case pl.Enum(categories=categories):
-            codes = column.to_physical().cast(pl.Int64).fill_null(-1).to_numpy()
+            codes = rows.numpy(column.to_physical().cast(pl.Int64).fill_null(-1))
             return pd.Categorical.from_codes(codes, categories=pd.Index(categories.to_list()))
         case _:
-            return _arrow(column)
+            return _arrow(column, rows)
 
 
-def _mask(column: pl.Series) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    return column.is_null().to_numpy(writable=True)
+def _zoned(times: npt.NDArray[Any], zone: str) -> pd.DatetimeTZDtype:
+    unit: Any = np.datetime_data(times.dtype)[0]
+    return pd.DatetimeTZDtype(unit, zone)
 
 
-def _arrow(column: pl.Series) -> object:
+def _arrow(column: pl.Series, rows: _Rows) -> object:
     if isinstance(column.dtype, pl.Enum):
-        return _nullable(column)
-    arrow = column.to_arrow()
+        return _nullable(column, rows)
+    arrow = rows.arrow(column)
     return pd.array(arrow, dtype=pd.ArrowDtype(arrow.type))

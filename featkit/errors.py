@@ -108,6 +108,10 @@ class MissingExtraError(SettingsError, ImportError):
             f'install it with: python -m pip install "featkit-frames[{extra}]"'
         )
         self.extra = extra
+        self._needed_for = needed_for
+
+    def __reduce__(self) -> tuple[type[MissingExtraError], tuple[str, str]]:
+        return type(self), (self.extra, self._needed_for)
 
 
 class DefinitionError(FeatkitError, ValueError):

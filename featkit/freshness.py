@@ -100,4 +100,5 @@ class FeatureValue:
                 raise TimestampError(msg)
         if self.timestamp is None:
             return self.ttl is not None
-        return not is_fresh(self.timestamp, self.ttl, moment)
+        # in UTC: Python compares two times of one zone by the clock on the wall
+        return not is_fresh(self.timestamp.astimezone(UTC), self.ttl, moment.astimezone(UTC))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 
 from featkit.dtypes import TIMESTAMP, format_dtype
 from featkit.errors import KeyTypeError, TimestampError
@@ -62,6 +63,8 @@ class EntityKeys:
             return cls(one, pl.repeat(0, columns.height, dtype=pl.UInt32, eager=True))
         first_column, *more_columns = columns.get_columns()
         codes, distinct = _encode(first_column)
+        if not more_columns:
+            return cls(distinct.to_frame(), codes)
         taken = [np.arange(len(distinct))]
         values = [distinct]
         for column in more_columns:
@@ -118,9 +121,25 @@ class EntityKeys:
 
 def _encode(column: pl.Series) -> tuple[pl.Series, pl.Series]:
     """Return for each row the position of its value among the distinct ones, and these."""
-    encoded = column.rechunk().to_arrow().dictionary_encode()
-    codes = pl.Series(encoded.indices).cast(pl.UInt32)
-    return codes, pl.Series(column.name, encoded.dictionary, dtype=column.dtype)
+    if not len(column):
+        return pl.Series(dtype=pl.UInt32), column
+    try:
+        encoded = _arrow(column, pl.CompatLevel.newest()).dictionary_encode()
+    except pa.ArrowNotImplementedError:  # an older pyarrow, which cannot encode views
+        encoded = _arrow(column, pl.CompatLevel.oldest()).dictionary_encode()
+    codes = pl.concat(
+        [pl.Series(chunk.indices.view(pa.uint32())) for chunk in encoded.chunks], rechunk=True
+    )
+    distinct = pl.Series(column.name, encoded.chunks[-1].dictionary, dtype=column.dtype)
+    del encoded
+    # else Arrow holds on to what its hash table took: 100 MB for a million keys
+    pa.default_memory_pool().release_unused()
+    return codes, distinct
+
+
+def _arrow(column: pl.Series, level: pl.CompatLevel) -> pa.ChunkedArray:
+    """Hand a column to Arrow piece by piece; of the newest level without a copy."""
+    return pa.chunked_array([chunk.to_arrow(compat_level=level) for chunk in column.get_chunks()])
 
 
 def check(

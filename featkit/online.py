@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
-from featkit.columns import STATUS, FeatureColumns, Status
+from featkit.calls import Call, LocalRead
+from featkit.columns import STATUS, FeatureColumns, KeyedColumn, Status
 from featkit.dtypes import TIMESTAMP
 from featkit.errors import (
     BatchTooLarge,
@@ -74,8 +76,9 @@ class _Part:
     calls: int
     fetched: int
 
-    def gathered(self, series: pl.Series) -> pl.Series:
-        return series if self.keys.one_to_one else series.gather(self.keys.positions)
+    @property
+    def positions(self) -> pl.Series | None:
+        return None if self.keys.one_to_one else self.keys.positions
 
     def summary(self, rows: pl.Series | None) -> ViewSummary:
         counted: Counter[Status] = Counter()
@@ -122,7 +125,7 @@ class Lookup:
     def columns(self) -> FeatureColumns:
         """Return everything, one row per row of the frame."""
         parts = [
-            part.columns if part.keys.one_to_one else part.columns.gather(part.keys.positions)
+            part.columns if part.positions is None else part.columns.gather(part.positions)
             for part in self.parts
         ]
         if not self.selection.columns:
@@ -130,17 +133,13 @@ class Lookup:
         beside = FeatureColumns.beside(parts, self.rows)
         return replace(beside, values=beside.values.select(self.selection.columns))
 
-    def series(self, *, timestamps: bool = False, statuses: bool = False) -> Iterator[pl.Series]:
-        """Give the columns that a frame gets, one at a time, so that no second copy is held."""
-        places = {
-            name: (part, part.columns)
-            for part in self.parts
-            for name in part.columns.values.columns
-        }
+    def keyed(self, *, timestamps: bool = False, statuses: bool = False) -> Iterator[KeyedColumn]:
+        """Give the columns that a frame gets, in the order asked for."""
+        places = {name: part for part in self.parts for name in part.columns.values.columns}
         for name in self.selection.columns:
-            part, columns = places[name]
-            for series in columns.one(name, timestamps=timestamps, statuses=statuses):
-                yield part.gathered(series)
+            part = places[name]
+            for values in part.columns.one(name, timestamps=timestamps, statuses=statuses):
+                yield KeyedColumn(values, part.positions)
 
 
 def lookup(
@@ -178,7 +177,7 @@ def lookup(
     MissingEntitiesError
         The store does not know an entity (and ``on_missing="raise"``).
     """
-    keys = _keys(selection, columns, options, row)
+    keys = yield from _keys(selection, columns, options, row)
     reads = [
         OnlineRead(part.view, part.features, chunk, options.now)
         for part, own in zip(selection.views, keys, strict=True)
@@ -208,10 +207,9 @@ def lookup(
 
 def _keys(
     selection: Selection, columns: pl.DataFrame, options: LookupOptions, row: RowLabel
-) -> list[EntityKeys]:
-    """Find the distinct keys of each view; views with the same keys share them."""
-    known: dict[tuple[tuple[str, object], ...], EntityKeys] = {}
-    keys = []
+) -> Flow[list[EntityKeys]]:
+    """Find the distinct keys of each view, all at once; views with the same keys share them."""
+    checked = []
     for part in selection.views:
         if not part.view.online:
             msg = (
@@ -219,12 +217,24 @@ def _keys(
                 "training sets"
             )
             raise NotSupportedError(msg)
-        checked = check(columns, part.view, zone=options.timezone, row=row)
-        shared = tuple(checked.schema.items())
-        if shared not in known:
-            known[shared] = EntityKeys.of(checked)
-        keys.append(known[shared])
-    return keys
+        checked.append(check(columns, part.view, zone=options.timezone, row=row))
+    shared = {tuple(own.schema.items()): own for own in checked}
+    found = yield from _distinct(list(shared.values()))
+    known = dict(zip(shared, found, strict=True))
+    return [known[tuple(own.schema.items())] for own in checked]
+
+
+def _distinct(columns: list[pl.DataFrame]) -> Flow[list[EntityKeys]]:
+    """Find the distinct keys, of several kinds at the same time: Arrow lets go of the GIL."""
+    if len(columns) <= 1:
+        return [EntityKeys.of(own) for own in columns]
+    found: list[EntityKeys] = yield [
+        Call(LocalRead(partial(EntityKeys.of, own), "the distinct keys")) for own in columns
+    ]
+    for keys in found:
+        if isinstance(keys, FeatkitError):  # the time is up
+            raise keys
+    return found
 
 
 def _batch(store: Store, part: ViewSelection, options: LookupOptions) -> int | None:

@@ -156,10 +156,15 @@ class Operations:
         selection = yield from select(self.store, features, prefix=options.prefix)
         suffixes = {"timestamps": options.timestamps, "statuses": options.statuses}
         refuse_taken(selection.added(**suffixes), frame.columns)
-        columns = yield from self._key_columns(frame, selection, options.on)
-        found = yield from self._lookup(selection, columns, options, frame)
-        assign = partial(frame.with_columns, found.series(**suffixes))
-        return (yield Call(LocalRead(assign, "the enriched frame")))
+        keys = self._key_columns(frame, selection, options.on)
+        # handed on, not kept: they may be a copy, and are not needed for what takes most memory
+        found = yield from self._lookup(selection, (yield from keys), options, frame)
+        assign = partial(frame.with_columns, found.keyed(**suffixes))
+        try:
+            return (yield Call(LocalRead(assign, "the enriched frame")))
+        except FeatkitError as error:
+            error.partial = found.columns()
+            raise
 
     def get_feature_metadata(self, view: str) -> Flow[FeatureView]:
         """See `featkit.FeatureStoreClient.get_feature_metadata`."""

@@ -108,7 +108,11 @@ def load(folder: Path | None = None, environment: Mapping[str, str] | None = Non
         if name.startswith(_PREFIX):
             table, _, key = name.removeprefix(_PREFIX).lower().partition("__")
             if key:
-                merged.setdefault(table, {})[key] = value
+                entries = merged.setdefault(table, {})
+                if not isinstance(entries, dict):
+                    msg = f"{name} sets {key!r} in the table {table!r}, which is a single setting"
+                    raise SettingsError(msg)
+                entries[key] = value
             else:
                 merged[table] = value
     top = {key: value for key, value in merged.items() if not isinstance(value, dict)}

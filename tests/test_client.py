@@ -181,7 +181,7 @@ def test_entity_of_another_shape_is_refused_with_the_right_one(store, entity):
 
 
 def test_parts_of_one_key_are_of_one_type(store):
-    with pytest.raises(KeyTypeError, match="'dest' mixes types.*int, str"):
+    with pytest.raises(KeyTypeError, match=r"'dest' mixes types.*int, str"):
         store.get_online_features_batch("routes", [("a", "b"), ("a", 1)])
 
 
@@ -226,7 +226,7 @@ def test_keys_are_any_column_or_frame(store, keys):
 def test_features_of_several_views_need_all_their_keys(store):
     found = store.lookup({"shop": [1], "city": ["Oslo"]}, "model")
     assert found.to_dicts() == [{"visits": 10, "people": 1}]
-    with pytest.raises(InputError, match="'city' for the join key|no column 'city'"):
+    with pytest.raises(InputError, match="no column 'city'"):
         store.lookup({"shop": [1]}, "model")
 
 
@@ -315,18 +315,16 @@ def test_closed_default_client_says_so(constructor, scripted_store):
 
 
 def test_sixteen_threads_share_a_client(store):
-    wrong = []
+    truth, wrong = {1: 10, 2: 2**62 + 1, 3: None, 9: None}, []
 
     def work(number):
-        for _ in range(3):
-            frame = pl.DataFrame({"shop": [number % 5, 1, None]})
-            truth = {1: 10, 2: 2**62 + 1, 4: None}
-            found = featkit.features(frame).enrich("shops:visits", store=store, expired="keep")
-            expected = [truth.get(number % 5), 10, None]
-            if number % 5 != 4 and found["visits"].to_list() != expected:
-                wrong.append((number, found))
+        for turn in range(4):
+            shop = list(truth)[(number + turn) % 4]
+            found = store.lookup([shop, 1, None], "shops:visits").values["visits"].to_list()
+            if found != [truth[shop], 10, None]:
+                wrong.append((shop, found))
 
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(0, 80, 5)]
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(16)]
     for thread in threads:
         thread.start()
     for thread in threads:

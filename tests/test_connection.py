@@ -150,7 +150,7 @@ def test_wrong_timeout_is_refused(store_folder, timeout):
         dt.datetime(2024, 5, 1, 9, tzinfo=dt.timezone(dt.timedelta(hours=-4))),
         lambda: dt.datetime(2024, 5, 1, 13, tzinfo=dt.UTC),
     ],
-    ids=repr,
+    ids=lambda each: type(each).__name__,
 )
 def test_now_is_a_moment_however_it_is_said(scripted_store, now):
     asked = scripted_store()

@@ -299,10 +299,10 @@ def test_metadata_that_cannot_be_had_raises_whatever_on_error_says(scripted_stor
         ["shops:visits", "cities:people"],
         ["shops:visits", FeatureRef("cities", "*")],
         (FeatureRef("shops", "visits"), "cities:people"),
-        (name for name in ["shops:visits", "cities:*"]),
+        dict.fromkeys(["shops:visits", "cities:*"]).keys(),
         pl.Series(["shops:visits", "cities:people"]),
     ],
-    ids=repr,
+    ids=lambda each: type(each).__name__,
 )
 def test_features_are_references_or_services(features):
     frame = pl.DataFrame({"shop": [1], "city": ["Oslo"]})

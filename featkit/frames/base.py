@@ -15,7 +15,9 @@ import pyarrow as pa
 from featkit.errors import KeyTypeError, TimestampError
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterator
+    from collections.abc import Hashable, Iterable
+
+    from featkit.columns import KeyedColumn
 
 
 class UserFrame(ABC):
@@ -52,13 +54,13 @@ class UserFrame(ABC):
         return None
 
     @abstractmethod
-    def with_columns(self, columns: Iterator[pl.Series]) -> Any:  # noqa: ANN401 - a frame of the user's kind
+    def with_columns(self, columns: Iterable[KeyedColumn]) -> Any:  # noqa: ANN401 - a frame of the user's kind
         """Return a frame of the same kind with these columns after its own.
 
         Parameters
         ----------
         columns
-            As long as the key columns read before, in their order.
+            Their positions are as long as the key columns read before, in their order.
         """
 
     def row_label(self, position: int) -> str:

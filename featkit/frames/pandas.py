@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import polars as pl
 
-from featkit.conversion import to_pandas
+from featkit.conversion import keyed_to_pandas
 from featkit.errors import KeyColumnError, KeyTypeError
 from featkit.frames.base import UserFrame, series_of
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterator, Mapping, Sequence
+    from collections.abc import Hashable, Iterable, Mapping, Sequence
 
+    from featkit.columns import KeyedColumn
     from featkit.types import DtypeBackend
 
 
@@ -67,10 +68,10 @@ class PandasFrame(UserFrame):
             msg = f"column {label!r}: {error}{where}"
             raise KeyTypeError(msg) from error
 
-    def with_columns(self, columns: Iterator[pl.Series]) -> pd.DataFrame:
+    def with_columns(self, columns: Iterable[KeyedColumn]) -> pd.DataFrame:
         """Put the columns beside the frame's own, whose memory is shared until somebody writes."""
         frame = self._frame
-        right = to_pandas(columns, frame.index, dtype_backend=self._dtype_backend)
+        right = keyed_to_pandas(columns, frame.index, dtype_backend=self._dtype_backend)
         if (levels := frame.columns.nlevels) > 1:
             padding = ("",) * (levels - 1)
             right.columns = pd.MultiIndex.from_tuples([(name, *padding) for name in right.columns])

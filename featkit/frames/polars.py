@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -9,9 +10,23 @@ import polars as pl
 from featkit.frames.base import UserFrame
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterator, Mapping, Sequence
+    from collections.abc import Hashable, Iterable, Mapping, Sequence
+
+    from featkit.columns import KeyedColumn
 
 _COUNT = "__featkit_count"
+
+
+def _spread(columns: Iterable[KeyedColumn]) -> list[pl.Series]:
+    """Give each row its values; columns of the same keys at the same time."""
+    made: list[pl.Series] = []
+    for _, group in groupby(columns, key=lambda column: id(column.positions)):
+        same = list(group)
+        values = pl.DataFrame([column.values for column in same])
+        if (positions := same[0].positions) is not None:
+            values = values.rechunk()[positions]  # from one piece is ten times as fast
+        made += values.get_columns()
+    return made
 
 
 class EagerFrame(UserFrame):
@@ -29,11 +44,14 @@ class EagerFrame(UserFrame):
         """Take the key columns."""
         if not labels:
             return pl.DataFrame(height=self._frame.height)
-        return self._frame.select(pl.col(str(label)).alias(key) for key, label in labels.items())
+        # `select` would copy the columns of a frame that is in pieces
+        return pl.DataFrame(
+            [self._frame.get_column(str(label)).alias(key) for key, label in labels.items()]
+        )
 
-    def with_columns(self, columns: Iterator[pl.Series]) -> pl.DataFrame:
+    def with_columns(self, columns: Iterable[KeyedColumn]) -> pl.DataFrame:
         """Put the columns beside the frame's own."""
-        return self._frame.hstack(list(columns))
+        return self._frame.hstack(_spread(columns))
 
 
 class LazyFrame(UserFrame):
@@ -69,9 +87,9 @@ class LazyFrame(UserFrame):
         """How many rows have each combination of the keys."""
         return self._weights
 
-    def with_columns(self, columns: Iterator[pl.Series]) -> pl.LazyFrame:
+    def with_columns(self, columns: Iterable[KeyedColumn]) -> pl.LazyFrame:
         """Join the columns to the frame, by its keys as they are."""
-        added = list(columns)
+        added = _spread(columns)
         if not self._keys.width:
             return self._frame.join(pl.LazyFrame(added), how="cross") if added else self._frame
         found = self._keys.hstack(added).lazy()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -101,7 +101,7 @@ class ParquetStore(Store):
     def list_feature_services(self) -> Flow[list[FeatureService]]:
         """List the services of the definition file."""
         definition: Definition = yield self._definition()
-        return list(definition.services.values())
+        return [replace(own, tags=dict(own.tags)) for own in definition.services.values()]
 
     def read_online(self, read: OnlineRead) -> Call[FeatureColumns]:
         """Read the latest rows: by event timestamp, then created, then last in the source."""
@@ -131,7 +131,13 @@ def _load(path: Path) -> Definition:
     except (OSError, UnicodeDecodeError) as error:
         msg = f"{path} cannot be read: {error}"
         raise DefinitionError(msg) from error
-    return definitions.parse(text, path)
+    return _parsed(text, path)
+
+
+# Each call reads the file; a text that was there before is not parsed again, which takes ten times
+# as long. What it says is the same for the same text, and whatever could be changed is handed out
+# as a copy.
+_parsed = lru_cache(maxsize=8)(definitions.parse)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +215,7 @@ class _Source:
                     name,
                     self.definition.dtypes.get(name, _plain(found[name])),
                     line.description,
-                    line.tags,
+                    dict(line.tags),
                 )
                 for name, line in named.items()
             ),
@@ -219,26 +225,21 @@ class _Source:
             source=", ".join(entry.sources),
             description=entry.description,
             owner=entry.owner,
-            tags=entry.tags,
+            tags=dict(entry.tags),
         )
 
     def latest(self, read: OnlineRead) -> FeatureColumns:
         """Read the latest row of each entity asked for, among those visible at ``read.now``."""
         keys = _names("k", read.keys.width)
         asked = read.keys.rename(dict(zip(read.view.join_keys, keys, strict=True)))
-        # the range lets the scan skip the row groups of sorted files
-        first = asked[keys[0]].sort()
-        lowest, highest = pl.lit(first[0], first.dtype), pl.lit(first[-1], first.dtype)
-        rows = self._visible(read).filter(pl.col(keys[0]).is_between(lowest, highest))
         try:
-            found = rows.join(asked.lazy(), on=keys, how="semi").collect()
+            found = self._narrowed(asked, self._visible(read)).collect()
         except _FAILURES as error:
             raise self._unreadable(error) from error
-        order = [name for name in found.columns if name.startswith("t")]
-        last = _last(found, keys, [*order, _ROW])
-        aligned = asked.join(last, on=keys, how="left", maintain_order="left")
-        values = [self._value(aligned[name], item) for item, name in _named("f", read.features)]
-        return _answer(read, aligned, values)
+        rows = _picked(found, [name for name in found.columns if name not in keys])
+        rows = rows[_places(asked, found)]
+        values = [self._value(rows[name], item) for item, name in _named("f", read.features)]
+        return _answer(read, rows, values)
 
     def _visible(self, read: OnlineRead) -> pl.LazyFrame:
         """Name the columns k0 (keys), t0 (times), f0 (features), ...; keep the rows of the past."""
@@ -259,6 +260,23 @@ class _Source:
         if entry.created:  # a row that is not said to be written later was there
             rows = rows.filter(pl.col("t1").is_null() | (pl.col("t1") <= read.now))
         return rows
+
+    def _narrowed(self, asked: pl.DataFrame, rows: pl.LazyFrame) -> pl.LazyFrame:
+        """Drop rows that nobody asked for as far as that saves time or memory; keep the order."""
+        first = asked.to_series()
+        # the range lets the scan skip the row groups of sorted files
+        lowest, highest = pl.lit(first.min(), first.dtype), pl.lit(first.max(), first.dtype)
+        rows = rows.filter(pl.col(first.name).is_between(lowest, highest))
+        if asked.height <= _FEW:
+            return rows.filter(pl.col(key.name).is_in(key.unique().implode()) for key in asked)
+        if self._height() <= _DENSE * asked.height:
+            return rows
+        return rows.join(asked.lazy(), on=asked.columns, how="semi", maintain_order="left")
+
+    def _height(self) -> int:
+        """Count the rows; the files' footers tell it."""
+        height: int = self.scan().select(pl.len()).collect().item()
+        return height
 
     def _time(self, name: str, dtype: pl.DataType) -> pl.Expr:
         """Read a timestamp column, of whatever unit and zone, as UTC microseconds."""
@@ -313,7 +331,9 @@ class _Source:
 
 # polars panics over some of the files that are corrupt
 _FAILURES = (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException)
-_ROW = "__featkit_row"
+_ROW, _PLACE = "__featkit_row", "__featkit_place"
+_FEW = 16_384  # so many keys a scan tells from others faster than a join does
+_DENSE = 4  # rows an entity, up to which dropping some costs more than it saves
 _WILD = frozenset("*?[")
 
 
@@ -365,24 +385,41 @@ def _key(name: str, found: Mapping[str, pl.DataType], wanted: pl.DataType | None
     return column if wanted is None or wanted == dtype else column.cast(wanted)
 
 
-def _last(rows: pl.DataFrame, keys: Sequence[str], order: Sequence[str]) -> pl.DataFrame:
-    """Keep the last row of each key in the order of the columns `order`.
+def _picked(rows: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
+    """Select columns; `select` would copy all columns of a frame that is in pieces."""
+    return pl.DataFrame([rows[name] for name in names])
 
-    Files that `write_view` wrote are in order already, which takes one pass to see; sorting and
-    hashing them again would take four times as long.
+
+def _places(asked: pl.DataFrame, found: pl.DataFrame) -> pl.Series:
+    """Tell for each entity asked for where its last row is among the rows found.
+
+    That is the last by the times, then in the source. Files that `write_view` wrote are in order
+    already, which takes one pass to see; sorting and hashing them again would take four times as
+    long. The values stay where they are: each is copied only once, later.
     """
-    before = pl.lit(value=False)
-    equal = pl.lit(value=True)
-    for name in (*keys, *order):
-        column = pl.col(name)
-        before = before | (equal & (column.shift(1) < column))
-        equal = equal & (column.shift(1) == column)
-    ordered = rows.lazy().select(before.slice(1).all(ignore_nulls=False)).collect().item()
-    if ordered:
-        return rows.filter(
-            pl.any_horizontal(pl.col(keys) != pl.col(keys).shift(-1)).fill_null(value=True)
-        )
-    return rows.sort(*order, nulls_last=False).unique(keys, keep="last")
+    keys, times = asked.columns, [name for name in found.columns if name.startswith("t")]
+    rows = _picked(found, [*keys, *times, _ROW]).rechunk()
+    if (ends := _ends(rows, keys)) is not None:
+        last = rows[ends].select(*keys, ends.alias(_PLACE))
+    else:
+        ordered = rows.with_row_index(_PLACE).sort(*times, _ROW, nulls_last=False)
+        last = ordered.unique(keys, keep="last").select(*keys, _PLACE)
+    return asked.join(last, on=keys, how="left", maintain_order="left")[_PLACE].rechunk()
+
+
+def _ends(rows: pl.DataFrame, keys: Sequence[str]) -> pl.Series | None:
+    """Find the last row of each key where the rows are in order, by all columns; else None."""
+    before = pl.repeat(value=False, n=max(rows.height - 1, 0), dtype=pl.Boolean, eager=True)
+    same = runs = ~before
+    for column in rows:
+        this, following = column.head(len(same)), column.slice(1)
+        before |= same & (this < following)
+        same &= this == following
+        if column.name in keys:  # which come first
+            runs = same
+    if not before.all(ignore_nulls=False):
+        return None
+    return pl.concat([~runs, pl.Series([True])]).head(rows.height).arg_true()
 
 
 def _answer(read: OnlineRead, rows: pl.DataFrame, values: Sequence[pl.Series]) -> FeatureColumns:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import timedelta
 
+    from featkit.errors import FeatkitError
+
 
 class Deadline:
     """The moment by which something must be done.
@@ -21,22 +24,28 @@ class Deadline:
     ----------
     timeout
         From now; None: no limit.
+
+    Attributes
+    ----------
+    abandoned
+        Set once nobody waits any more.
     """
 
     def __init__(self, timeout: timedelta | None) -> None:
         self._started = time.monotonic()
         self._limit = None if timeout is None else timeout.total_seconds()
-        self._abandoned = False
+        self.abandoned = threading.Event()
+        self._reason: FeatkitError | None = None
 
     def left(self) -> float | None:
-        """Seconds left, None without limit; raise `DeadlineExceeded` when there are none."""
-        if self._abandoned:
-            raise self.exceeded()
+        """Seconds left, None without limit; raise the `error` when there are none."""
+        if self.abandoned.is_set():
+            raise self.error()
         if self._limit is None:
             return None
         seconds = self._limit - self.elapsed
         if seconds <= 0:
-            raise self.exceeded()
+            raise self.error()
         return seconds
 
     @property
@@ -44,30 +53,53 @@ class Deadline:
         """Seconds since it was set."""
         return time.monotonic() - self._started
 
-    def abandon(self) -> None:
-        """Say that nobody waits any more, so that what still runs can stop."""
-        self._abandoned = True
+    def sleep(self, seconds: float) -> None:
+        """Wait so long; raise the `error` as soon as nobody waits any more."""
+        self.abandoned.wait(seconds)
+        self.left()
+
+    def abandon(self, reason: FeatkitError | None = None) -> None:
+        """Say that nobody waits any more, so that what still runs can stop; and why."""
+        self._reason = self._reason or reason
+        self.abandoned.set()
 
     def within(self, patience: timedelta) -> Deadline:
-        """Return a deadline for one part, no later than this one and no longer than `patience`."""
-        return _Part(self, patience)
+        """Return the deadline of one part: this one, or `patience` from now if it has no limit."""
+        return _Part(self, patience if self._limit is None else None)
 
-    def exceeded(self) -> DeadlineExceeded:
-        """Make the error that says how long it took."""
+    def error(self, what: object = "") -> FeatkitError:
+        """Make the error that says why there is no time: how long it took, or the `abandon` reason.
+
+        Parameters
+        ----------
+        what
+            What is not done.
+        """
+        if self._reason is not None:
+            return type(self._reason)(*self._reason.args)  # one for each who raises it
+        named = f"{what}: " if what else ""
         return DeadlineExceeded(
-            f"no answer within the timeout: {self.elapsed:.1f} s have passed; allow more with "
-            "connect(..., timeout='120s'), or ask for fewer entities at a time"
+            f"{named}no answer within the timeout: {self.elapsed:.1f} s have passed; allow more "
+            "with connect(..., timeout='120s'), or ask for fewer entities at a time"
         )
 
 
 class _Part(Deadline):
-    def __init__(self, whole: Deadline, patience: timedelta) -> None:
+    def __init__(self, whole: Deadline, patience: timedelta | None) -> None:
         super().__init__(patience)
         self._whole = whole
+        self.abandoned = whole.abandoned  # who waits for the whole waits for each part
 
     def left(self) -> float | None:
-        own, whole = super().left(), self._whole.left()
-        return own if whole is None or own is None else min(own, whole)
+        limits = [left for left in (self._whole.left(), super().left()) if left is not None]
+        return min(limits, default=None)
+
+    def abandon(self, reason: FeatkitError | None = None) -> None:
+        self._whole.abandon(reason)
+
+    def error(self, what: object = "") -> FeatkitError:
+        of_whole = self._limit is None or self.abandoned.is_set()
+        return self._whole.error(what) if of_whole else super().error(what)
 
 
 current: ContextVar[Deadline | None] = ContextVar("deadline", default=None)

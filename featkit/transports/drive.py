@@ -9,17 +9,20 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from concurrent.futures import ThreadPoolExecutor, as_completed
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from weakref import WeakSet
 
 from featkit.calls import Call, LocalRead
-from featkit.errors import FeatkitError
+from featkit.errors import ClosedError, FeatkitError
 from featkit.transports.options import HttpOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from concurrent.futures import Future
+    from collections.abc import Iterable, Iterator, Sequence
 
     from featkit.calls import Effect, Flow
     from featkit.transports.deadline import Deadline
@@ -62,23 +65,33 @@ class Transports:
     """
 
     def __init__(self, http: HttpOptions | None = None) -> None:
-        self._http_options = http
+        self._http_options = http or HttpOptions()
         self._http: HttpTransport | None = None
         self._pool: ThreadPoolExecutor | None = None
-        self._process = 0
-        self._lock = threading.Lock()
+        self._closed = False
+        self._lock = threading.RLock()  # a garbage collection within it may close another client
+        _open.add(self)
 
-    def pool(self) -> ThreadPoolExecutor:
-        """Return the threads of this process; a forked one has threads of its own."""
+    def submit(self, call: Call[T], deadline: Deadline) -> Future[T | FeatkitError]:
+        """Have a thread of the pool perform a call."""
         with self._lock:
-            if self._pool is None or self._process != os.getpid():
-                self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="featkit")
-                self._process = os.getpid()
-            return self._pool
+            if self._pool is None:
+                workers = max(WORKERS, self._http_options.limits.connections)
+                self._pool = ThreadPoolExecutor(workers, thread_name_prefix="featkit")
+            pool = self._pool
+        try:
+            return pool.submit(self.perform, call, deadline)
+        except RuntimeError:  # closed, or the interpreter ends
+            outcome = self.perform(call, deadline)
+            done: Future[T | FeatkitError] = Future()
+            done.set_result(outcome)
+            return done
 
     def perform(self, call: Call[T], deadline: Deadline) -> T | FeatkitError:
         """Send one call and decode its reply; return a failure instead of raising it."""
         try:
+            if self._closed:
+                raise _closed_meanwhile()
             if isinstance(call.request, LocalRead):
                 return call.decode(call.request.run())
             return self._over_http().send(call, call.request, deadline)
@@ -89,18 +102,47 @@ class Transports:
         from featkit.transports.http import HttpTransport  # noqa: PLC0415 - it imports httpx
 
         with self._lock:
+            if self._closed:
+                raise _closed_meanwhile()
             if self._http is None:
-                self._http = HttpTransport(self._http_options or HttpOptions())
+                self._http = HttpTransport(self._http_options)
             return self._http
 
     def close(self) -> None:
-        """Close connections, and end the threads once they are done."""
+        """Have calls that run fail, close connections, and end the threads once they are done."""
         with self._lock:
+            self._closed = True
             if self._http is not None:
-                self._http.close()
-            if self._pool is not None and self._process == os.getpid():
-                self._pool.shutdown(wait=False, cancel_futures=True)
-            self._http = self._pool = None
+                self._http.close(_closed_meanwhile())
+            if self._pool is not None:
+                # what waits is not cancelled, which would leave those who wait for it waiting: it
+                # runs, and fails at once
+                self._pool.shutdown(wait=False)
+
+    def start_anew(self) -> None:
+        """Make all this usable in a forked process: threads are gone, locks and sockets are not."""
+        self._lock = threading.RLock()
+        self._pool = None
+        if self._http is not None:
+            self._http = self._http.in_child()
+
+
+_open: WeakSet[Transports] = WeakSet()
+
+
+def _after_fork() -> None:
+    for transports in _open:
+        transports.start_anew()
+
+
+if hasattr(os, "register_at_fork"):  # where there is no fork there is no such function
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def _closed_meanwhile() -> ClosedError:
+    return ClosedError(
+        "the client was closed while a call of it was running; make another with featkit.connect"
+    )
 
 
 def drive(flow: Flow[T], transports: Transports, deadline: Deadline, progress: Progress) -> T:
@@ -119,29 +161,36 @@ def drive(flow: Flow[T], transports: Transports, deadline: Deadline, progress: P
     """
 
     def one(call: Call[Any]) -> Any:  # noqa: ANN401 - what the call's decode returns
-        outcome = transports.perform(call, deadline)
-        progress.advance(call.keys)
-        return outcome
+        if isinstance(call.request, LocalRead):
+            outcome = transports.perform(call, deadline)
+            progress.advance(call.keys)
+            return outcome
+        # never in this thread, where Ctrl-C could strike between any two steps of the HTTP
+        # library and leave its pool with a connection that nobody gives back
+        return in_threads([call])[0]
 
     def together(calls: Sequence[Call[Any]]) -> list[Any]:
         progress.expect(sum(call.keys for call in calls))
-        if len(calls) == 1:
-            return [one(calls[0])]
-        pool = transports.pool()
-        futures = {pool.submit(transports.perform, call, deadline): call for call in calls}
+        return [one(calls[0])] if len(calls) == 1 else in_threads(calls)
+
+    def in_threads(calls: Sequence[Call[Any]]) -> list[Any]:
+        futures: dict[Future[Any], Call[Any]] = {}
+        done: SimpleQueue[Future[Any]] = SimpleQueue()
         try:
-            for future in as_completed(futures, deadline.left()):
+            for call in calls:
+                future = transports.submit(call, deadline)
+                futures[future] = call
+                future.add_done_callback(done.put)
+            for future in _arriving(done, len(futures), _patience(deadline)):
                 progress.advance(futures[future].keys)
-        except TimeoutError:
-            pass  # the calls that are not done answer with it below
         finally:
             _let_go(futures, deadline)
-        return [future.result() if _done(future) else deadline.exceeded() for future in futures]
+        return [_outcome(future, call, deadline) for future, call in futures.items()]
 
     outcome: Any = None
     while not isinstance(effect := _advance(flow, outcome), _Returned):
-        deadline.left()
-        outcome = one(effect) if isinstance(effect, Call) else together(effect)
+        if (outcome := _late(deadline, effect)) is None:
+            outcome = one(effect) if isinstance(effect, Call) else together(effect)
     return effect.value
 
 
@@ -161,30 +210,64 @@ async def adrive(
 
     async def together(calls: Sequence[Call[Any]]) -> list[Any]:
         progress.expect(sum(call.keys for call in calls))
-        loop, pool = asyncio.get_running_loop(), transports.pool()
-        futures = {
-            loop.run_in_executor(pool, transports.perform, call, deadline): call for call in calls
-        }
+        futures = {asyncio.wrap_future(transports.submit(call, deadline)): call for call in calls}
         for future, call in futures.items():
             future.add_done_callback(partial(_advance_by, progress, call.keys))
         try:
             if futures:
-                await asyncio.wait(futures, timeout=deadline.left())
+                await asyncio.wait(futures, timeout=_patience(deadline))
         finally:
             _let_go(futures, deadline)
-        return [future.result() if _done(future) else deadline.exceeded() for future in futures]
+        return [_outcome(future, call, deadline) for future, call in futures.items()]
 
     outcome: Any = None
     while not isinstance(effect := _advance(flow, outcome), _Returned):
-        deadline.left()
-        outcome = (
-            (await together([effect]))[0] if isinstance(effect, Call) else await together(effect)
-        )
+        if (outcome := _late(deadline, effect)) is None:
+            calls = [effect] if isinstance(effect, Call) else effect
+            outcomes = await together(calls)
+            outcome = outcomes[0] if isinstance(effect, Call) else outcomes
     return effect.value
+
+
+def _late(deadline: Deadline, effect: Effect) -> FeatkitError | list[FeatkitError] | None:
+    """Answer what there is no time for, inside the flow, which has what came in time."""
+    try:
+        deadline.left()
+    except FeatkitError as error:
+        return error if isinstance(effect, Call) else [error for _ in effect]
+    return None
 
 
 def _advance_by(progress: Progress, keys: int, _: object) -> None:
     progress.advance(keys)
+
+
+_GRACE = 0.1  # seconds for calls to say themselves that the time is up, and what they did
+
+
+def _patience(deadline: Deadline) -> float | None:
+    left = deadline.left()
+    return None if left is None else left + _GRACE
+
+
+_SLICE = 0.1  # seconds
+
+
+def _arriving(
+    done: SimpleQueue[Future[Any]], count: int, patience: float | None
+) -> Iterator[Future[Any]]:
+    """Yield so many futures as they are done, fewer if the time is up before."""
+    ends = None if patience is None else time.monotonic() + patience
+    for _ in range(count):
+        future = None
+        while future is None:
+            left = _SLICE if ends is None else ends - time.monotonic()
+            if left <= 0:
+                return
+            # in slices: where polars was used, Ctrl-C does not end a wait, however long it is
+            with suppress(Empty):
+                future = done.get(timeout=min(left, _SLICE))
+        yield future
 
 
 def _let_go(futures: Iterable[Future[Any] | asyncio.Future[Any]], deadline: Deadline) -> None:
@@ -212,5 +295,11 @@ def _advance(flow: Flow[T], outcome: Any) -> Effect | _Returned[T]:  # noqa: ANN
         return _Returned(stop.value)
 
 
-def _done(task: Future[Any] | asyncio.Future[Any]) -> bool:
-    return task.done() and not task.cancelled()
+def _outcome(
+    future: Future[Any] | asyncio.Future[Any],
+    call: Call[Any],
+    deadline: Deadline,
+) -> Any:  # noqa: ANN401 - what the call's decode returns
+    if future.done() and not future.cancelled():
+        return future.result()
+    return deadline.error(call.request)

@@ -2,39 +2,39 @@
 
 The only module that imports httpx; a client of another library with its API will do as well.
 asyncio uses the same client from threads: that costs less CPU than httpx's own async client, and
-a call that is cancelled cannot lose a connection of the pool (``docs/decisions``).
+a call that is cancelled cannot lose a connection of the pool
+(``docs/decisions/async-through-threads.md``).
 """
 
 from __future__ import annotations
 
 import logging
-import os
-import socket
 import ssl
 import sys
 import threading
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import httpcore
 import httpx
 import stamina
 
 from featkit.calls import HttpReply
 from featkit.errors import (
-    AuthError,
-    BatchTooLarge,
+    ClosedError,
     FeatkitError,
     ProtocolError,
-    RequestRejected,
-    StoreError,
+    SettingsError,
     StoreUnavailable,
     ThrottledError,
 )
-from featkit.transports.deadline import current, in_force
-from featkit.transports.policy import Attempts, Budget, Concurrency, retry_after
+from featkit.transports import bodies, sockets
+from featkit.transports.deadline import in_force
+from featkit.transports.failures import decoded, refusal, unsent
+from featkit.transports.policy import Attempts, Budget, Concurrency
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterator
 
     from featkit.calls import Call, HttpRequest
     from featkit.transports.deadline import Deadline
@@ -45,20 +45,88 @@ T = TypeVar("T")
 # without a handler of its own every retry would print a line where logging is not set up
 logging.getLogger("stamina").addHandler(logging.NullHandler())
 
-_SHOWN = 80  # characters of an odd reply that an error shows
-_SLICE = 0.25  # seconds after which a wait for bytes looks at its deadline
+_SHORTEST_SECRET = 8  # characters; to hide shorter ones would hide words
+
+
+@dataclass(slots=True)
+class _Host:
+    """What is learnt of a host: how much it bears."""
+
+    concurrency: Concurrency
+    budget: Budget = field(default_factory=Budget)
+
+
+@dataclass(slots=True, eq=False)
+class _Exchange:
+    """One call under way, and what is known of it."""
+
+    request: HttpRequest
+    host: _Host
+    attempts: Attempts
+    deadline: Deadline
+    stream: Any = None
+    secrets: set[str] = field(default_factory=set, repr=False)
+
+    def drop_connection(self) -> None:
+        """Have the connection of the last reply closed, since what it carries cannot be trusted."""
+        if isinstance(self.stream, sockets.Stream):
+            self.stream.spoil()
+
+    def without_secrets(self, reply: HttpReply) -> HttpReply:
+        """Hide credentials in a reply that is going to be shown; some servers repeat them."""
+        body = reply.body
+        for secret in self._hidden():
+            body = body.replace(secret.encode(), b"***")
+        return replace(reply, body=body)
+
+    def tell(self, error: FeatkitError) -> None:
+        """Say in the message what was asked, how often and for how long."""
+        made = self.attempts.made
+        tries = f"{made} attempt{'s' * (made != 1)}, {self.deadline.elapsed:.1f} s"
+        scheme, _, place = self.request.url.partition("?")[0].rpartition("://")
+        host, slash, path = place.partition("/")
+        url = f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
+        error.args = (f"{self.request.method} {url} ({tries}): {error}",)
+
+    def hide_secrets(self, error: FeatkitError) -> None:
+        """Hide credentials in a message, before anybody logs it."""
+        text = str(error)
+        for secret in self._hidden():
+            text = text.replace(secret, "***")
+        error.args = (text,)
+
+    def _hidden(self) -> list[str]:
+        return sorted(self.secrets, key=len, reverse=True)
+
+
+class _Reply(HttpReply):
+    """A reply that does not show what it holds where variables are shown, as in tracebacks."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"<HttpReply {self.status}, {len(self.body):,} bytes>"
 
 
 class HttpTransport:
-    """Sends calls over HTTP; used by all threads of a process at once."""
+    """Sends calls over HTTP; used by all threads of a process at once.
 
-    def __init__(self, options: HttpOptions) -> None:
+    Parameters
+    ----------
+    options
+        How.
+    parent
+        The transport of the process that this one was forked from.
+    """
+
+    def __init__(self, options: HttpOptions, *, parent: HttpTransport | None = None) -> None:
         self._options = options
-        self._budget = Budget()
-        self._concurrency = Concurrency(options.limits.connections)
-        self._lock = threading.Lock()
+        self._parent = parent  # kept, so that nothing here closes its sockets
+        self._hosts: dict[str, _Host] = {}
+        self._running: set[_Exchange] = set()
+        self._closed: FeatkitError | None = None
+        self._lock = threading.RLock()  # a garbage collection within it may close another one
         self._client: Any = None
-        self._process = 0
 
     def send(self, call: Call[T], request: HttpRequest, deadline: Deadline) -> T:
         """Send a request until it is answered or there is no point, and decode the answer.
@@ -69,104 +137,160 @@ class HttpTransport:
             With what was asked, how often and for how long; the cause is kept.
         """
         part = deadline.within(self._options.limits.patience)
-        attempts = Attempts(self._options.retry, self._budget, part, idempotent=request.idempotent)
+        host = self._host(request.url)
+        attempts = Attempts(self._options.retry, host.budget, part, idempotent=request.idempotent)
+        exchange = _Exchange(request, host, attempts, part)
         try:
-            with in_force(part):
-                for attempt in stamina.retry_context(on=attempts.wait, attempts=None, timeout=None):
+            with self._under_way(exchange), in_force(part):
+                # the waits are not stamina's, which nothing could end
+                for attempt in stamina.retry_context(
+                    on=attempts.again, attempts=None, timeout=None, wait_initial=0, wait_jitter=0
+                ):
                     with attempt:
-                        return self._once(call, request, part)
+                        attempts.begin()
+                        return self._once(call, exchange)
         except FeatkitError as error:
-            _tell(error, request, attempts.made, part.elapsed)
+            exchange.tell(error)
             raise
         msg = "a retry loop ended without result"  # stamina returns or raises
         raise AssertionError(msg)
 
-    def _once(self, call: Call[T], request: HttpRequest, deadline: Deadline) -> T:
-        with self._concurrency.slot(deadline):
-            reply = self._authorized(request, deadline)
+    def _host(self, url: str) -> _Host:
+        with self._lock:
+            name = url.partition("://")[2].partition("/")[0]
+            if name not in self._hosts:
+                self._hosts[name] = _Host(Concurrency(self._options.limits.connections))
+            return self._hosts[name]
+
+    @contextmanager
+    def _under_way(self, exchange: _Exchange) -> Iterator[None]:
+        with self._lock:
+            if self._closed is not None:
+                exchange.deadline.abandon(self._closed)
+            self._running.add(exchange)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._running.discard(exchange)
+                self._close_when_idle()
+
+    def _once(self, call: Call[T], exchange: _Exchange) -> T:
+        host = exchange.host
+        with host.concurrency.slot(exchange.deadline):
             try:
+                reply = self._authorized(exchange)
                 if not 200 <= reply.status < 300:  # noqa: PLR2004 - what HTTP calls success
-                    raise call.explain(reply) or failure(reply)
-                result = _decoded(call, reply)
-            except ThrottledError:
-                self._concurrency.throttled()
+                    raise refusal(call, exchange.without_secrets(reply))
+                result = decoded(call, reply)
+            except FeatkitError as error:
+                exchange.hide_secrets(error)
+                if isinstance(error, ProtocolError):
+                    exchange.drop_connection()
+                elif _asks_to_slow_down(error):
+                    host.concurrency.throttled()
                 raise
-        self._concurrency.succeeded()
-        self._budget.succeeded()
+        host.concurrency.succeeded()
+        host.budget.succeeded()
         return result
 
-    def _authorized(self, request: HttpRequest, deadline: Deadline) -> HttpReply:
+    def _authorized(self, exchange: _Exchange) -> HttpReply:
+        request = exchange.request
         if self._options.auth is None:
-            return self._sent(request, deadline)
+            return self._sent(request, exchange)
         flow = self._options.auth.auth_flow(request)
         wanted = next(flow)
         while True:
-            reply = self._sent(wanted, deadline)
+            exchange.secrets |= _added(wanted, request)
+            reply = self._sent(wanted, exchange)
             try:
                 wanted = flow.send(reply)
             except StopIteration:
                 return reply
 
-    def _sent(self, request: HttpRequest, deadline: Deadline) -> HttpReply:
-        client = self._open_client()
+    def _sent(self, request: HttpRequest, exchange: _Exchange) -> HttpReply:
+        client, deadline = self._open_client(), exchange.deadline
         library = _library(client)
         left = deadline.left()
         connect = self._options.limits.connect.total_seconds()
         timeout = library.Timeout(left, connect=connect if left is None else min(connect, left))
+        headers = {"Accept-Encoding": bodies.CODING, **request.headers}
+        _check_headers(headers)
+        exchange.stream = None
         try:
             outgoing = client.build_request(
                 request.method,
                 request.url,
                 content=request.body or None,
-                headers=dict(request.headers),
+                headers=headers,
                 timeout=timeout,
             )
             response = client.send(outgoing, stream=True, follow_redirects=False)
             try:
-                body = self._read(response.iter_bytes(), deadline)
+                exchange.stream = response.extensions.get("network_stream")
+                _check_answers(response)
+                body = bodies.read_body(response, self._options.limits.reply, deadline)
             finally:
                 response.close()
         except library.HTTPError as error:
             deadline.left()  # a wait that ended because the time was up is that, whatever it says
-            raise _unsent(error, library) from error
-        headers = {name.lower(): value for name, value in response.headers.items()}
-        return HttpReply(response.status_code, headers, body)
-
-    def _read(self, chunks: Iterable[bytes], deadline: Deadline) -> bytearray:
-        body = bytearray()
-        for chunk in chunks:
-            body += chunk
-            deadline.left()
-            if len(body) > self._options.limits.reply:
-                msg = (
-                    f"the reply is larger than {self._options.limits.reply:,} bytes; ask for fewer "
-                    "entities or features at a time"
-                )
-                raise RequestRejected(msg)
-        return body
+            raise unsent(error, library) from error
+        except library.InvalidURL as error:
+            msg = f"the address cannot be used: {error}"
+            raise SettingsError(msg) from error
+        except FeatkitError as error:
+            # without the frames of the library, which hold the request as it is sent
+            raise error.with_traceback(None) from error.__cause__
+        told = {name.lower(): value for name, value in response.headers.items()}
+        return _Reply(response.status_code, told, body)
 
     def _open_client(self) -> Any:  # noqa: ANN401 - a client with httpx's API
         """Return the client of this process; a forked process must not share sockets."""
-        if self._options.client is not None:
-            return self._options.client
         with self._lock:
-            if self._client is None or self._process != os.getpid():
-                self._client = _client(self._options)
-                self._process = os.getpid()
+            if self._client is None:
+                own = self._options.client is None
+                self._client = _client(self._options) if own else self._options.client
+                sockets.guard(self._client)
+            if self._parent is not None and self._options.client is not None:
+                msg = (
+                    "client= was used before this process was forked, and its connections belong "
+                    "to the other one; connect anew in each process"
+                )
+                raise SettingsError(msg)
+            if getattr(self._client, "is_closed", False):
+                msg = "the HTTP client that was passed as client= is closed"
+                raise ClosedError(msg)
             return self._client
 
-    def close(self) -> None:
-        """Close the connections, unless they are the caller's."""
+    def close(self, reason: FeatkitError) -> None:
+        """End what runs with an error, and close the connections, unless they are the caller's."""
         with self._lock:
-            if self._client is not None and self._process == os.getpid():
+            self._closed = reason
+            for exchange in self._running:
+                exchange.deadline.abandon(reason)
+            self._close_when_idle()
+
+    def _close_when_idle(self) -> None:
+        # a socket that is closed while a thread reads from it may be another one by then
+        if self._closed is not None and not self._running and self._client is not None:
+            if self._client is not self._options.client:
                 self._client.close()
             self._client = None
+
+    def in_child(self) -> HttpTransport:
+        """Return the transport to use in a process that was just forked from this one's."""
+        return HttpTransport(self._options, parent=self)
 
 
 def _client(options: HttpOptions) -> httpx.Client:
     limits = options.limits
-    client = httpx.Client(
-        verify=ssl.create_default_context(cafile=options.ca) if options.ca else True,
+    try:
+        verify = ssl.create_default_context(cafile=options.ca) if options.ca else True
+    except OSError as error:
+        msg = f"ca={options.ca!r} cannot be read as certificates in PEM format: {error}"
+        raise SettingsError(msg) from error
+    return httpx.Client(
+        verify=verify,
         follow_redirects=False,
         limits=httpx.Limits(
             max_connections=limits.connections,
@@ -174,70 +298,12 @@ def _client(options: HttpOptions) -> httpx.Client:
             keepalive_expiry=limits.keep_alive.total_seconds(),
         ),
     )
-    # httpx has no way to hand its pool a network backend; per-read timeouts alone would let a
-    # server that sends a byte now and then hold a call for ever
-    for transport in (client._transport, *client._mounts.values()):  # noqa: SLF001
-        if isinstance(transport, httpx.HTTPTransport):
-            transport._pool._network_backend = _Backend(httpcore.SyncBackend())  # noqa: SLF001
-    return client
 
 
-class _Backend(httpcore.NetworkBackend):
-    """Connections whose every wait respects the deadline in force."""
-
-    def __init__(self, inner: httpcore.NetworkBackend) -> None:
-        self._inner = inner
-
-    def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[Any] | None = None,
-    ) -> httpcore.NetworkStream:
-        """Connect."""
-        stream = self._inner.connect_tcp(host, port, timeout, local_address, socket_options)
-        return _Stream(stream)
-
-
-class _Stream(httpcore.NetworkStream):
-    """A connection that reads in slices of time, and looks at the deadline between them."""
-
-    def __init__(self, inner: httpcore.NetworkStream) -> None:
-        self._inner = inner
-
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        """Read what is there, or wait for it as long as the deadline in force allows."""
-        deadline = current.get()
-        while deadline is not None:
-            left = deadline.left()
-            try:
-                return self._inner.read(max_bytes, _SLICE if left is None else min(left, _SLICE))
-            except httpcore.ReadTimeout:
-                continue
-        return self._inner.read(max_bytes, timeout)
-
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        """Write all of it."""
-        self._inner.write(buffer, timeout)
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._inner.close()
-
-    def start_tls(
-        self,
-        ssl_context: ssl.SSLContext,
-        server_hostname: str | None = None,
-        timeout: float | None = None,
-    ) -> httpcore.NetworkStream:
-        """Encrypt what follows."""
-        return _Stream(self._inner.start_tls(ssl_context, server_hostname, timeout))
-
-    def get_extra_info(self, info: str) -> Any:  # noqa: ANN401 - as httpcore has it
-        """Tell what is known of the connection."""
-        return self._inner.get_extra_info(info)
+def _asks_to_slow_down(error: FeatkitError) -> bool:
+    return isinstance(error, ThrottledError) or (
+        isinstance(error, StoreUnavailable) and error.retry_after is not None
+    )
 
 
 def _library(client: object) -> Any:  # noqa: ANN401 - httpx, or a module with its API
@@ -250,71 +316,27 @@ def _library(client: object) -> Any:  # noqa: ANN401 - httpx, or a module with i
         f"client= must be a synchronous client with httpx's API, such as httpx.Client(), not "
         f"{type(client).__name__}; featkit uses it for async calls as well"
     )
-    raise RequestRejected(msg)
+    raise SettingsError(msg)
 
 
-def _decoded(call: Call[T], reply: HttpReply) -> T:
-    try:
-        return call.decode(reply)
-    except RecursionError as error:
-        msg = f"the reply is nested too deeply: {_excerpt(reply)}"
-        raise ProtocolError(msg) from error
+def _added(signed: HttpRequest, request: HttpRequest) -> set[str]:
+    """Find the credentials in what an `Auth` added to a request."""
+    added = {value for name, value in signed.headers.items() if request.headers.get(name) != value}
+    words = {word for value in added for word in (value, *value.split())}
+    return {str(word) for word in words if len(word) >= _SHORTEST_SECRET}
 
 
-def failure(reply: HttpReply) -> StoreError:
-    """Make the error of a status outside of 2xx, where the store itself does not say more."""
-    status, said = reply.status, _excerpt(reply)
-    wait = retry_after(reply.headers.get("retry-after"))
-    match status:
-        case 401 | 403:
-            hint = "has the token expired?" if status == 401 else "may this account read it?"  # noqa: PLR2004 - the statuses of the case
-            return AuthError(f"{status}: the credentials were not accepted; {hint} {said}")
-        case 413:
-            return BatchTooLarge(f"413: the request is too large; {said}")
-        case 429:
-            return ThrottledError(f"429: the store asks to slow down; {said}", retry_after=wait)
-        case 408 | 500 | 502 | 503 | 504:
-            return StoreUnavailable(f"{status}: the store is in trouble; {said}", retry_after=wait)
-        case _ if 300 <= status < 400:  # noqa: PLR2004 - what HTTP calls a redirect
-            place = reply.headers.get("location", "nowhere").partition("?")[0]
-            return RequestRejected(
-                f"{status}: a redirect to {place}, which is not followed, so that no credential "
-                "leaves; write the final address in the target"
-            )
-        case _:
-            return RequestRejected(f"{status}: the store refuses the request; {said}")
+def _check_headers(headers: dict[str, str]) -> None:
+    """Refuse what HTTP cannot carry, before a library does and shows it."""
+    for name, value in headers.items():
+        if not (value.isascii() and value.isprintable()):
+            msg = f"the header {name!r} holds a newline or another character that HTTP refuses"
+            raise SettingsError(msg)
 
 
-def _excerpt(reply: HttpReply) -> str:
-    kind = reply.headers.get("content-type", "no content type")
-    text = bytes(reply.body[: 4 * _SHOWN]).decode("utf-8", errors="replace")[:_SHOWN]
-    return f"it says ({kind}): {text!r}" if text else f"it says nothing ({kind})"
-
-
-def _unsent(error: Exception, library: Any) -> StoreError:  # noqa: ANN401 - a module
-    """Turn an error of the HTTP library into ours."""
-    causes = [error, error.__cause__, error.__context__]
-    while (last := causes[-1]) is not None:
-        causes += [last.__cause__ or last.__context__]
-    said = str(error) or type(error).__name__
-    if any(isinstance(cause, ssl.SSLError) for cause in causes):
-        return StoreUnavailable(
-            f"no secure connection: {said}; check the host name and the date, or name the file of "
-            "its authority with connect(..., ca='ca.pem')",
-            temporary=False,
-        )
-    if any(isinstance(cause, socket.gaierror) for cause in causes):
-        return StoreUnavailable(f"the host is unknown: {said}", temporary=False, sent=False)
-    if isinstance(error, (library.ConnectError, library.ConnectTimeout, library.PoolTimeout)):
-        return StoreUnavailable(f"no connection: {said}; is the server running?", sent=False)
-    if isinstance(error, (library.DecodingError, library.RemoteProtocolError)):
-        return StoreUnavailable(f"the connection broke, or the reply is no HTTP: {said}")
-    if isinstance(error, library.TransportError):
-        return StoreUnavailable(f"the connection was lost: {said}")
-    return RequestRejected(f"the request cannot be sent: {said}")
-
-
-def _tell(error: FeatkitError, request: HttpRequest, attempts: int, seconds: float) -> None:
-    """Say in the message what was asked, how often and for how long."""
-    tries = f"{attempts} attempt{'s' * (attempts != 1)}, {seconds:.1f} s"
-    error.args = (f"{request} ({tries}): {error}",)
+def _check_answers(response: Any) -> None:  # noqa: ANN401 - with httpx's API
+    """Refuse a response that was there before the request: it answers something else."""
+    stream = response.extensions.get("network_stream")
+    if isinstance(stream, sockets.Stream) and not stream.answered:
+        msg = "the connection carried more than the reply before; what was left over is no answer"
+        raise ProtocolError(msg)

@@ -5,13 +5,14 @@ what happened                           what is done
 ======================================  ========================================================
 no connection, connection lost          again, where the request is idempotent
 408, 500, 502, 503, 504                 again, after a random wait that doubles
-429, 503 with ``Retry-After``           again, not before the time that the store asks for
+429, 503 with ``Retry-After``           again, not before the time that the store asks for, until
+                                        the deadline, and with fewer requests at once
 a reply that cannot be read             again, once
 401, 403, other 4xx, TLS, redirects     an error at once
 ======================================  ========================================================
 
-Each retry is paid from a budget that successes fill, so that a store in trouble does not get a
-multiple of its usual load.
+A retry that the store did not ask for is paid from a budget that successes fill, so that a store
+in trouble does not get a multiple of its usual load.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
 from featkit.errors import (
+    DeadlineExceeded,
     FeatkitError,
     ProtocolError,
     StoreUnavailable,
@@ -40,12 +42,12 @@ if TYPE_CHECKING:
 class Budget:
     """Tokens that retries cost and successes earn; no retry while less than half is left.
 
-    In steady state up to a third of the requests may fail and be sent again; in a full outage
+    In steady state up to four requests in ten may fail and be sent again; in a full outage
     retries end after `capacity` / 2 of them.
     """
 
     COST = 1.0
-    EARNED = 0.5
+    EARNED = 0.75
 
     def __init__(self, capacity: float = 40.0) -> None:
         self._capacity = capacity
@@ -107,6 +109,7 @@ class Concurrency:
         """Allow a little more."""
         with self._changed:
             self._limit = min(self._most, self._limit + 1 / self._limit)
+            self._changed.notify()
 
     def throttled(self) -> None:
         """Allow much less."""
@@ -130,6 +133,13 @@ class Attempts:
         Whether a request whose fate is unknown may be sent again.
     deadline
         No wait goes beyond it.
+
+    Attributes
+    ----------
+    made
+        How many tries were begun.
+    pause
+        Seconds to wait before the next one.
     """
 
     def __init__(
@@ -139,28 +149,50 @@ class Attempts:
         self._budget = budget
         self._deadline = deadline
         self._idempotent = idempotent
+        self.pause = 0.0
+        self._reached = 0  # tries that the store had to bear
+        self._last_reached = 0.0  # when the last try ended that may have reached the store
         self._unreadable = 0
         self.made = 0
 
-    def wait(self, error: Exception) -> float | bool:
-        """Return the seconds to wait before the next try, or False for none."""
+    def begin(self) -> None:
+        """Wait until the next try may be made; raise when there is no time for it."""
+        self._deadline.sleep(self.pause)
         self.made += 1
+
+    def again(self, error: Exception) -> bool:
+        """Decide after a failure whether to try again; `begin` waits as long as is due."""
+        wait = self._wait(error)
+        self.pause = wait or 0.0
+        return wait is not None
+
+    def _wait(self, error: Exception) -> float | None:
         if not isinstance(error, FeatkitError) or not self._worthwhile(error):
-            return False
-        patience = float("inf")
+            return None
+        asked = error.retry_after if isinstance(error, StoreUnavailable) else None
+        patience = self._retry.longest.total_seconds()
         if isinstance(error, StoreUnavailable) and not error.sent:  # it cost the store nothing
-            patience = self._retry.reconnect.total_seconds() - self._deadline.elapsed
-            if patience <= 0:
-                return False
-        elif self.made >= self._retry.attempts or not self._budget.failed():
-            return False
+            alone = self._deadline.elapsed - self._last_reached
+            patience = min(patience, self._retry.reconnect.total_seconds() - alone)
+        else:
+            self._last_reached = self._deadline.elapsed
+            if not asked and not self._may_cost():
+                return None
+        if patience <= 0:
+            return None
         doubled = self._retry.base * 2 ** min(self.made - 1, 20)
-        most = min(doubled.total_seconds(), self._retry.longest.total_seconds(), patience)
-        seconds = random.uniform(0, most)  # noqa: S311 - jitter
-        if isinstance(error, StoreUnavailable) and error.retry_after is not None:
-            seconds = max(seconds, error.retry_after)
-        left = self._deadline.left()
-        return seconds if left is None or seconds < left else False
+        seconds = random.uniform(0, min(doubled.total_seconds(), patience))  # noqa: S311 - jitter
+        seconds = max(seconds, asked or 0.0)
+        try:
+            left = self._deadline.left()
+        except DeadlineExceeded:  # the failure says more
+            return None
+        return seconds if left is None or seconds < left else None
+
+    def _may_cost(self) -> bool:
+        """Tell whether the store may be asked again without having said when."""
+        self._reached += 1
+        return self._reached < self._retry.attempts and self._budget.failed()
 
     def _worthwhile(self, error: FeatkitError) -> bool:
         match error:
@@ -190,7 +222,7 @@ def retry_after(value: str | None, now: datetime | None = None) -> float | None:
     except ValueError:
         try:
             moment = parsedate_to_datetime(value)
-        except ValueError:
+        except (ValueError, OverflowError):
             return None
         moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
         seconds = (moment - (now or datetime.now(UTC))).total_seconds()

@@ -1,0 +1,249 @@
+"""The imports of featkit, read from its source: which way they go, and what stays outside."""
+
+import ast
+from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+import featkit
+
+PACKAGE = Path(featkit.__file__).parent
+LONGEST = 450  # lines of a module
+
+# Names are those below featkit; "x.*" is every module of a package, the package among them. The
+# layers go from the words that everybody may use to the faces that nobody imports: a module imports
+# its own layer and those below.
+LAYERS = {
+    0: ["errors", "types", "durations", "settings", "_version"],
+    1: [
+        *("dtypes", "schema", "columns", "freshness", "conversion", "calls", "summary"),
+        *("definitions", "auth", "json_columns"),
+    ],
+    2: ["keys", "references", "online"],
+    3: ["stores.*", "transports.*", "writing", "files"],
+    4: ["client", "session", "connection", "operations", "health", "progress", "frames.*"],
+    5: ["accessor", "api", "cli", "terminal", "demo.*", "pandas", "polars"],
+}
+SIDE = ["testing.*"]  # imports what it likes; nobody imports it
+INTERFACE = "featkit.stores.base"  # what logic knows of a store: flows of calls, no I/O
+NEVER = {  # whom a room does not know, whatever the layer
+    "stores": ["transports"],
+    "transports": ["stores"],
+    "frames": ["stores", "transports"],
+}
+LOADS_AT_ONCE = {  # the only modules that import these with themselves
+    "pandas": {"featkit.conversion", "featkit.frames.pandas", "featkit.pandas"},
+    "httpx": {"featkit.transports.http"},
+    "httpx2": {"featkit.transports.http"},
+    "ipywidgets": set(),
+    "matplotlib": set(),
+}
+UNPICKLING = {"pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
+
+
+@dataclass(frozen=True)
+class Import:
+    """One import: of what, and when it happens: with the module, in a function, or never."""
+
+    target: str
+    when: str
+
+
+def module_name(path):
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+TREES = {name: ast.parse(path.read_text("utf-8")) for name, path in MODULES.items()}
+
+
+def imports_of(name):
+    """Read the imports of a module: the module that each names, or gets a name from."""
+    for node, when in _walk(TREES[name], "import"):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield Import(alias.name, when)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name}: imports are absolute here"
+            for alias in node.names:
+                whole = f"{node.module}.{alias.name}"
+                yield Import(whole if whole in MODULES else node.module, when)
+
+
+def _walk(node, when):
+    for child in ast.iter_child_nodes(node):
+        inner = when
+        if isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
+            inner = "call"
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            inner = "never" if child in node.body else when
+        yield child, inner
+        yield from _walk(child, inner)
+
+
+IMPORTS = {name: list(imports_of(name)) for name in MODULES}
+
+
+def matches(name, pattern):
+    package = "featkit." + pattern.removesuffix(".*")
+    return name == package or (pattern.endswith(".*") and name.startswith(package + "."))
+
+
+def layers_of(name):
+    return [layer for layer, room in LAYERS.items() if any(matches(name, each) for each in room)]
+
+
+def is_side(name):
+    return any(matches(name, each) for each in SIDE)
+
+
+def room(name):
+    return name.removeprefix("featkit.").partition(".")[0]
+
+
+def library(name):
+    return name.partition(".")[0]
+
+
+each_module = pytest.mark.parametrize("name", sorted(set(MODULES) - {"featkit"}))
+
+
+# -- the table -----------------------------------------------------------------------------------
+
+
+@each_module
+def test_every_module_has_its_place_in_the_table(name):
+    assert len(layers_of(name)) + is_side(name) == 1
+
+
+@pytest.mark.parametrize("pattern", [*(each for room in LAYERS.values() for each in room), *SIDE])
+def test_every_place_in_the_table_is_taken(pattern):
+    assert any(matches(name, pattern) for name in MODULES)
+
+
+# -- which way imports go ------------------------------------------------------------------------
+
+
+@each_module
+def test_imports_go_downward(name):
+    if is_side(name):
+        return
+    (own,) = layers_of(name)
+    upward = [
+        each.target
+        for each in IMPORTS[name]
+        if each.when != "never" and each.target in MODULES and each.target != "featkit"
+        if is_side(each.target) or layers_of(each.target)[0] > own
+        if each.target != INTERFACE or own < 2
+    ]
+    assert upward == []
+
+
+@each_module
+def test_rooms_that_do_not_know_each_other(name):
+    strangers = NEVER.get(room(name), [])
+    known = [
+        each.target
+        for each in IMPORTS[name]
+        if each.target in MODULES and room(each.target) in strangers
+        if each.target != INTERFACE or room(name) != "frames"
+    ]
+    assert known == []
+
+
+@each_module
+def test_only_faces_import_the_package_itself(name):
+    if is_side(name) or layers_of(name) == [5]:
+        return
+    assert "featkit" not in {each.target for each in IMPORTS[name]}
+
+
+def test_no_module_is_imported_by_what_it_imports():
+    graph = {
+        name: {
+            each.target
+            for each in IMPORTS[name]
+            if each.when != "never" and each.target in MODULES
+            if each.target not in {"featkit", name}
+        }
+        for name in MODULES
+    }
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(f"these import each other in a circle: {' -> '.join(error.args[1])}")
+
+
+# -- what stays outside --------------------------------------------------------------------------
+
+
+@each_module
+def test_heavy_libraries_are_imported_by_few(name):
+    heavy = {
+        library(each.target)
+        for each in IMPORTS[name]
+        if each.when == "import" and library(each.target) in LOADS_AT_ONCE
+    }
+    assert {each for each in heavy if name not in LOADS_AT_ONCE[each]} == set()
+
+
+@each_module
+def test_only_one_module_knows_the_http_library(name):
+    known = {library(each.target) for each in IMPORTS[name] if each.when != "never"}
+    assert not known & {"httpx", "httpx2"} or name == "featkit.transports.http"
+
+
+def test_package_itself_imports_next_to_nothing():
+    assert {each.target for each in IMPORTS["featkit"]} == {"lazy_loader"}
+
+
+@each_module
+def test_only_settings_read_the_environment(name):
+    if name == "featkit.settings":
+        return
+    nodes = list(ast.walk(TREES[name]))
+    read = {ast.unparse(node) for node in nodes if isinstance(node, ast.Attribute)}
+    read |= {
+        f"{node.module}.{alias.name}"
+        for node in nodes
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert read & {"os.environ", "os.environb", "os.getenv", "os.getenvb", "os.putenv"} == set()
+
+
+@each_module
+def test_nothing_is_unpickled(name):
+    assert {library(each.target) for each in IMPORTS[name]} & UNPICKLING == set()
+
+
+@each_module
+def test_no_module_imports_everything_of_another(name):
+    stars = [
+        node
+        for node in ast.walk(TREES[name])
+        if isinstance(node, ast.ImportFrom) and node.names[0].name == "*"
+    ]
+    assert stars == []
+
+
+# -- size ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_no_module_grows_too_long(name):
+    assert len(MODULES[name].read_text("utf-8").splitlines()) <= LONGEST
+
+
+# -- the test itself -----------------------------------------------------------------------------
+
+
+def test_imports_are_read_as_they_happen():
+    when = {each.target: each.when for each in IMPORTS["featkit.columns"]}
+    assert when["featkit.dtypes"] == "import"
+    assert when["featkit.conversion"] == "call"
+    assert when["featkit.types"] == "never"
+    assert "featkit.frames.pandas" in {each.target for each in IMPORTS["featkit.frames"]}
