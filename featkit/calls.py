@@ -43,10 +43,13 @@ class LocalRead(Generic[Reply]):
         Does the work.
     what
         What is read, as it reads in an error.
+    threaded
+        Whether polars does it with its threads, which a forked process does not have.
     """
 
     run: Callable[[], Reply]
     what: str
+    threaded: bool = False
 
     def __str__(self) -> str:
         return self.what

@@ -89,7 +89,7 @@ class ParquetStore(Store):
     def _described(self, definition: Definition, names: Sequence[str]) -> Flow[list[FeatureView]]:
         sources = [self._source(definition, name) for name in names]
         described = yield [
-            Call(LocalRead(source.view, f"schema of {source}")) for source in sources
+            Call(LocalRead(source.view, f"schema of {source}", threaded=True)) for source in sources
         ]
         views: list[FeatureView] = []
         for view in described:
@@ -106,7 +106,8 @@ class ParquetStore(Store):
     def read_online(self, read: OnlineRead) -> Call[FeatureColumns]:
         """Read the latest rows: by event timestamp, then created, then last in the source."""
         what = f"feature view {read.view.name!r}"
-        return Call(LocalRead(partial(self._latest, read), what), keys=read.keys.height)
+        request = LocalRead(partial(self._latest, read), what, threaded=True)
+        return Call(request, keys=read.keys.height)
 
     def _definition(self) -> Call[Definition]:
         return Call(LocalRead(partial(_load, self._path), str(self._path)))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 from weakref import WeakSet
 
 from featkit.calls import Call, LocalRead
-from featkit.errors import ClosedError, FeatkitError
+from featkit.errors import ClosedError, FeatkitError, NotSupportedError
 from featkit.transports.options import HttpOptions
 
 if TYPE_CHECKING:
@@ -93,6 +94,8 @@ class Transports:
             if self._closed:
                 raise _closed_meanwhile()
             if isinstance(call.request, LocalRead):
+                if call.request.threaded and _forked:
+                    raise _without_threads(call.request)
                 return call.decode(call.request.run())
             return self._over_http().send(call, call.request, deadline)
         except FeatkitError as error:
@@ -130,13 +133,27 @@ class Transports:
 _open: WeakSet[Transports] = WeakSet()
 
 
+_forked = False
+"""Whether this process was forked from one that had polars, whose threads it has not."""
+
+
 def _after_fork() -> None:
+    global _forked  # noqa: PLW0603 - a process is forked or it is not
+    _forked = "polars" in sys.modules
     for transports in _open:
         transports.start_anew()
 
 
 if hasattr(os, "register_at_fork"):  # where there is no fork there is no such function
     os.register_at_fork(after_in_child=_after_fork)
+
+
+def _without_threads(request: LocalRead[Any]) -> NotSupportedError:
+    return NotSupportedError(
+        f"{request} cannot be read in a process that was forked: polars, which reads it, would "
+        "wait for ever for threads that a fork leaves behind; start processes with "
+        "multiprocessing.get_context('spawn') or 'forkserver'"
+    )
 
 
 def _closed_meanwhile() -> ClosedError:

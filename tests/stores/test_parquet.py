@@ -1,6 +1,9 @@
 """The embedded store: over what `write_view` writes, over anybody's Parquet, and what is broken."""
 
+import os
 import random
+import subprocess
+import sys
 from datetime import UTC, date, datetime, timedelta
 
 import polars as pl
@@ -509,3 +512,23 @@ def test_the_latest_row_is_that_of_the_store_in_memory(tmp_path_factory, rows, r
     for name in ("written", "random"):
         found = store.lookup(asked, f"{name}:number")
         assert_frame_equal(found.to_polars(**whole), right.to_polars(**whole))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_forked_process_is_told_instead_of_hanging(tmp_path):
+    program = """
+import os, sys
+import featkit, polars as pl
+featkit.write_view(sys.argv[1], pl.DataFrame({"k": [1], "x": [2]}), name="v", join_keys="k")
+store = featkit.connect(f"parquet:{sys.argv[1]}")
+store.get_online_features("v", 1)
+if os.fork() == 0:
+    try:
+        store.get_online_features("v", 1)
+    except featkit.errors.NotSupportedError as error:
+        os._exit(0 if "spawn" in str(error) else 2)
+    os._exit(1)
+raise SystemExit(os.waitstatus_to_exitcode(os.wait()[1]))
+"""
+    command = [sys.executable, "-W", "ignore", "-c", program, str(tmp_path)]
+    assert subprocess.run(command, check=False, timeout=60).returncode == 0

@@ -110,11 +110,15 @@ def test_a_client_of_few_connections_is_waited_for(
         assert connect(upstream.url, client=client).outcomes(*chunks) == chunks
 
 
+@pytest.mark.parametrize("library", [httpx, httpx2], ids=["httpx", "httpx2"])
 def test_the_client_of_the_caller_is_used_and_left_open(
-    upstream: Upstream, connect: Callable[..., Sender], passed: Any
+    upstream: Upstream, connect: Callable[..., Sender], library: Any
 ) -> None:
-    if passed is None:
-        pytest.skip("there is none")
+    with library.Client() as passed:
+        _is_used_and_left_open(passed, upstream, connect)
+
+
+def _is_used_and_left_open(passed: Any, upstream: Upstream, connect: Callable[..., Sender]) -> None:
     sender = connect(upstream.url, client=passed)
     assert sender.one() == [1, 2, 3]
     sender.transports.close()
@@ -141,9 +145,7 @@ def test_what_is_no_synchronous_client_is_refused(
     assert upstream.requests == []
 
 
-def test_a_closed_client_is_refused(
-    upstream: Upstream, connect: Callable[..., Sender]
-) -> None:
+def test_a_closed_client_is_refused(upstream: Upstream, connect: Callable[..., Sender]) -> None:
     client = httpx.Client()
     client.close()
     assert "client= is closed" in str(connect(upstream.url, client=client).fails(ClosedError))
@@ -165,11 +167,11 @@ def test_where_retries_are_switched_off_for_all_there_is_none(
     proxy: FaultProxy, connect: Callable[..., Sender]
 ) -> None:
     proxy.play(faults.status(503))
-    stamina.set_active(False)  # noqa: FBT003 - as stamina has it
+    stamina.set_active(False)
     try:
         assert "(1 attempt" in str(connect().fails(StoreUnavailable))
     finally:
-        stamina.set_active(True)  # noqa: FBT003 - as stamina has it
+        stamina.set_active(True)
     assert len(proxy.seen) == 1
 
 
@@ -591,7 +593,9 @@ def test_loops_of_all_kinds_use_one_client(sender: Sender) -> None:
     assert sender.one() == [1, 2, 3]
 
 
-def test_calls_of_one_loop_run_at_once(upstream: Upstream, sender: Sender, proxy: FaultProxy) -> None:
+def test_calls_of_one_loop_run_at_once(
+    upstream: Upstream, sender: Sender, proxy: FaultProxy
+) -> None:
     upstream.delay = 0.1
 
     async def several() -> list[Any]:
@@ -601,9 +605,7 @@ def test_calls_of_one_loop_run_at_once(upstream: Upstream, sender: Sender, proxy
     assert proxy.peak() == 8
 
 
-def test_two_thousand_cancelled_calls_lose_no_connection(
-    proxy: FaultProxy, sender: Sender
-) -> None:
+def test_two_thousand_cancelled_calls_lose_no_connection(proxy: FaultProxy, sender: Sender) -> None:
     async def cancelled() -> None:
         for turn in range(100):
             tasks = [asyncio.create_task(asked(sender, [n])) for n in range(20)]
