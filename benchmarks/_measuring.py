@@ -1,4 +1,4 @@
-"""How claims are measured: side by side in one run, so that a busy machine slows down both sides."""
+"""How claims are measured: side by side in one run, so that a busy machine slows both sides."""
 
 from __future__ import annotations
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 RowLabel = Callable[[int], str]
 """Says how the user calls a row, given its position: ``row 3``, ``row 'ORD'``."""
 
+_MANY = 2**20  # rows, from which on memory is worth some care
 _EXACT_FLOAT = 2**53  # the first whole number whose successor a float64 cannot hold
 
 
@@ -69,10 +70,11 @@ class EntityKeys:
         values = [distinct]
         for column in more_columns:
             more, distinct = _encode(column)
+            width = max(len(distinct), 1)
             # both codes are below 2**32, so that their pair fits an unsigned 64-bit integer
-            pair = codes.cast(pl.UInt64) * max(len(distinct), 1) + more.cast(pl.UInt64)
-            codes, pairs = _encode(pair)
-            first, last = np.divmod(pairs.to_numpy(), max(len(distinct), 1))
+            wide = pl.UInt32 if len(taken[0]) * width < 2**32 else pl.UInt64
+            codes, pairs = _encode(codes.cast(wide) * width + more.cast(wide))
+            first, last = np.divmod(pairs.to_numpy(), width)
             taken = [*(rows[first] for rows in taken), last]
             values.append(distinct)
         unique = pl.DataFrame(
@@ -91,8 +93,12 @@ class EntityKeys:
     @cached_property
     def rows_per_key(self) -> pl.Series:
         """For each key of `unique`, how many rows have it (UInt32)."""
-        known = self.positions.drop_nulls().to_numpy()
-        return pl.Series(np.bincount(known, minlength=self.unique.height).astype(np.uint32))
+        height = self.unique.height
+        counts = np.zeros(height, np.int64)
+        # some rows at a time, since numpy counts on a copy of eight bytes a row
+        for piece in self.positions.to_frame().iter_slices(max(height, _MANY)):
+            counts += np.bincount(piece.to_series().drop_nulls(), minlength=height)
+        return pl.Series(counts.astype(np.uint32))
 
     def counted(self, rows: pl.Series | None) -> npt.NDArray[Any]:
         """For each key of `unique`, how many rows have it.
@@ -132,8 +138,10 @@ def _encode(column: pl.Series) -> tuple[pl.Series, pl.Series]:
     )
     distinct = pl.Series(column.name, encoded.chunks[-1].dictionary, dtype=column.dtype)
     del encoded
-    # else Arrow holds on to what its hash table took: 100 MB for a million keys
-    pa.default_memory_pool().release_unused()
+    if len(column) > _MANY:
+        # else Arrow holds on to what its hash table took: 100 MB for a million keys; where it took
+        # little, asking for it again costs more than it is worth
+        pa.default_memory_pool().release_unused()
     return codes, distinct
 
 

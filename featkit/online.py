@@ -227,14 +227,20 @@ def _keys(
 def _distinct(columns: list[pl.DataFrame]) -> Flow[list[EntityKeys]]:
     """Find the distinct keys, of several kinds at the same time: Arrow lets go of the GIL."""
     if len(columns) <= 1:
-        return [EntityKeys.of(own) for own in columns]
+        return [_counted(own) for own in columns]
     found: list[EntityKeys] = yield [
-        Call(LocalRead(partial(EntityKeys.of, own), "the distinct keys")) for own in columns
+        Call(LocalRead(partial(_counted, own), "the distinct keys")) for own in columns
     ]
     for keys in found:
         if isinstance(keys, FeatkitError):  # the time is up
             raise keys
     return found
+
+
+def _counted(columns: pl.DataFrame) -> EntityKeys:
+    keys = EntityKeys.of(columns)
+    keys.counted(None)  # they remember it, for the summary
+    return keys
 
 
 def _batch(store: Store, part: ViewSelection, options: LookupOptions) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from itertools import compress
 from typing import TYPE_CHECKING, Any
@@ -103,7 +104,15 @@ def series_of(name: str, values: Any) -> pl.Series:  # noqa: ANN401 - whatever i
     if array.type == pa.uuid():
         text = pl.Series(name, array.storage).bin.encode("hex")
         return text.str.replace(r"(.{8})(.{4})(.{4})(.{4})(.{12})", "$1-$2-$3-$4-$5")
-    return pl.Series(name, array)
+    return pl.Series(name, _viewed(array))
+
+
+def _viewed(array: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
+    """Cast text to Arrow's views, which polars takes as they are; its own cast takes far longer."""
+    if pa.types.is_string(array.type) or pa.types.is_large_string(array.type):
+        with suppress(pa.ArrowException):  # too much text for one piece, or an older pyarrow
+            return array.cast(pa.string_view())
+    return array
 
 
 def _mixed(name: str, values: Any) -> KeyTypeError:  # noqa: ANN401 - whatever is a column

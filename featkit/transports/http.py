@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from featkit.calls import Call, HttpRequest
     from featkit.transports.deadline import Deadline
-    from featkit.transports.options import HttpOptions
+    from featkit.transports.options import HttpOptions, Limits
 
 T = TypeVar("T")
 
@@ -122,6 +122,8 @@ class HttpTransport:
     def __init__(self, options: HttpOptions, *, parent: HttpTransport | None = None) -> None:
         self._options = options
         self._parent = parent  # kept, so that nothing here closes its sockets
+        # inherited: to make it anew takes locks of OpenSSL, which may have been held in the fork
+        self.trust: ssl.SSLContext | None = parent.trust if parent else None
         self._hosts: dict[str, _Host] = {}
         self._running: set[_Exchange] = set()
         self._closed: FeatkitError | None = None
@@ -248,8 +250,10 @@ class HttpTransport:
         """Return the client of this process; a forked process must not share sockets."""
         with self._lock:
             if self._client is None:
-                own = self._options.client is None
-                self._client = _client(self._options) if own else self._options.client
+                self._client = self._options.client
+                if self._client is None:
+                    self.trust = self.trust or _trust(self._options.ca)
+                    self._client = _client(self._options.limits, self.trust)
                 sockets.guard(self._client)
             if self._parent is not None and self._options.client is not None:
                 msg = (
@@ -282,15 +286,18 @@ class HttpTransport:
         return HttpTransport(self._options, parent=self)
 
 
-def _client(options: HttpOptions) -> httpx.Client:
-    limits = options.limits
+def _trust(ca: str | None) -> ssl.SSLContext:
     try:
-        verify = ssl.create_default_context(cafile=options.ca) if options.ca else True
+        return ssl.create_default_context(cafile=ca) if ca else httpx.create_ssl_context()
     except OSError as error:
-        msg = f"ca={options.ca!r} cannot be read as certificates in PEM format: {error}"
+        named = f"ca={ca!r}" if ca else "the file that SSL_CERT_FILE or SSL_CERT_DIR names"
+        msg = f"{named} cannot be read as certificates in PEM format: {error}"
         raise SettingsError(msg) from error
+
+
+def _client(limits: Limits, trust: ssl.SSLContext) -> httpx.Client:
     return httpx.Client(
-        verify=verify,
+        verify=trust,
         follow_redirects=False,
         limits=httpx.Limits(
             max_connections=limits.connections,

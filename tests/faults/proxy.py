@@ -30,7 +30,7 @@ JSON = {"content-type": "application/json"}
 HTML = {"content-type": "text/html"}
 
 
-class Ended(ConnectionError):
+class Ended(ConnectionError):  # noqa: N818 - what happened
     """The connection was ended by a fault."""
 
 
@@ -95,9 +95,12 @@ class Rule:
     name: str
     share: float = 1.0
     calls: Collection[int] | None = None
+    only: str | None = None
     draws: random.Random = field(default_factory=random.Random)
 
-    def strikes(self, number: int) -> bool:
+    def strikes(self, number: int, method: str = "") -> bool:
+        if self.only not in {None, method}:
+            return False
         drawn = self.draws.random()
         return number in self.calls if self.calls is not None else drawn < self.share
 
@@ -134,7 +137,12 @@ class FaultProxy(Server):
         self.seen: list[Seen] = []
 
     def play(
-        self, fault: Fault, *, share: float = 1.0, calls: Collection[int] | None = None
+        self,
+        fault: Fault,
+        *,
+        share: float = 1.0,
+        calls: Collection[int] | None = None,
+        only: str | None = None,
     ) -> None:
         """Have a fault strike from now on; the first rule that strikes a call has it.
 
@@ -146,13 +154,15 @@ class FaultProxy(Server):
             Of the calls.
         calls
             Numbers of calls, from 0, counted from here; given, `share` does not count.
+        only
+            The method of the calls that it may strike; None: all.
         """
         rules = self._at_accept if fault is reset_at_accept else self._rules
         first = self.opened if fault is reset_at_accept else len(self.seen)
         struck = None if calls is None else {first + number for number in calls}
         name = getattr(fault, "func", fault).__name__
         draws = random.Random(self._seed + len(rules))
-        rules.append(Rule(fault, name, share, struck, draws))
+        rules.append(Rule(fault, name, share, struck, only, draws))
 
     def be_honest(self) -> None:
         """Forget all faults."""
@@ -185,7 +195,8 @@ class FaultProxy(Server):
 
     async def _answer(self, exchange: Exchange) -> None:
         number = len(self.seen)
-        struck = next((rule for rule in self._rules if rule.strikes(number)), None)
+        method = exchange.request.method
+        struck = next((rule for rule in self._rules if rule.strikes(number, method)), None)
         name = struck.name if struck else ""
         seen = Seen(time.monotonic(), exchange.connection.number, exchange.request, name)
         self.seen.append(seen)

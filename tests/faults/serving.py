@@ -1,4 +1,4 @@
-"""A small HTTP/1.1 server on loopback, in a thread of its own, that sends each reply in one write."""
+"""A small HTTP/1.1 server on loopback, in a thread of its own; each reply is one write."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ class Server:
         self._run(self._up())
 
     def down(self, *, drop: bool = False) -> None:
-        """Cease to listen, so that connections are refused; `drop` also ends those that are open."""
+        """Cease to listen, so that connections are refused; `drop` ends those that are open."""
         self._run(self._down(drop=drop))
 
     def drop_connections(self) -> None:
@@ -168,7 +168,7 @@ class Server:
 
 
 class Deaf(Server):
-    """Accepts connections and never reads from them, nor does the system have much room for them."""
+    """Accepts connections and never reads from them; nor has the system much room for them."""
 
     async def _up(self) -> None:
         await super()._up()

@@ -66,7 +66,10 @@ class Upstream(Server):
 
     def answer(self, request: Request) -> Reply:
         """Answer, or say what is wrong with the request."""
-        if self.token is not None and request.headers.get("authorization") != f"Bearer {self.token}":
+        if (
+            self.token is not None
+            and request.headers.get("authorization") != f"Bearer {self.token}"
+        ):
             return _json(401, {"detail": f"not a token: {request.headers.get('authorization')}"})
         match request.method, request.path:
             case "POST", "/get-online-features":

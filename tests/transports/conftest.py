@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import timedelta
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import httpx2
@@ -21,18 +20,20 @@ from featkit.transports.options import HttpOptions, Limits, Retry
 from tests.faults.proxy import FaultProxy
 from tests.faults.upstream import KEY, VIEW, Upstream, truth
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _authorities_are_read_once() -> Iterator[None]:
     """Spare each client the 45 ms that httpx takes to read the certificates of this machine."""
     with pytest.MonkeyPatch.context() as patch:
-        name = "httpx._transports.default.create_ssl_context"
+        name = "httpx.create_ssl_context"
         patch.setattr(name, cache(httpx.create_ssl_context))
         yield
 
 
-IMPATIENT = Retry(attempts=4, base=timedelta(milliseconds=1))
+IMPATIENT = Retry(attempts=4, base=timedelta(milliseconds=1), reconnect=timedelta(milliseconds=100))
 
 
 def lookup(url: str, keys: list[int], *, idempotent: bool = True) -> Call[list[int]]:

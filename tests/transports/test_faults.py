@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
@@ -33,7 +33,11 @@ from tests.faults import proxy as faults
 from tests.faults.proxy import Fault, FaultProxy
 from tests.faults.serving import Reply
 from tests.faults.upstream import KEY, PROJECT, VIEW, Upstream, truth
-from tests.transports.conftest import Sender
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.transports.conftest import Sender
 
 SOON = timedelta(milliseconds=1)
 PAGE = "Sign in to the corporate gateway"
@@ -78,10 +82,8 @@ def test_connections_are_reset_in_exactly_the_share_that_was_told(upstream: Upst
         proxy.play(faults.reset_at_accept, share=0.3)
         succeeded = 0
         for _ in range(40):
-            try:
+            with contextlib.suppress(httpx.TransportError):
                 succeeded += httpx.get(f"{proxy.url}/api/v1/feature_views").is_success
-            except httpx.TransportError:
-                pass
     assert succeeded == spared
 
 
@@ -89,9 +91,7 @@ def test_connections_are_reset_in_exactly_the_share_that_was_told(upstream: Upst
 
 
 @pytest.mark.parametrize("code", [408, 500, 502, 503, 504])
-def test_a_server_in_trouble_is_asked_again(
-    proxy: FaultProxy, sender: Sender, code: int
-) -> None:
+def test_a_server_in_trouble_is_asked_again(proxy: FaultProxy, sender: Sender, code: int) -> None:
     proxy.play(faults.status(code), calls={0, 1})
     assert sender.one() == [1, 2, 3]
     assert len(proxy.seen) == 3
@@ -125,9 +125,7 @@ def test_an_outage_is_not_answered_with_a_multiple_of_the_load(
     assert len(proxy.seen) < 150 + 30
 
 
-def test_what_was_fetched_before_a_failure_is_in_the_error(
-    proxy: FaultProxy, passed: Any
-) -> None:
+def test_what_was_fetched_before_a_failure_is_in_the_error(proxy: FaultProxy, passed: Any) -> None:
     with connected(proxy, client=passed) as client:
         client.lookup([1], [f"{VIEW}:trips"])
         proxy.play(faults.alter(lambda reply: spoilt_if_it_holds(1500, reply)))
@@ -502,9 +500,7 @@ def test_a_header_beyond_reason_is_an_error(proxy: FaultProxy, sender: Sender) -
 
 def connected(proxy: FaultProxy, **options: Any) -> featkit.FeatureStoreClient:
     known = {"retry": Retry(attempts=4, base=SOON), "timeout": "20s"} | options
-    return featkit.connect(
-        f"feast+{proxy.url}", registry_url=proxy.url, project=PROJECT, **known
-    )
+    return featkit.connect(f"feast+{proxy.url}", registry_url=proxy.url, project=PROJECT, **known)
 
 
 @pytest.fixture
@@ -581,8 +577,9 @@ def test_a_lie_is_the_truth_by_the_second_try_or_an_error_but_never_a_value(
         try:
             found = client.lookup({KEY: [5, 6, 7]}, features)
         except (ProtocolError, RowMismatch) as error:
-            assert f"{proxy.url}/get-online-features" in str(error)
-            assert "2 attempts" in str(error)
+            told = str(error)
+            assert f"{proxy.url}/get-online-features" in told
+            assert "2 attempts" in told
             assert lookups(proxy)[-2:] == [3, 3]
         else:  # the rows say for whom they are
             assert change is LIES["rows in another order"]
@@ -631,4 +628,3 @@ def test_whatever_happens_every_answer_is_true_or_a_named_error(
         if outcome != chunk:
             assert isinstance(outcome, FeatkitError)
             assert proxy.url in str(outcome)
-

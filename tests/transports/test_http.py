@@ -1,4 +1,4 @@
-"""Connections, credentials, certificates, threads, loops, forks, interrupts, and what is not said."""
+"""Connections, credentials, certificates, threads, loops, forks, interrupts, what is not said."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def test_hooks_and_transports_of_the_caller_are_used(connect: Callable[..., Send
     told = {"results": [{"values": [1, 2, 3]}, {"values": [3, 6, 9]}]}
     seen: list[Any] = []
     client = httpx.Client(
-        transport=httpx.MockTransport(lambda request: httpx.Response(200, json=told)),
+        transport=httpx.MockTransport(lambda _: httpx.Response(200, json=told)),
         event_hooks={"response": [lambda response: seen.append(response.read())]},
     )
     assert connect("http://features.test", client=client).one() == [1, 2, 3]
@@ -806,7 +806,7 @@ from tests.transports.conftest import IMPATIENT, Sender
 sender = Sender(URL, HttpOptions())
 passed = Sender(URL, HttpOptions(client=httpx.Client()))
 fresh = Sender(URL, HttpOptions(client=httpx.Client()))
-assert passed.one() == [1, 2, 3]
+assert sender.one() == passed.one() == [1, 2, 3]
 forked = threading.Event()
 
 def busy(number):

@@ -154,7 +154,9 @@ def test_who_waits_for_a_slot_is_woken_when_nobody_waits_for_him():
 # -- attempts --------------------------------------------------------------------------------------
 
 
-def attempts(idempotent: bool = True, timeout: timedelta | None = None, **retry) -> Attempts:
+def attempts(
+    *, idempotent: bool = True, timeout: timedelta | None = None, **retry: object
+) -> Attempts:
     return Attempts(Retry(**retry), Budget(), Deadline(timeout), idempotent=idempotent)
 
 
@@ -228,9 +230,7 @@ def test_a_server_that_dies_late_is_waited_for_as_long_as_one_that_was_dead(monk
 
 @given(st.integers(1, 30), st.floats(0.001, 1), st.floats(0.001, 10))
 def test_waits_double_with_full_jitter_up_to_the_longest(made, base, longest):
-    tried = attempts(
-        attempts=100, base=timedelta(seconds=base), longest=timedelta(seconds=longest)
-    )
+    tried = attempts(attempts=100, base=timedelta(seconds=base), longest=timedelta(seconds=longest))
     tried.made = made
     assert tried.again(unavailable())
     assert 0 <= tried.pause <= min(base * 2 ** (made - 1), longest) + 1e-6
