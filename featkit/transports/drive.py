@@ -11,7 +11,7 @@ import os
 import sys
 import threading
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from functools import partial
 from queue import Empty, SimpleQueue
@@ -200,8 +200,13 @@ def drive(flow: Flow[T], transports: Transports, deadline: Deadline, progress: P
                 future.add_done_callback(done.put)
             for future in _arriving(done, len(futures), _patience(deadline)):
                 progress.advance(futures[future].keys)
-        finally:
+        except BaseException:  # Ctrl-C, or what the progress raised
+            deadline.abandon()  # also what was begun without coming into `futures`
             _let_go(futures, deadline)
+            # polars would have what the caller does next interrupted as well, while it runs here
+            wait([future for future in futures if not future.cancelled()], _SETTLING)
+            raise
+        _let_go(futures, deadline)
         return [_outcome(future, call, deadline) for future, call in futures.items()]
 
     outcome: Any = None
@@ -268,6 +273,7 @@ def _patience(deadline: Deadline) -> float | None:
 
 
 _SLICE = 0.1  # seconds
+_SETTLING = 0.5  # seconds
 
 
 def _arriving(
