@@ -3,7 +3,7 @@
 The only module that imports httpx; a client of another library with its API will do as well.
 asyncio uses the same client from threads: that costs less CPU than httpx's own async client, and
 a call that is cancelled cannot lose a connection of the pool
-(``docs/decisions/async-through-threads.md``).
+(``docs/decisions/0012-async-through-threads.md``).
 """
 
 from __future__ import annotations
