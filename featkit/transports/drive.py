@@ -255,8 +255,10 @@ def _late(deadline: Deadline, effect: Effect) -> FeatkitError | list[FeatkitErro
     """Answer what there is no time for, inside the flow, which has what came in time."""
     try:
         deadline.left()
-    except FeatkitError as error:
-        return error if isinstance(effect, Call) else [error for _ in effect]
+    except FeatkitError:
+        if isinstance(effect, Call):
+            return deadline.error(effect.request)
+        return [deadline.error(call.request) for call in effect]
     return None
 
 
@@ -268,7 +270,10 @@ _GRACE = 0.1  # seconds for calls to say themselves that the time is up, and wha
 
 
 def _patience(deadline: Deadline) -> float | None:
-    left = deadline.left()
+    try:
+        left = deadline.left()
+    except FeatkitError:  # the time is up, or the client was closed; the calls say so themselves
+        return _GRACE
     return None if left is None else left + _GRACE
 
 
