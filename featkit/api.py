@@ -27,6 +27,7 @@ def connect(
     target: str | Store | None = None,
     *,
     timezone: str | None = None,
+    cache: None = None,
     timeout: Duration | None = None,
     now: Now = None,
     retry: Retry | None = None,
@@ -45,6 +46,8 @@ def connect(
     timezone
         What naive timestamps mean, in keys and in the store's files, such as ``"UTC"``; None:
         they are refused.
+    cache
+        None: nothing is kept between calls. This version has no cache; anything else is refused.
     timeout
         How long one call may take in all; None: without limit, but for the patience of `limits`
         with each request to a server.
@@ -79,6 +82,7 @@ def connect(
         FeatureStoreClient,
         target,
         timezone=timezone,
+        cache=cache,
         timeout=timeout,
         now=now,
         retry=retry,
@@ -94,6 +98,7 @@ def connect_async(
     target: str | Store | None = None,
     *,
     timezone: str | None = None,
+    cache: None = None,
     timeout: Duration | None = None,
     now: Now = None,
     retry: Retry | None = None,
@@ -115,6 +120,7 @@ def connect_async(
         AsyncFeatureStoreClient,
         target,
         timezone=timezone,
+        cache=cache,
         timeout=timeout,
         now=now,
         retry=retry,

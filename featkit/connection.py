@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from featkit import settings
 from featkit.client import AsyncFeatureStoreClient, FeatureStoreClient
 from featkit.durations import parse_duration
-from featkit.errors import InputError, SettingsError
+from featkit.errors import InputError, NotSupportedError, SettingsError
 from featkit.stores.base import Store, open_store, store_class
 from featkit.transports.options import HttpOptions, Limits, Retry
 
@@ -29,6 +29,7 @@ def open_client(
     target: str | Store | None = None,
     *,
     timezone: str | None = None,
+    cache: object = None,
     timeout: Duration | None = None,
     now: Now = None,
     retry: Retry | None = None,
@@ -37,6 +38,9 @@ def open_client(
     options: Mapping[str, Any] | None = None,
 ) -> ClientT:
     """Make a client; an argument beats the settings. See `featkit.connect`."""
+    if cache is not None:
+        msg = f"cache={cache!r}: this version of featkit has no cache yet; leave it out"
+        raise NotSupportedError(msg)
     chosen = settings.load()
     zone = _zone(timezone or chosen.timezone)
     limit = chosen.timeout if timeout is None else timeout

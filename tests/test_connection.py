@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 import featkit
-from featkit.errors import DurationError, InputError, SettingsError
+from featkit.errors import DurationError, InputError, NotSupportedError, SettingsError
 
 
 @pytest.fixture
@@ -208,3 +208,9 @@ def test_plain_functions_without_client_say_what_to_do(empty_home):  # noqa: ARG
     ):
         with pytest.raises(SettingsError, match="no store to connect to"):
             call()
+
+
+def test_a_cache_is_refused_by_name_until_there_is_one():
+    assert featkit.connect("demo:flights", cache=None).health_check()
+    with pytest.raises(NotSupportedError, match="no cache yet"):
+        featkit.connect("demo:flights", cache="memory")
