@@ -11,7 +11,6 @@ import os
 import sys
 import threading
 import time
-from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from functools import partial
 from queue import Empty, SimpleQueue
@@ -21,9 +20,10 @@ from weakref import WeakSet
 from featkit.calls import Call, LocalRead
 from featkit.errors import ClosedError, FeatkitError, NotSupportedError
 from featkit.transports.options import HttpOptions
+from featkit.transports.workers import Workers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from featkit.calls import Effect, Flow
     from featkit.transports.deadline import Deadline
@@ -68,25 +68,29 @@ class Transports:
     def __init__(self, http: HttpOptions | None = None) -> None:
         self._http_options = http or HttpOptions()
         self._http: HttpTransport | None = None
-        self._pool: ThreadPoolExecutor | None = None
+        self._workers = self._new_workers()
         self._closed = False
         self._lock = threading.RLock()  # a garbage collection within it may close another client
         _open.add(self)
 
-    def submit(self, call: Call[T], deadline: Deadline) -> Future[T | FeatkitError]:
-        """Have a thread of the pool perform a call."""
+    def _new_workers(self) -> Workers:
+        return Workers(max(WORKERS, self._http_options.limits.connections))
+
+    def submit(self, call: Call[Any], deadline: Deadline, settle: Callable[[Any], None]) -> None:
+        """Have a thread perform a call and settle it with the outcome."""
+        job = partial(self._do, call, deadline, settle)
         with self._lock:
-            if self._pool is None:
-                workers = max(WORKERS, self._http_options.limits.connections)
-                self._pool = ThreadPoolExecutor(workers, thread_name_prefix="featkit")
-            pool = self._pool
+            if not self._closed:
+                self._workers.do(job)
+                return
+        job()  # which fails at once
+
+    def _do(self, call: Call[Any], deadline: Deadline, settle: Callable[[Any], None]) -> None:
         try:
-            return pool.submit(self.perform, call, deadline)
-        except RuntimeError:  # closed, or the interpreter ends
             outcome = self.perform(call, deadline)
-            done: Future[T | FeatkitError] = Future()
-            done.set_result(outcome)
-            return done
+        except BaseException as error:  # noqa: BLE001 - for the thread that waits for it to raise
+            outcome = _Raised(error)
+        settle(outcome)
 
     def perform(self, call: Call[T], deadline: Deadline) -> T | FeatkitError:
         """Send one call and decode its reply; return a failure instead of raising it."""
@@ -94,6 +98,7 @@ class Transports:
             if self._closed:
                 raise _closed_meanwhile()
             if isinstance(call.request, LocalRead):
+                deadline.left()
                 if call.request.threaded and _forked:
                     raise _without_threads(call.request)
                 return call.decode(call.request.run())
@@ -117,15 +122,12 @@ class Transports:
             self._closed = True
             if self._http is not None:
                 self._http.close(_closed_meanwhile())
-            if self._pool is not None:
-                # what waits is not cancelled, which would leave those who wait for it waiting: it
-                # runs, and fails at once
-                self._pool.shutdown(wait=False)
+            self._workers.end()  # jobs that wait fail at once
 
     def start_anew(self) -> None:
         """Make all this usable in a forked process: threads are gone, locks and sockets are not."""
         self._lock = threading.RLock()
-        self._pool = None
+        self._workers = self._new_workers()
         if self._http is not None:
             self._http = self._http.in_child()
 
@@ -184,36 +186,47 @@ def drive(flow: Flow[T], transports: Transports, deadline: Deadline, progress: P
             return outcome
         # never in this thread, where Ctrl-C could strike between any two steps of the HTTP
         # library and leave its pool with a connection that nobody gives back
-        return in_threads([call])[0]
+        return _in_threads([call], transports, deadline, progress)[0]
 
     def together(calls: Sequence[Call[Any]]) -> list[Any]:
         progress.expect(sum(call.keys for call in calls))
-        return [one(calls[0])] if len(calls) == 1 else in_threads(calls)
-
-    def in_threads(calls: Sequence[Call[Any]]) -> list[Any]:
-        futures: dict[Future[Any], Call[Any]] = {}
-        done: SimpleQueue[Future[Any]] = SimpleQueue()
-        try:
-            for call in calls:
-                future = transports.submit(call, deadline)
-                futures[future] = call
-                future.add_done_callback(done.put)
-            for future in _arriving(done, len(futures), _patience(deadline)):
-                progress.advance(futures[future].keys)
-        except BaseException:  # Ctrl-C, or what the progress raised
-            deadline.abandon()  # also what was begun without coming into `futures`
-            _let_go(futures, deadline)
-            # polars would have what the caller does next interrupted as well, while it runs here
-            wait([future for future in futures if not future.cancelled()], _SETTLING)
-            raise
-        _let_go(futures, deadline)
-        return [_outcome(future, call, deadline) for future, call in futures.items()]
+        if len(calls) == 1:
+            return [one(calls[0])]
+        return _in_threads(calls, transports, deadline, progress)
 
     outcome: Any = None
     while not isinstance(effect := _advance(flow, outcome), _Returned):
         if (outcome := _late(deadline, effect)) is None:
             outcome = one(effect) if isinstance(effect, Call) else together(effect)
     return effect.value
+
+
+def _in_threads(
+    calls: Sequence[Call[Any]], transports: Transports, deadline: Deadline, progress: Progress
+) -> list[Any]:
+    """Have calls performed by the threads of the pool, and wait for them."""
+    arrived: SimpleQueue[tuple[int, Any]] = SimpleQueue()
+    outcomes: dict[int, Any] = {}
+    submitted = 0
+    try:
+        for place, call in enumerate(calls):
+            submitted += 1
+            transports.submit(call, deadline, partial(_put, arrived, place))
+        for place, outcome in _arriving(arrived, len(calls), _patience(deadline)):
+            outcomes[place] = outcome
+            progress.advance(calls[place].keys)
+    except BaseException:  # Ctrl-C, or what the progress raised
+        deadline.abandon()
+        # polars would have what the caller does next interrupted as well, while it runs here
+        for _ in _arriving(arrived, submitted - len(outcomes), _SETTLING):
+            pass
+        raise
+    if len(outcomes) < len(calls):
+        deadline.abandon()
+    return [
+        _result(outcomes[place]) if place in outcomes else deadline.error(call.request)
+        for place, call in enumerate(calls)
+    ]
 
 
 async def adrive(
@@ -232,15 +245,23 @@ async def adrive(
 
     async def together(calls: Sequence[Call[Any]]) -> list[Any]:
         progress.expect(sum(call.keys for call in calls))
-        futures = {asyncio.wrap_future(transports.submit(call, deadline)): call for call in calls}
-        for future, call in futures.items():
-            future.add_done_callback(partial(_advance_by, progress, call.keys))
+        loop = asyncio.get_running_loop()
+        futures = {loop.create_future(): call for call in calls}
         try:
+            for future, call in futures.items():
+                future.add_done_callback(partial(_advance_by, progress, call.keys))
+                transports.submit(call, deadline, partial(_wake, loop, future))
             if futures:
                 await asyncio.wait(futures, timeout=_patience(deadline))
         finally:
-            _let_go(futures, deadline)
-        return [_outcome(future, call, deadline) for future, call in futures.items()]
+            if any(not future.done() for future in futures):
+                deadline.abandon()
+                for future in futures:
+                    future.cancel()
+        return [
+            deadline.error(call.request) if future.cancelled() else _result(future.result())
+            for future, call in futures.items()
+        ]
 
     outcome: Any = None
     while not isinstance(effect := _advance(flow, outcome), _Returned):
@@ -266,7 +287,7 @@ def _advance_by(progress: Progress, keys: int, _: object) -> None:
     progress.advance(keys)
 
 
-_GRACE = 0.1  # seconds for calls to say themselves that the time is up, and what they did
+_GRACE = 0.15  # seconds for calls to say themselves that the time is up, and what they did
 
 
 def _patience(deadline: Deadline) -> float | None:
@@ -278,32 +299,49 @@ def _patience(deadline: Deadline) -> float | None:
 
 
 _SLICE = 0.1  # seconds
-_SETTLING = 0.5  # seconds
+_SETTLING = 0.3  # seconds
 
 
-def _arriving(
-    done: SimpleQueue[Future[Any]], count: int, patience: float | None
-) -> Iterator[Future[Any]]:
-    """Yield so many futures as they are done, fewer if the time is up before."""
+def _arriving(arrived: SimpleQueue[T], count: int, patience: float | None) -> Iterator[T]:
+    """Yield so many things as they arrive, fewer if the time is up before."""
     ends = None if patience is None else time.monotonic() + patience
     for _ in range(count):
-        future = None
-        while future is None:
+        while True:
             left = _SLICE if ends is None else ends - time.monotonic()
             if left <= 0:
                 return
             # in slices: where polars was used, Ctrl-C does not end a wait, however long it is
             with suppress(Empty):
-                future = done.get(timeout=min(left, _SLICE))
-        yield future
+                thing = arrived.get(timeout=min(left, _SLICE))
+                break
+        yield thing
 
 
-def _let_go(futures: Iterable[Future[Any] | asyncio.Future[Any]], deadline: Deadline) -> None:
-    """Cancel what has not begun, and have what runs for nobody any more stop."""
-    if any(not future.done() for future in futures):
-        deadline.abandon()
-        for future in futures:
-            future.cancel()
+def _put(arrived: SimpleQueue[tuple[int, Any]], place: int, outcome: object) -> None:
+    arrived.put((place, outcome))
+
+
+def _wake(loop: asyncio.AbstractEventLoop, future: asyncio.Future[Any], outcome: object) -> None:
+    with suppress(RuntimeError):  # the loop is closed: nobody waits
+        loop.call_soon_threadsafe(_settle, future, outcome)
+
+
+def _settle(future: asyncio.Future[Any], outcome: object) -> None:
+    if not future.done():
+        future.set_result(outcome)
+
+
+class _Raised:
+    """What a call raised that is no failure of the store."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+
+def _result(outcome: Any) -> Any:  # noqa: ANN401 - what the call's decode returned
+    if isinstance(outcome, _Raised):
+        raise outcome.error
+    return outcome
 
 
 class _Returned(Generic[T]):
@@ -321,13 +359,3 @@ def _advance(flow: Flow[T], outcome: Any) -> Effect | _Returned[T]:  # noqa: ANN
         return flow.send(outcome)
     except StopIteration as stop:
         return _Returned(stop.value)
-
-
-def _outcome(
-    future: Future[Any] | asyncio.Future[Any],
-    call: Call[Any],
-    deadline: Deadline,
-) -> Any:  # noqa: ANN401 - what the call's decode returns
-    if future.done() and not future.cancelled():
-        return future.result()
-    return deadline.error(call.request)
