@@ -11,7 +11,8 @@ from .api import (
     get_feature,
     use,
 )
-from .client import AsyncFeatureStoreClient, FeatureStoreClient
+from .async_client import AsyncFeatureStoreClient
+from .client import FeatureStoreClient
 from .columns import FeatureColumns, Status
 from .freshness import FeatureValue
 from .health import HealthCheck, HealthMonitor, HealthReport

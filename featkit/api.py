@@ -6,7 +6,8 @@ import sys
 from typing import TYPE_CHECKING, Any, overload
 
 from featkit.accessor import ACCESSOR, FeaturesAccessor
-from featkit.client import AsyncFeatureStoreClient, FeatureStoreClient
+from featkit.async_client import AsyncFeatureStoreClient
+from featkit.client import FeatureStoreClient
 from featkit.connection import default_client, open_client, set_default
 
 if TYPE_CHECKING:

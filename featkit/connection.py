@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from featkit import settings
-from featkit.client import AsyncFeatureStoreClient, FeatureStoreClient
+from featkit.async_client import AsyncFeatureStoreClient
+from featkit.client import FeatureStoreClient
 from featkit.durations import parse_duration
 from featkit.errors import InputError, NotSupportedError, SettingsError
 from featkit.stores.base import Store, open_store, store_class

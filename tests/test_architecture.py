@@ -23,8 +23,11 @@ LAYERS = {
     ],
     2: ["keys", "references", "online"],
     3: ["stores.*", "transports.*", "writing", "files"],
-    4: ["client", "session", "connection", "operations", "health", "progress", "frames.*"],
-    5: ["accessor", "api", "cli", "terminal", "demo.*", "pandas", "polars"],
+    4: [
+        *("client", "async_client", "session", "connection", "operations", "health", "progress"),
+        "frames.*",
+    ],
+    5: ["accessor", "api", "cli.*", "terminal", "demo.*", "pandas", "polars"],
 }
 SIDE = ["testing.*"]  # imports what it likes; nobody imports it
 INTERFACE = "featkit.stores.base"  # what logic knows of a store: flows of calls, no I/O

@@ -1,0 +1,125 @@
+"""The client for asyncio: the same methods as `featkit.client`, to be awaited."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NoReturn, Self
+
+from featkit.session import Session
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from featkit.columns import FeatureColumns
+    from featkit.health import HealthListener, HealthMonitor, HealthReport
+    from featkit.schema import Entity, FeatureRef, FeatureService, FeatureView
+    from featkit.types import Duration, EntityId, Features, Keys
+
+
+class AsyncFeatureStoreClient(Session):
+    """A connected feature store for asyncio; made by `featkit.connect_async`.
+
+    Its methods are those of `FeatureStoreClient`, where they are described, to be awaited. It may
+    be used in several event loops.
+
+    Examples
+    --------
+    >>> import asyncio, featkit
+    >>> async def seats(tailnum):
+    ...     async with featkit.connect_async("demo:flights") as store:
+    ...         return await store.get_online_features("aircraft", tailnum, ["seats"])
+    >>> asyncio.run(seats("N14228"))
+    {'seats': 149}
+    """
+
+    async def get_online_features(
+        self, view: str, entity_id: EntityId, features: Sequence[str] = ()
+    ) -> dict[str, Any]:
+        """Look up the latest features of one entity."""
+        return await self.arun(self.operations.get_online_features(view, entity_id, features))
+
+    async def get_online_features_batch(
+        self, view: str, entity_ids: Sequence[EntityId | None], features: Sequence[str] = ()
+    ) -> list[dict[str, Any]]:
+        """Look up the latest features of many entities."""
+        return await self.arun(
+            self.operations.get_online_features_batch(view, entity_ids, features)
+        )
+
+    async def get_online_features_with_timestamps(
+        self, view: str, entity_id: EntityId, features: Sequence[str] = ()
+    ) -> tuple[dict[str, Any], dict[str, datetime | None]]:
+        """Look up the latest features of one entity with their event timestamps."""
+        return await self.arun(
+            self.operations.get_online_features_with_timestamps(view, entity_id, features)
+        )
+
+    async def lookup(self, keys: Keys, features: Features) -> FeatureColumns:
+        """Look up the latest features of many entities, as columns."""
+        return await self.arun(self.operations.lookup(keys, features))
+
+    async def get_feature_metadata(self, view: str) -> FeatureView:
+        """Describe a feature view."""
+        return await self.arun(self.operations.get_feature_metadata(view))
+
+    async def list_feature_views(self) -> list[FeatureView]:
+        """List all feature views."""
+        return await self.arun(self.operations.list_feature_views())
+
+    async def list_entities(self) -> list[Entity]:
+        """List all entities."""
+        return await self.arun(self.operations.list_entities())
+
+    async def list_feature_services(self) -> list[FeatureService]:
+        """List all feature services."""
+        return await self.arun(self.operations.list_feature_services())
+
+    async def search(self, text: str) -> list[FeatureRef]:
+        """Find features by words in names, descriptions, tags, owners, keys and sources."""
+        return await self.arun(self.operations.search(text))
+
+    async def check_health(self) -> HealthReport:
+        """Ask every part of the store, and tell how it went; never raises for the store."""
+        return await self.arun(self.operations.check_health(self.target))
+
+    async def health_check(self) -> bool:
+        """Tell whether the store can be used."""
+        return (await self.check_health()).healthy
+
+    async def monitor_health(
+        self, interval: Duration = 30, *, on_change: HealthListener | None = None
+    ) -> HealthMonitor:
+        """Check the store's health in the background, in a thread of its own."""
+        return self._monitored(interval, on_change)
+
+    async def get_historical_features(
+        self,
+        spine: object,  # noqa: ARG002 - the names are fixed
+        features: Features,  # noqa: ARG002
+        *,
+        at: str,  # noqa: ARG002
+    ) -> NoReturn:
+        """Assemble a training set: not in this version, raises `NotSupportedError`."""
+        self._not_yet("get_historical_features")
+
+    async def staleness(
+        self,
+        features: Features | None = None,  # noqa: ARG002 - the names are fixed
+        entities: object = None,  # noqa: ARG002
+    ) -> NoReturn:
+        """Report how old features are: not in this version, raises `NotSupportedError`."""
+        self._not_yet("staleness")
+
+    async def browse(self) -> NoReturn:
+        """Browse feature views in a widget: not in this version, raises `NotSupportedError`."""
+        self._not_yet("browse")
+
+    async def close(self) -> None:
+        """Close the client."""
+        self._close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
