@@ -34,7 +34,7 @@ from featkit.errors import FeatkitError, StoreUnavailable
 from featkit.stores.base import OnlineRead, open_store
 from featkit.transports.deadline import Deadline
 from featkit.transports.drive import Silent, Transports, adrive, drive
-from featkit.transports.options import HttpOptions, Retry
+from featkit.transports.options import Retry, TransportOptions
 from tests.faults import proxy as faults
 from tests.faults.proxy import FaultProxy
 from tests.faults.upstream import KEY, PROJECT, VIEW, Upstream, truth
@@ -60,7 +60,7 @@ class Client:
     def __init__(self, url: str, retry: Retry | None = None) -> None:
         options = {"registry_url": url, "project": PROJECT}
         self.store = open_store(f"feast+{url}", options)
-        self.transports = Transports(HttpOptions(retry=retry or Retry()))
+        self.transports = Transports(TransportOptions(retry=retry or Retry()))
         self.counts: Counter[str] = Counter()
         self.view = self._drive(self.store.feature_view(VIEW), None)
 
@@ -227,7 +227,7 @@ def late(url: str) -> dict[str, float]:
 def dead(url: str) -> dict[str, float]:
     """Call a server that is not there."""
     client = Client.__new__(Client)
-    client.transports = Transports(HttpOptions())
+    client.transports = Transports(TransportOptions())
     request = HttpRequest(url=url)
     started = time.perf_counter()
     (outcome,) = drive(_effect([Call(request)]), client.transports, Deadline(None), Silent())

@@ -12,7 +12,7 @@ from featkit.settings import Secret
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    from featkit.calls import HttpReply, HttpRequest
+    from featkit.calls import HasStatus, SignedT
 
 _REFUSED = (401, 403)
 
@@ -36,7 +36,7 @@ class Bearer:
         self._known: str | None = None
         self._lock = threading.Lock()
 
-    def auth_flow(self, request: HttpRequest) -> Generator[HttpRequest, HttpReply, None]:
+    def auth_flow(self, request: SignedT) -> Generator[SignedT, HasStatus, None]:
         """Add the token; after a 401 or 403 ask a callable once more."""
         if isinstance(self._token, Secret):
             yield _signed(request, self._token.reveal())
@@ -75,6 +75,6 @@ class _Hidden(str):
         return "'***'"
 
 
-def _signed(request: HttpRequest, token: str) -> HttpRequest:
+def _signed(request: SignedT, token: str) -> SignedT:
     value = _Hidden(f"Bearer {token.strip()}")  # files and commands end with a newline
     return replace(request, headers={**request.headers, "Authorization": value})

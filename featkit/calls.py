@@ -23,8 +23,8 @@ a list of `Call`            a list as long, made at once: the decoded reply, or 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar
+from dataclasses import Field, dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
     from featkit.errors import FeatkitError
@@ -55,6 +55,25 @@ class LocalRead(Generic[Reply]):
         return self.what
 
 
+class RemoteRequest(Protocol):
+    """What every request to a server tells, whatever it is sent over.
+
+    As text it says what is asked of whom, as it reads in an error, without credentials.
+    """
+
+    @property
+    def transport(self) -> str:
+        """The class that sends it, as ``"module:Class"``: imported when it is first needed."""
+
+    @property
+    def host(self) -> str:
+        """Whom it is sent to; what is learnt of a host counts for all requests to it."""
+
+    @property
+    def idempotent(self) -> bool:
+        """Whether it may be sent again when its fate is unknown."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpRequest:
     """A request over HTTP.
@@ -75,8 +94,17 @@ class HttpRequest:
     body: bytes = b""
     idempotent: bool = True
 
+    transport: ClassVar[str] = "featkit.transports.http:HttpTransport"
+
+    @property
+    def host(self) -> str:
+        """The host and its port."""
+        return self.url.partition("://")[2].partition("/")[0]
+
     def __str__(self) -> str:
-        return f"{self.method} {self.url.partition('?')[0]}"
+        scheme, _, place = self.url.partition("?")[0].rpartition("://")
+        host, slash, path = place.partition("/")
+        return f"{self.method} {scheme}://{host.rpartition('@')[2]}{slash}{path}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,15 +126,36 @@ class HttpReply:
     body: bytearray
 
 
+class HasStatus(Protocol):
+    """A reply with a status as HTTP has it."""
+
+    @property
+    def status(self) -> int:
+        """The status code."""
+
+
+class HasHeaders(Protocol):
+    """A request, a dataclass, whose headers can carry credentials."""
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """By name."""
+
+
+SignedT = TypeVar("SignedT", bound=HasHeaders)
+
+
 class Auth(Protocol):
     """What adds credentials to requests, without I/O of its own."""
 
-    def auth_flow(self, request: HttpRequest) -> Generator[HttpRequest, HttpReply, None]:
+    def auth_flow(self, request: SignedT) -> Generator[SignedT, HasStatus, None]:
         """Yield the request with credentials; look at the reply; yield once more to try anew."""
 
 
-Request: TypeAlias = LocalRead[Any] | HttpRequest
-"""What a transport can send; each transport knows one class of requests."""
+Request: TypeAlias = LocalRead[Any] | RemoteRequest
+"""What can be asked for; each transport knows one class of requests."""
 
 
 def _unchanged(reply: Any) -> Any:  # noqa: ANN401 - whatever the transport replies

@@ -12,7 +12,7 @@ from featkit.client import FeatureStoreClient
 from featkit.durations import parse_duration
 from featkit.errors import InputError, NotSupportedError, SettingsError
 from featkit.stores.base import Store, open_store, store_class
-from featkit.transports.options import HttpOptions, Limits, Retry
+from featkit.transports.options import Limits, Retry, TransportOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -51,7 +51,7 @@ def open_client(
         named, table = _from_settings(target, chosen)
         limit = table.pop("timeout", None) if limit is None else limit
         store = open_store(named, {**table, **(options or {})}, timezone=zone)
-    http = HttpOptions(
+    reach = TransportOptions(
         auth=store.auth,
         ca=store.ca,
         client=client,
@@ -64,7 +64,7 @@ def open_client(
         timezone=zone,
         timeout=None if limit is None else parse_duration(limit, what="timeout"),
         now=_clock(now or chosen.now),
-        http=http,
+        reach=reach,
     )
 
 

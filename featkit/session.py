@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from featkit.progress import ProgressOption
     from featkit.stores.base import Store
     from featkit.summary import LookupSummary
-    from featkit.transports.options import HttpOptions
+    from featkit.transports.options import TransportOptions
     from featkit.types import Duration
 
 T = TypeVar("T")
@@ -44,8 +44,8 @@ class Session:
         How long one call of the user's may take; None: without limit.
     now
         The clock, aware; None: the store's where its data set is frozen, else the real one.
-    http
-        How the store is reached over HTTP; None: as usual.
+    reach
+        How the store is reached; None: as usual.
     """
 
     def __init__(
@@ -56,12 +56,12 @@ class Session:
         timezone: str | None = None,
         timeout: timedelta | None = None,
         now: Callable[[], datetime] | None = None,
-        http: HttpOptions | None = None,
+        reach: TransportOptions | None = None,
     ) -> None:
         self.target = target
         self.operations = Operations(store, timezone=timezone, now=now)
         self._timeout = timeout
-        self._transports = Transports(http)
+        self._transports = Transports(reach)
         self._closed = False
         self._monitor: HealthMonitor | None = None
         weakref.finalize(self, _release, self._transports, store)

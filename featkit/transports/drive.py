@@ -11,23 +11,24 @@ import os
 import sys
 import threading
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from functools import partial
+from pkgutil import resolve_name
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 from weakref import WeakSet
 
 from featkit.calls import Call, LocalRead
 from featkit.errors import ClosedError, FeatkitError, NotSupportedError
-from featkit.transports.options import HttpOptions
+from featkit.transports.options import TransportOptions
 from featkit.transports.workers import Workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from featkit.calls import Effect, Flow
+    from featkit.transports.base import Transport
     from featkit.transports.deadline import Deadline
-    from featkit.transports.http import HttpTransport
 
 T = TypeVar("T")
 
@@ -61,20 +62,20 @@ class Transports:
 
     Parameters
     ----------
-    http
-        How stores are reached over HTTP; None: as usual.
+    options
+        How stores are reached; None: as usual.
     """
 
-    def __init__(self, http: HttpOptions | None = None) -> None:
-        self._http_options = http or HttpOptions()
-        self._http: HttpTransport | None = None
+    def __init__(self, options: TransportOptions | None = None) -> None:
+        self._options = options or TransportOptions()
+        self._made: dict[str, Transport[Any]] = {}
         self._workers = self._new_workers()
         self._closed = False
         self._lock = threading.RLock()  # a garbage collection within it may close another client
         _open.add(self)
 
     def _new_workers(self) -> Workers:
-        return Workers(max(WORKERS, self._http_options.limits.connections))
+        return Workers(max(WORKERS, self._options.limits.connections))
 
     def submit(self, call: Call[Any], deadline: Deadline, settle: Callable[[Any], None]) -> None:
         """Have a thread perform a call and settle it with the outcome."""
@@ -102,34 +103,32 @@ class Transports:
                 if call.request.threaded and _forked:
                     raise _without_threads(call.request)
                 return call.decode(call.request.run())
-            return self._over_http().send(call, call.request, deadline)
+            return self._transport(call.request.transport).send(call, call.request, deadline)
         except FeatkitError as error:
             return error
 
-    def _over_http(self) -> HttpTransport:
-        from featkit.transports.http import HttpTransport  # noqa: PLC0415 - it imports httpx
-
+    def _transport(self, name: str) -> Transport[Any]:
+        kind = resolve_name(name)  # imports what the first request needs
         with self._lock:
             if self._closed:
                 raise _closed_meanwhile()
-            if self._http is None:
-                self._http = HttpTransport(self._http_options)
-            return self._http
+            if name not in self._made:
+                self._made[name] = kind(self._options)
+            return self._made[name]
 
     def close(self) -> None:
         """Have calls that run fail, close connections, and end the threads once they are done."""
         with self._lock:
             self._closed = True
-            if self._http is not None:
-                self._http.close(_closed_meanwhile())
+            for transport in self._made.values():
+                transport.close(_closed_meanwhile())
             self._workers.end()  # jobs that wait fail at once
 
     def start_anew(self) -> None:
         """Make all this usable in a forked process: threads are gone, locks and sockets are not."""
         self._lock = threading.RLock()
         self._workers = self._new_workers()
-        if self._http is not None:
-            self._http = self._http.in_child()
+        self._made = {name: transport.in_child() for name, transport in self._made.items()}
 
 
 _open: WeakSet[Transports] = WeakSet()
@@ -195,9 +194,10 @@ def drive(flow: Flow[T], transports: Transports, deadline: Deadline, progress: P
         return _in_threads(calls, transports, deadline, progress)
 
     outcome: Any = None
-    while not isinstance(effect := _advance(flow, outcome), _Returned):
-        if (outcome := _late(deadline, effect)) is None:
-            outcome = one(effect) if isinstance(effect, Call) else together(effect)
+    with closing(flow):
+        while not isinstance(effect := _advance(flow, outcome), _Returned):
+            if (outcome := _late(deadline, effect)) is None:
+                outcome = one(effect) if isinstance(effect, Call) else together(effect)
     return effect.value
 
 
@@ -264,11 +264,12 @@ async def adrive(
         ]
 
     outcome: Any = None
-    while not isinstance(effect := _advance(flow, outcome), _Returned):
-        if (outcome := _late(deadline, effect)) is None:
-            calls = [effect] if isinstance(effect, Call) else effect
-            outcomes = await together(calls)
-            outcome = outcomes[0] if isinstance(effect, Call) else outcomes
+    with closing(flow):
+        while not isinstance(effect := _advance(flow, outcome), _Returned):
+            if (outcome := _late(deadline, effect)) is None:
+                calls = [effect] if isinstance(effect, Call) else effect
+                outcomes = await together(calls)
+                outcome = outcomes[0] if isinstance(effect, Call) else outcomes
     return effect.value
 
 

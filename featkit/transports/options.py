@@ -59,8 +59,8 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HttpOptions:
-    """How a store is reached over HTTP.
+class TransportOptions:
+    """How a store is reached, whatever the transport.
 
     Attributes
     ----------

@@ -16,7 +16,7 @@ from featkit.calls import Call, HttpReply, HttpRequest
 from featkit.errors import FeatkitError, ProtocolError
 from featkit.transports.deadline import Deadline
 from featkit.transports.drive import Silent, Transports, drive
-from featkit.transports.options import HttpOptions, Limits, Retry
+from featkit.transports.options import Limits, Retry, TransportOptions
 from tests.faults.proxy import FaultProxy
 from tests.faults.upstream import KEY, VIEW, Upstream, truth
 
@@ -62,7 +62,7 @@ def lookup(url: str, keys: list[int], *, idempotent: bool = True) -> Call[list[i
 class Sender:
     """Sends lookups to one URL, without a store between."""
 
-    def __init__(self, url: str, options: HttpOptions) -> None:
+    def __init__(self, url: str, options: TransportOptions) -> None:
         self.url = url
         self.client = options.client
         self.transports = Transports(options)
@@ -127,12 +127,12 @@ def passed(request: pytest.FixtureRequest) -> Iterator[Any]:
 
 @pytest.fixture
 def connect(proxy: FaultProxy) -> Iterator[Callable[..., Sender]]:
-    """Make a `Sender` to the proxy, or to `url`, with options of `HttpOptions`."""
+    """Make a `Sender` to the proxy, or to `url`, with options of `TransportOptions`."""
     with ExitStack() as stack:
 
         def make(url: str | None = None, **options: Any) -> Sender:
             known = {"retry": IMPATIENT, "limits": Limits()} | options
-            sender = Sender(url or proxy.url, HttpOptions(**known))
+            sender = Sender(url or proxy.url, TransportOptions(**known))
             stack.callback(sender.transports.close)
             return sender
 

@@ -147,7 +147,6 @@ def test_other_errors_come_out_and_the_flow_is_closed(run, together):
 
     with pytest.raises(ZeroDivisionError):
         run(flow())
-    gc.collect()
     assert closed == [True]
     assert run(one(call(lambda: "usable"))) == "usable"
 

@@ -800,12 +800,12 @@ def test_a_client_that_is_forgotten_is_closed_without_a_warning(
 
 FORKED = """
 import httpx
-from featkit.transports.options import HttpOptions
+from featkit.transports.options import TransportOptions
 from tests.transports.conftest import IMPATIENT, Sender
 
-sender = Sender(URL, HttpOptions())
-passed = Sender(URL, HttpOptions(client=httpx.Client()))
-fresh = Sender(URL, HttpOptions(client=httpx.Client()))
+sender = Sender(URL, TransportOptions())
+passed = Sender(URL, TransportOptions(client=httpx.Client()))
+fresh = Sender(URL, TransportOptions(client=httpx.Client()))
 assert sender.one() == passed.one() == [1, 2, 3]
 forked = threading.Event()
 

@@ -1,0 +1,265 @@
+"""What every transport does alike: retries, one deadline, closing, forking, no secrets said.
+
+How to add a transport
+----------------------
+1. Describe its request in `featkit.calls`, or beside the store where only one store speaks it: a
+   frozen dataclass with what `RemoteRequest` asks for, without any I/O. Its ``transport`` names
+   the class of step 2, which is imported when the first such request is sent.
+2. Write ``featkit/transports/NAME.py``, the only module that imports the library, with a subclass
+   of `Transport`: `Transport.attempt` sends a request once, `Transport.disconnect` closes what is
+   open. A call that `attempt` makes must end soon after ``exchange.deadline`` does: give the
+   library the seconds that are left, and where it cannot be woken wait in slices of `SLICE`.
+3. Turn every error of the library into one of `featkit.errors`; which one decides whether it is
+   tried again (`featkit.transports.policy`): `StoreUnavailable` with ``sent=False`` where there
+   was no connection, `ThrottledError`, `BatchTooLarge`, `ProtocolError`, `AuthError`.
+4. Put whatever must not be shown into ``exchange.secrets``; messages are freed of it.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from abc import ABC, abstractmethod
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+
+import stamina
+
+from featkit.calls import RemoteRequest
+from featkit.errors import FeatkitError, ProtocolError, StoreUnavailable, ThrottledError
+from featkit.transports.deadline import in_force
+from featkit.transports.policy import Attempts, Budget, Concurrency
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from featkit.calls import Call, HasStatus, SignedT
+    from featkit.transports.deadline import Deadline
+    from featkit.transports.options import TransportOptions
+
+T = TypeVar("T")
+AnswerT = TypeVar("AnswerT", bound="HasStatus")
+RequestT = TypeVar("RequestT", bound=RemoteRequest)
+
+SLICE = 0.25  # seconds after which a wait that nothing can end looks whether anybody still waits
+
+_SHORTEST_SECRET = 8  # characters; to hide shorter ones would hide words
+
+# without a handler of its own every retry would print a line where logging is not set up
+logging.getLogger("stamina").addHandler(logging.NullHandler())
+
+
+@dataclass(slots=True)
+class Host:
+    """What is learnt of a host: how much it bears."""
+
+    concurrency: Concurrency
+    budget: Budget = field(default_factory=Budget)
+
+
+def _nothing() -> None:
+    pass
+
+
+@dataclass(slots=True, eq=False)
+class Exchange(Generic[RequestT]):
+    """One call under way, and what is known of it.
+
+    Attributes
+    ----------
+    request
+        What is sent.
+    deadline
+        When it must be done; it is in force (`featkit.transports.deadline.current`) meanwhile.
+    secrets
+        What no message may hold; a transport adds to it.
+    drop_connection
+        What a transport does with the connection of the last reply when that cannot be trusted.
+    """
+
+    request: RequestT
+    host: Host
+    attempts: Attempts
+    deadline: Deadline
+    secrets: set[str] = field(default_factory=set, repr=False)
+    drop_connection: Callable[[], None] = _nothing
+
+    def hidden(self) -> list[str]:
+        """List the secrets in the order in which they must be replaced."""
+        return sorted(self.secrets, key=len, reverse=True)
+
+    def hide_secrets(self, error: FeatkitError) -> None:
+        """Hide secrets in a message, before anybody logs it."""
+        text = str(error)
+        for secret in self.hidden():
+            text = text.replace(secret, "***")
+        error.args = (text,)
+
+    def tell(self, error: FeatkitError) -> None:
+        """Say in the message what was asked, how often and for how long."""
+        made = self.attempts.made
+        tries = f"{made} attempt{'s' * (made != 1)}, {self.deadline.elapsed:.1f} s"
+        error.args = (f"{self.request} ({tries}): {error}",)
+
+
+class Transport(ABC, Generic[RequestT]):
+    """Sends requests of one class; used by all threads of a process at once.
+
+    Parameters
+    ----------
+    options
+        How.
+    parent
+        The transport of the process that this one was forked from. It is kept, so that nothing in
+        this process closes its sockets.
+    """
+
+    def __init__(self, options: TransportOptions, *, parent: Self | None = None) -> None:
+        self._options = options
+        self._parent = parent
+        self._hosts: dict[str, Host] = {}
+        self._running: set[Exchange[RequestT]] = set()
+        self._closed: FeatkitError | None = None
+        self._lock = threading.RLock()  # a garbage collection within it may close another one
+
+    @abstractmethod
+    def attempt(self, call: Call[T], exchange: Exchange[RequestT]) -> T:
+        """Send the request of an exchange once, and decode the answer with the call.
+
+        Raises
+        ------
+        FeatkitError
+            Nothing else, but for what ``call.decode`` raises.
+        """
+
+    @abstractmethod
+    def disconnect(self) -> None:
+        """Close what is open, unless it is the caller's; nothing runs, and the lock is held."""
+
+    def in_child(self) -> Self:
+        """Return the transport to use in a process that was just forked from this one's.
+
+        Locks may have been held in the fork, so it takes none.
+        """
+        return type(self)(self._options, parent=self)
+
+    def send(self, call: Call[T], request: RequestT, deadline: Deadline) -> T:
+        """Send a request until it is answered or there is no point, and decode the answer.
+
+        Raises
+        ------
+        StoreError
+            With what was asked, how often and for how long; the cause is kept.
+        """
+        part = deadline.within(self._options.limits.patience)
+        host = self._host(request.host)
+        attempts = Attempts(self._options.retry, host.budget, part, idempotent=request.idempotent)
+        exchange = Exchange(request, host, attempts, part)
+        try:
+            with self._under_way(exchange), in_force(part):
+                # the waits are not stamina's, which nothing could end
+                for attempt in stamina.retry_context(
+                    on=attempts.again, attempts=None, timeout=None, wait_initial=0, wait_jitter=0
+                ):
+                    with attempt:
+                        attempts.begin()
+                        return self._once(call, exchange)
+        except FeatkitError as error:
+            exchange.tell(error)
+            raise
+        msg = "a retry loop ended without result"  # stamina returns or raises
+        raise AssertionError(msg)
+
+    def authorized(
+        self,
+        request: SignedT,
+        exchange: Exchange[Any],
+        send: Callable[[SignedT, Exchange[Any]], AnswerT],
+    ) -> AnswerT:
+        """Send with the credentials of the store, where it has any; once more if they are renewed.
+
+        For transports whose requests have headers.
+
+        Parameters
+        ----------
+        request
+            What to sign.
+        exchange
+            Learns the credentials as secrets.
+        send
+            Sends a request; its reply has a ``status`` as HTTP has it.
+        """
+        if self._options.auth is None:
+            return send(request, exchange)
+        flow = self._options.auth.auth_flow(request)
+        wanted = next(flow)
+        while True:
+            exchange.secrets |= _added(wanted.headers, request.headers)
+            reply = send(wanted, exchange)
+            try:
+                wanted = flow.send(reply)
+            except StopIteration:
+                return reply
+
+    def close(self, reason: FeatkitError) -> None:
+        """End what runs with an error, and disconnect."""
+        with self._lock:
+            self._closed = reason
+            for exchange in self._running:
+                exchange.deadline.abandon(reason)
+            self._disconnect_when_idle()
+
+    def _host(self, name: str) -> Host:
+        with self._lock:
+            if name not in self._hosts:
+                self._hosts[name] = Host(Concurrency(self._options.limits.connections))
+            return self._hosts[name]
+
+    @contextmanager
+    def _under_way(self, exchange: Exchange[RequestT]) -> Iterator[None]:
+        with self._lock:
+            if self._closed is not None:
+                exchange.deadline.abandon(self._closed)
+            self._running.add(exchange)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._running.discard(exchange)
+                self._disconnect_when_idle()
+
+    def _once(self, call: Call[T], exchange: Exchange[RequestT]) -> T:
+        host = exchange.host
+        with host.concurrency.slot(exchange.deadline):
+            try:
+                exchange.drop_connection = _nothing
+                result = self.attempt(call, exchange)
+            except FeatkitError as error:
+                exchange.hide_secrets(error)
+                if isinstance(error, ProtocolError):
+                    exchange.drop_connection()
+                elif _asks_to_slow_down(error):
+                    host.concurrency.throttled()
+                raise
+        host.concurrency.succeeded()
+        host.budget.succeeded()
+        return result
+
+    def _disconnect_when_idle(self) -> None:
+        # a socket that is closed while a thread reads from it may be another one by then
+        if self._closed is not None and not self._running:
+            self.disconnect()
+
+
+def _asks_to_slow_down(error: FeatkitError) -> bool:
+    return isinstance(error, ThrottledError) or (
+        isinstance(error, StoreUnavailable) and error.retry_after is not None
+    )
+
+
+def _added(signed: Mapping[str, str], before: Mapping[str, str]) -> set[str]:
+    """Find the credentials in what an `Auth` added to headers."""
+    added = {value for name, value in signed.items() if before.get(name) != value}
+    words = {word for value in added for word in (value, *value.split())}
+    return {str(word) for word in words if len(word) >= _SHORTEST_SECRET}
