@@ -7,10 +7,10 @@ import threading
 import weakref
 from collections import deque
 from dataclasses import dataclass
-from html import escape
 from typing import TYPE_CHECKING, Literal, Self, TypeAlias
 
 from featkit.durations import format_duration
+from featkit.html import badge, table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -105,9 +105,17 @@ class HealthReport:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        head, *lines = str(self).split("\n")
-        items = "".join(f"<li>{escape(line.strip())}</li>" for line in lines)
-        return f"<div><strong>{escape(head)}</strong><ul>{items}</ul></div>"
+        rows = [
+            [
+                badge(check.problem or "ok", "bad" if check.problem else "good"),
+                check.name,
+                f"{check.seconds * 1000:.0f} ms",
+                check.reason if check.problem else check.found,
+            ]
+            for check in self.checks
+        ]
+        head = str(self).partition("\n")[0]
+        return table(["", "checked", "took", "found"], rows, caption=head, numbers=["took"])
 
 
 class HealthMonitor:

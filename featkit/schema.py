@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from featkit.dtypes import format_dtype
 from featkit.durations import format_duration
 from featkit.errors import InputError, UnknownNameError, nearest
+from featkit.html import element, facts, joined, table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -205,6 +206,47 @@ class FeatureView:
         ]
         return "\n".join([header, *about, *rows])
 
+    @property
+    def kept(self) -> str:
+        """How long a value is good, in words: ``3h``, ``no ttl``, or ``static`` without age."""
+        if not self.timestamp:
+            return "static"
+        return "no ttl" if self.ttl is None else format_duration(self.ttl)
+
+    @property
+    def served(self) -> str:
+        """Whether lookups and training sets can read it, in words."""
+        ways = [*["online"] * self.online, *["offline"] * self.offline]
+        return " and ".join(ways) or "nowhere"
+
+    def facts(self) -> dict[str, str]:
+        """Tell in words what is known besides name, description and features."""
+        return {
+            "join keys": ", ".join(
+                f"{entity.join_key} ({format_dtype(entity.dtype)})" for entity in self.entities
+            ),
+            "ttl": self.kept,
+            "event timestamp": self.timestamp or "",
+            "created timestamp": self.created or "",
+            "served": self.served,
+            "owner": self.owner,
+            "tags": _tags(self.tags),
+            "source": self.source,
+            "computed from": ", ".join(map(str, self.computed_from)),
+            "schema": self.schema_hash,
+        }
+
+    def _repr_html_(self) -> str:
+        head = element("p", element("b", self.name), " ", self.description)
+        rows = [
+            [item.name, format_dtype(item.dtype), item.description, _tags(item.tags)]
+            for item in self.features
+        ]
+        tagged = any(item.tags for item in self.features)
+        header = ["feature", "dtype", "description", *["tags"] * tagged]
+        lines = table(header, (row[: len(header)] for row in rows))
+        return joined([head, facts(self.facts()), lines])
+
     def __repr__(self) -> str:
         count = len(self.features)
         keys = ", ".join(self.join_keys)
@@ -233,3 +275,17 @@ class FeatureService:
     owner: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
     unsupported: str = ""
+
+    def _repr_html_(self) -> str:
+        head = element("p", element("b", self.name), " ", self.description)
+        about = {
+            "owner": self.owner,
+            "tags": _tags(self.tags),
+            "cannot be read": self.unsupported,
+            "features": joined(map(str, self.features), ", "),
+        }
+        return joined([head, facts(about)])
+
+
+def _tags(tags: Mapping[str, str]) -> str:
+    return ", ".join(f"{name}={value}" if value else name for name, value in tags.items())

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from html import escape
 from typing import TYPE_CHECKING
+
+from featkit.html import table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -111,11 +112,8 @@ class LookupSummary:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        header, *lines = ([escape(cell) for cell in row] for row in self._table())
-        head = "".join(f"<th>{cell}</th>" for cell in header)
-        body = "".join(f"<tr><td>{'</td><td>'.join(row)}</td></tr>" for row in lines)
-        caption = f'<caption style="text-align: left">{escape(self._headline())}</caption>'
-        return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        header, *lines = self._table()
+        return table(header, lines, caption=self._headline(), numbers=header[1:])
 
     def _headline(self) -> str:
         return (

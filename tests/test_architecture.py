@@ -16,7 +16,7 @@ LONGEST = 450  # lines of a module
 # layers go from the words that everybody may use to the faces that nobody imports: a module imports
 # its own layer and those below.
 LAYERS = {
-    0: ["errors", "types", "durations", "settings", "_version"],
+    0: ["errors", "types", "durations", "settings", "html", "_version"],
     1: [
         *("dtypes", "schema", "columns", "freshness", "conversion", "calls", "summary"),
         *("definitions", "auth", "json_columns"),
