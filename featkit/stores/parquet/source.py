@@ -1,148 +1,29 @@
-"""The embedded store: Parquet files in a folder, described by ``feature_views.toml``; no server."""
+"""The files of one view of the embedded store: which they are, and their latest rows."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import polars as pl
 
-from featkit import definitions
-from featkit.calls import Call, LocalRead
 from featkit.columns import STATUS, FeatureColumns, Status
-from featkit.definitions import FILE_NAME, Definition, FeatureEntry, ViewDefinition
+from featkit.definitions import FeatureEntry, ViewDefinition
 from featkit.dtypes import TIMESTAMP, cast_exactly, format_dtype
-from featkit.errors import (
-    DefinitionError,
-    FeatkitError,
-    SettingsError,
-    SourceError,
-    TimestampError,
-    UnknownNameError,
-    nearest,
-)
+from featkit.errors import DefinitionError, SourceError, TimestampError, nearest
 from featkit.schema import Entity, Feature, FeatureView
-from featkit.stores.base import Capabilities, OnlineRead, Store, Target
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from datetime import datetime
 
-    from featkit.calls import Flow
-    from featkit.schema import FeatureService
+    from featkit.stores.base import OnlineRead
 
 T = TypeVar("T")
 
 
-class ParquetStore(Store):
-    """Feature views over Parquet files."""
-
-    scheme = "parquet"
-    capabilities = Capabilities(
-        lacking={"materialize": "values are read where they are; there is nothing to materialize"}
-    )
-
-    def __init__(self, path: Path, *, timezone: str | None = None) -> None:
-        self._path = path
-        self._timezone = timezone
-
-    @classmethod
-    def open(cls, target: Target, options: Any, *, timezone: str | None) -> ParquetStore:  # noqa: ANN401, ARG003 - it has no options
-        """Open the folder of a ``feature_views.toml``, or the file itself."""
-        path = Path(target.rest).expanduser().absolute()  # the working directory may change
-        path = path / FILE_NAME if path.is_dir() or path.suffix != ".toml" else path
-        if not path.is_file():
-            msg = (
-                f"there is no {path}; write one (the format is in the documentation), or have it "
-                f"made: featkit.write_view({str(path.parent)!r}, frame, name=..., join_keys=[...])"
-            )
-            raise SettingsError(msg)
-        return cls(path, timezone=timezone)
-
-    @classmethod
-    def target_of(cls, table: dict[str, Any]) -> str | None:
-        """Make the target of the settings' ``path``."""
-        return f"parquet:{table.pop('path')}" if "path" in table else None
-
-    def clock(self) -> Flow[datetime | None]:
-        """Tell the moment that the definition file names as now, if it does."""
-        definition: Definition = yield self._definition()
-        return definition.now
-
-    def list_feature_views(self) -> Flow[list[FeatureView]]:
-        """Describe all views; each source's schema is read."""
-        definition: Definition = yield self._definition()
-        return (yield from self._described(definition, list(definition.views)))
-
-    def feature_views(self, names: Sequence[str]) -> Flow[list[FeatureView]]:
-        """Describe these views; no other view's source is touched."""
-        definition: Definition = yield self._definition()
-        return (yield from self._described(definition, names))
-
-    def feature_view(self, name: str) -> Flow[FeatureView]:
-        """Describe one view; no other view's source is touched."""
-        (view,) = yield from self.feature_views([name])
-        return view
-
-    def _described(self, definition: Definition, names: Sequence[str]) -> Flow[list[FeatureView]]:
-        sources = [self._source(definition, name) for name in names]
-        described = yield [
-            Call(LocalRead(source.view, f"schema of {source}", threaded=True)) for source in sources
-        ]
-        views: list[FeatureView] = []
-        for view in described:
-            if isinstance(view, FeatkitError):
-                raise view
-            views.append(view)
-        return views
-
-    def list_feature_services(self) -> Flow[list[FeatureService]]:
-        """List the services of the definition file."""
-        definition: Definition = yield self._definition()
-        return [replace(own, tags=dict(own.tags)) for own in definition.services.values()]
-
-    def read_online(self, read: OnlineRead) -> Call[FeatureColumns]:
-        """Read the latest rows: by event timestamp, then created, then last in the source."""
-        what = f"feature view {read.view.name!r}"
-        request = LocalRead(partial(self._latest, read), what, threaded=True)
-        return Call(request, keys=read.keys.height)
-
-    def _definition(self) -> Call[Definition]:
-        return Call(LocalRead(partial(_load, self._path), str(self._path)))
-
-    def _latest(self, read: OnlineRead) -> FeatureColumns:
-        return self._source(_load(self._path), read.view.name).latest(read)
-
-    def _source(self, definition: Definition, name: str) -> _Source:
-        if name not in definition.views:
-            near = nearest(name, definition.views)
-            msg = f"there is no feature view {name!r} in {self._path}; {near}"
-            raise UnknownNameError(msg)
-        return _Source(definition.views[name], self._timezone or definition.timezone)
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._path.parent}>"
-
-
-def _load(path: Path) -> Definition:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        msg = f"{path} cannot be read: {error}"
-        raise DefinitionError(msg) from error
-    return _parsed(text, path)
-
-
-# Each call reads the file; a text that was there before is not parsed again, which takes ten times
-# as long. What it says is the same for the same text, and whatever could be changed is handed out
-# as a copy.
-_parsed = lru_cache(maxsize=8)(definitions.parse)
-
-
 @dataclass(frozen=True, slots=True)
-class _Source:
+class Source:
     """The files of one view."""
 
     definition: ViewDefinition
