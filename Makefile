@@ -8,7 +8,7 @@ export PIP_USER := 0
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test lint types format bench lock clean
+.PHONY: help setup demo test programs lint types format bench lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -18,8 +18,12 @@ setup: .venv/.installed ## make .venv with everything in it
 demo: .venv/.installed ## see featkit at work on the flights of 2013
 	@$(BIN)/featkit demo
 
-test: .venv/.installed ## run the tests; ARGS="-k name" narrows them down
+test: .venv/.installed programs ## run the tests; ARGS="-k name" narrows them down
 	@$(BIN)/python -m pytest $(ARGS)
+
+# tests/programs/packages.txt lists them; where there is no root, this only says what is missing
+programs:
+	@tests/programs/install.sh
 
 lint: .venv/.installed ## check style and format, change nothing
 	@$(BIN)/python -m ruff check

@@ -1,0 +1,65 @@
+"""Programs that tests start: found, or the test says which package brings them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PACKAGES = Path(__file__).with_name("packages.txt")
+
+
+def program(name: str) -> str:
+    """Return the path of a program; without it the test fails in CI, and is skipped elsewhere."""
+    if found := shutil.which(name):
+        return found
+    lines = [line.split() for line in PACKAGES.read_text("utf-8").splitlines()]
+    package = next(words[1] for words in lines if words and words[0] == name)
+    message = f"{name} is not installed; on Debian and Ubuntu: sudo apt-get install -y {package}"
+    if "CI" in os.environ:
+        pytest.fail(message)
+    pytest.skip(message)
+
+
+def free_port() -> int:
+    """Find a port of this machine that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def redis_server(folder: Path, *options: str, port: int | None = None) -> Iterator[str]:
+    """Run a Redis that keeps nothing on disk, and give its URL."""
+    port = port or free_port()
+    command = [
+        *(program("redis-server"), "--port", str(port), "--bind", "127.0.0.1"),
+        *("--save", "", "--appendonly", "no", "--dir", str(folder), *options),
+    ]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        try:
+            _wait_for(port, process)
+            yield f"redis://127.0.0.1:{port}/0"
+        finally:
+            process.kill()
+
+
+def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+    ends = time.monotonic() + 20
+    while time.monotonic() < ends and process.poll() is None:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.01)
+    pytest.fail("redis-server did not begin to listen")
