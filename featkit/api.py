@@ -30,6 +30,7 @@ def connect(
     timezone: str | None = None,
     cache: None = None,
     timeout: Duration | None = None,
+    wait: Duration | None = None,
     now: Now = None,
     retry: Retry | None = None,
     limits: Limits | None = None,
@@ -52,6 +53,10 @@ def connect(
     timeout
         How long one call may take in all; None: without limit, but for the patience of `limits`
         with each request to a server.
+    wait
+        How long a call waits for a server that cannot be reached, to ride out a restart; None:
+        less than a second, as a person wants it. Never beyond `timeout`. With it a call also tries
+        while `monitor_health` knows the store to be down. It is the ``reconnect`` of `retry`.
     now
         A fixed clock: an aware datetime, ISO 8601, or a callable that returns the moment; None:
         the store's own where its data set is frozen, else the present.
@@ -85,6 +90,7 @@ def connect(
         timezone=timezone,
         cache=cache,
         timeout=timeout,
+        wait=wait,
         now=now,
         retry=retry,
         limits=limits,
@@ -101,6 +107,7 @@ def connect_async(
     timezone: str | None = None,
     cache: None = None,
     timeout: Duration | None = None,
+    wait: Duration | None = None,
     now: Now = None,
     retry: Retry | None = None,
     limits: Limits | None = None,
@@ -123,6 +130,7 @@ def connect_async(
         timezone=timezone,
         cache=cache,
         timeout=timeout,
+        wait=wait,
         now=now,
         retry=retry,
         limits=limits,

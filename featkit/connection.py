@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -32,6 +33,7 @@ def open_client(
     timezone: str | None = None,
     cache: object = None,
     timeout: Duration | None = None,
+    wait: Duration | None = None,
     now: Now = None,
     retry: Retry | None = None,
     limits: Limits | None = None,
@@ -45,17 +47,20 @@ def open_client(
     chosen = settings.load()
     zone = _zone(timezone or chosen.timezone)
     limit = chosen.timeout if timeout is None else timeout
+    patience = chosen.wait if wait is None else wait
     if isinstance(target, Store):
         store, named = target, str(target)
     else:
         named, table = _from_settings(target, chosen)
-        limit = table.pop("timeout", None) if limit is None else limit
+        own = {name: table.pop(name, None) for name in ("timeout", "wait")}
+        limit = own["timeout"] if limit is None else limit
+        patience = own["wait"] if patience is None else patience
         store = open_store(named, {**table, **(options or {})}, timezone=zone)
     reach = TransportOptions(
         auth=store.auth,
         ca=store.ca,
         client=client,
-        retry=retry or Retry(),
+        retry=_patient(retry or Retry(), patience),
         limits=limits or Limits(),
     )
     return kind(
@@ -65,7 +70,12 @@ def open_client(
         timeout=None if limit is None else parse_duration(limit, what="timeout"),
         now=_clock(now or chosen.now),
         reach=reach,
+        persistent=patience is not None,
     )
+
+
+def _patient(retry: Retry, wait: Duration | None) -> Retry:
+    return retry if wait is None else replace(retry, reconnect=parse_duration(wait, what="wait"))
 
 
 def _from_settings(target: str | None, chosen: settings.Settings) -> tuple[str, dict[str, Any]]:

@@ -24,7 +24,8 @@
         ├── RequestRejected         the store refuses the request as it is
         │   └── BatchTooLarge       the request asks for too many entities at a time
         ├── StoreUnavailable        no connection, or the store is in trouble
-        │   └── ThrottledError      the store asks to slow down
+        │   ├── ThrottledError      the store asks to slow down
+        │   └── SlowAnswer          one request was not answered in time, twice
         └── DeadlineExceeded        the call took longer than its timeout
 
     FeatkitWarning
@@ -65,6 +66,7 @@ __all__ = [
     "RequestRejected",
     "RowMismatch",
     "SettingsError",
+    "SlowAnswer",
     "SourceError",
     "StoreError",
     "StoreUnavailable",
@@ -217,6 +219,10 @@ class StoreUnavailable(StoreError):  # noqa: N818 - the name says what happened,
 
 class ThrottledError(StoreUnavailable):
     """The store asks to slow down."""
+
+
+class SlowAnswer(StoreUnavailable):
+    """One request was not answered within ``Limits.answer``; featkit splits it."""
 
 
 class DeadlineExceeded(StoreError, TimeoutError):  # noqa: N818 - the field's word for it

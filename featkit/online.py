@@ -21,6 +21,7 @@ from featkit.errors import (
     NotSupportedError,
     ProtocolError,
     RowMismatch,
+    SlowAnswer,
 )
 from featkit.keys import EntityKeys, check, row_number
 from featkit.stores.base import OnlineRead
@@ -249,21 +250,26 @@ def _batch(store: Store, part: ViewSelection, options: LookupOptions) -> int | N
 
 
 def _ask(
-    store: Store, reads: list[OnlineRead], options: LookupOptions
+    store: Store, reads: list[OnlineRead], options: LookupOptions, *, alive: bool = True
 ) -> Flow[list[tuple[OnlineRead, object]]]:
-    """Ask everything at once; what is too large for the store is asked again in halves."""
+    """Ask everything at once; what is too large for the store is asked again in halves.
+
+    What is too slow as well, unless nothing got through twice: then the store is not slow but down.
+    """
     if not reads:
         return []
     answers = yield [store.read_online(read) for read in reads]
-    if not any(map(_too_large, reads, answers)):
+    moves = not all(isinstance(answer, SlowAnswer) for answer in answers)
+    if not (alive or moves) or not any(map(_too_large, reads, answers)):
         return list(zip(reads, answers, strict=True))
     halves: list[OnlineRead] = []
     for read, answer in zip(reads, answers, strict=True):
         if _too_large(read, answer):
             half = -(-read.keys.height // 2)
-            options.ceilings[read.view.name] = half
+            if isinstance(answer, BatchTooLarge):  # what is slow now may be fast again
+                options.ceilings[read.view.name] = half
             halves += [replace(read, keys=keys) for keys in read.keys.iter_slices(half)]
-    smaller = iter((yield from _ask(store, halves, options)))
+    smaller = iter((yield from _ask(store, halves, options, alive=moves)))
     asked: list[tuple[OnlineRead, object]] = []
     for read, answer in zip(reads, answers, strict=True):
         if not _too_large(read, answer):
@@ -277,7 +283,7 @@ def _ask(
 
 
 def _too_large(read: OnlineRead, answer: object) -> bool:
-    return isinstance(answer, BatchTooLarge) and read.keys.height > 1
+    return isinstance(answer, (BatchTooLarge, SlowAnswer)) and read.keys.height > 1
 
 
 def _checked(

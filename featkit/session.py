@@ -46,6 +46,8 @@ class Session:
         The clock, aware; None: the store's where its data set is frozen, else the real one.
     reach
         How the store is reached; None: as usual.
+    persistent
+        Whether calls try also while the store is known to be down.
     """
 
     def __init__(
@@ -57,10 +59,12 @@ class Session:
         timeout: timedelta | None = None,
         now: Callable[[], datetime] | None = None,
         reach: TransportOptions | None = None,
+        persistent: bool = False,
     ) -> None:
         self.target = target
         self.operations = Operations(store, timezone=timezone, now=now)
         self._timeout = timeout
+        self._persistent = persistent
         self._transports = Transports(reach)
         self._closed = False
         self._monitor: HealthMonitor | None = None
@@ -117,11 +121,13 @@ class Session:
     def _check_usable(self) -> None:
         self._check_open()
         monitor = self._monitor
-        if monitor is not None and monitor.running and monitor.status == "down":
+        if monitor is None or self._persistent:
+            return
+        if monitor.running and monitor.status == "down":
             reason = monitor.latest.reason if monitor.latest else ""
             msg = (
-                f"{self.target} is known to be down ({reason}); it is checked again by itself, and "
-                "the monitor's wait() waits until it is up"
+                f"{self.target} is known to be down ({reason}); it is checked again by itself: "
+                "monitor.wait() waits until it is up, and connect(..., wait='60s') has calls wait"
             )
             raise StoreUnavailable(msg)
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _PREFIX = "FEATKIT_"
-_TOP = ("backend", "target", "timezone", "timeout", "now")
+_TOP = ("backend", "target", "timezone", "timeout", "wait", "now")
 
 
 class Secret:
@@ -67,6 +67,8 @@ class Settings:
         What naive timestamps mean.
     timeout
         Duration that one call of the user's may take.
+    wait
+        Duration that a call waits for a server that cannot be reached.
     now
         A fixed clock, ISO 8601 with a zone.
     tables
@@ -79,6 +81,7 @@ class Settings:
     backend: str | None = None
     timezone: str | None = None
     timeout: str | None = None
+    wait: str | None = None
     now: str | None = None
     tables: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     origin: str = "the environment"

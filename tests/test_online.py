@@ -17,6 +17,7 @@ from featkit.errors import (
     NotSupportedError,
     ProtocolError,
     RowMismatch,
+    SlowAnswer,
     StoreError,
 )
 from featkit.online import LookupOptions
@@ -390,6 +391,30 @@ def test_single_entity_that_is_too_large_is_a_failure(scripted_store):
     with pytest.raises(BatchTooLarge):
         run(store, [1, 2, 3])
     assert len(store.reads) <= 7
+
+
+def test_what_the_store_takes_too_long_over_is_halved_this_time(scripted_store):
+    def answer(read):
+        if read.keys.height > 3:
+            raise SlowAnswer("no answer")
+        return scripted_store.honest(read)
+
+    view = scripted_store.view("v", "shop", *FEATURES)
+    store = scripted_store(view, answer=answer, batch_size=10)
+    shops, ceilings = [*range(23)], {}
+    found = run(store, shops, ceilings=ceilings).columns()
+    assert found.to_dicts() == truth(scripted_store, shops)
+    assert ceilings == {}
+
+
+def test_a_store_that_answers_neither_half_is_not_asked_for_quarters(scripted_store):
+    def answer(_):
+        raise SlowAnswer("no answer")
+
+    store = scripted_store(scripted_store.view("v", "shop", *FEATURES), answer=answer)
+    with pytest.raises(SlowAnswer):
+        run(store, range(16))
+    assert [read.keys.height for read in store.reads] == [16, 8, 8]
 
 
 def test_views_with_the_same_keys_share_them(scripted_store):

@@ -22,7 +22,7 @@ import threading
 from abc import ABC, abstractmethod
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
 import stamina
 
@@ -70,8 +70,10 @@ class Exchange(Generic[RequestT]):
     ----------
     request
         What is sent.
+    whole
+        When it must be done, with all tries.
     deadline
-        When it must be done; it is in force (`featkit.transports.deadline.current`) meanwhile.
+        When this try must be done; in force meanwhile (`featkit.transports.deadline.current`).
     secrets
         What no message may hold; a transport adds to it.
     drop_connection
@@ -81,6 +83,7 @@ class Exchange(Generic[RequestT]):
     request: RequestT
     host: Host
     attempts: Attempts
+    whole: Deadline
     deadline: Deadline
     secrets: set[str] = field(default_factory=set, repr=False)
     drop_connection: Callable[[], None] = _nothing
@@ -99,7 +102,7 @@ class Exchange(Generic[RequestT]):
     def tell(self, error: FeatkitError) -> None:
         """Say in the message what was asked, how often and for how long."""
         made = self.attempts.made
-        tries = f"{made} attempt{'s' * (made != 1)}, {self.deadline.elapsed:.1f} s"
+        tries = f"{made} attempt{'s' * (made != 1)}, {self.whole.elapsed:.1f} s"
         error.args = (f"{self.request} ({tries}): {error}",)
 
 
@@ -114,6 +117,9 @@ class Transport(ABC, Generic[RequestT]):
         The transport of the process that this one was forked from. It is kept, so that nothing in
         this process closes its sockets.
     """
+
+    patience: ClassVar[int] = 1
+    """How many times as long as usual it is waited for."""
 
     def __init__(self, options: TransportOptions, *, parent: Self | None = None) -> None:
         self._options = options
@@ -152,12 +158,13 @@ class Transport(ABC, Generic[RequestT]):
         StoreError
             With what was asked, how often and for how long; the cause is kept.
         """
-        part = deadline.within(self._options.limits.patience)
+        retry, patience = self._options.retry, self._options.limits.patience
+        part = deadline.within(patience * self.patience + retry.reconnect)
         host = self._host(request.host)
-        attempts = Attempts(self._options.retry, host.budget, part, idempotent=request.idempotent)
-        exchange = Exchange(request, host, attempts, part)
+        attempts = Attempts(retry, host.budget, part, idempotent=request.idempotent)
+        exchange = Exchange(request, host, attempts, whole=part, deadline=part)
         try:
-            with self._under_way(exchange), in_force(part):
+            with self._under_way(exchange):
                 # the waits are not stamina's, which nothing could end
                 for attempt in stamina.retry_context(
                     on=attempts.again, attempts=None, timeout=None, wait_initial=0, wait_jitter=0
@@ -207,7 +214,7 @@ class Transport(ABC, Generic[RequestT]):
         with self._lock:
             self._closed = reason
             for exchange in self._running:
-                exchange.deadline.abandon(reason)
+                exchange.whole.abandon(reason)
             self._disconnect_when_idle()
 
     def _host(self, name: str) -> Host:
@@ -220,7 +227,7 @@ class Transport(ABC, Generic[RequestT]):
     def _under_way(self, exchange: Exchange[RequestT]) -> Iterator[None]:
         with self._lock:
             if self._closed is not None:
-                exchange.deadline.abandon(self._closed)
+                exchange.whole.abandon(self._closed)
             self._running.add(exchange)
         try:
             yield
@@ -231,10 +238,14 @@ class Transport(ABC, Generic[RequestT]):
 
     def _once(self, call: Call[T], exchange: Exchange[RequestT]) -> T:
         host = exchange.host
-        with host.concurrency.slot(exchange.deadline):
+        with host.concurrency.slot(exchange.whole):
+            exchange.drop_connection = _nothing
+            exchange.deadline = exchange.whole.of_one_try(
+                self._options.limits.answer * self.patience
+            )
             try:
-                exchange.drop_connection = _nothing
-                result = self.attempt(call, exchange)
+                with in_force(exchange.deadline):
+                    result = self.attempt(call, exchange)
             except FeatkitError as error:
                 exchange.hide_secrets(error)
                 if isinstance(error, ProtocolError):

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
-from featkit.errors import DeadlineExceeded
+from featkit.errors import DeadlineExceeded, SlowAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,6 +67,10 @@ class Deadline:
         """Return the deadline of one part: this one, or `patience` from now if it has no limit."""
         return _Part(self, patience if self._limit is None else None)
 
+    def of_one_try(self, patience: timedelta) -> Deadline:
+        """Return the deadline of one try: this one, or `patience` from now if that is sooner."""
+        return _Try(self, patience)
+
     def error(self, what: object = "") -> FeatkitError:
         """Make the error that says why there is no time: how long it took, or the `abandon` reason.
 
@@ -100,6 +104,13 @@ class _Part(Deadline):
     def error(self, what: object = "") -> FeatkitError:
         of_whole = self._limit is None or self.abandoned.is_set()
         return self._whole.error(what) if of_whole else super().error(what)
+
+
+class _Try(_Part):
+    def error(self, what: object = "") -> FeatkitError:
+        if self.abandoned.is_set():
+            return self._whole.error(what)
+        return SlowAnswer(f"no answer within {self.elapsed:.1f} s")
 
 
 current: ContextVar[Deadline | None] = ContextVar("deadline", default=None)

@@ -14,6 +14,7 @@ from featkit.errors import (
     RequestRejected,
     RowMismatch,
     SettingsError,
+    SlowAnswer,
     StoreError,
     StoreUnavailable,
     ThrottledError,
@@ -111,6 +112,8 @@ def unsent(error: Exception, library: Any) -> FeatkitError:  # noqa: ANN401 - a 
         return StoreUnavailable(f"the host is unknown: {said}", temporary=False, sent=False)
     if isinstance(error, (library.ConnectError, library.ConnectTimeout, library.PoolTimeout)):
         return StoreUnavailable(f"no connection: {said}; is the server running?", sent=False)
+    if isinstance(error, library.TimeoutException):
+        return SlowAnswer(f"no answer in time: {said}")
     if isinstance(error, library.UnsupportedProtocol):
         return SettingsError(f"the address must begin with http:// or https://: {said}")
     if isinstance(error, library.RemoteProtocolError) and not _broke_off(said):

@@ -46,7 +46,11 @@ class Limits:
     connect
         How long it may take to connect.
     patience
-        How long one request may take with its retries, where the call has no timeout of its own.
+        How long one request may take with its retries, where the call has no timeout of its own;
+        ten times as long for the history of a training set, which the store has to compute.
+    answer
+        How long the store may take to answer one request. Then it is sent once more, and after
+        that in halves, of which the store may bear each.
     reply
         Bytes of a reply at the most, inflated.
     """
@@ -55,6 +59,7 @@ class Limits:
     keep_alive: timedelta = timedelta(seconds=60)
     connect: timedelta = timedelta(seconds=1)
     patience: timedelta = timedelta(seconds=60)
+    answer: timedelta = timedelta(seconds=30)
     reply: int = 64 * 2**20
 
 

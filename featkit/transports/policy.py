@@ -8,6 +8,7 @@ no connection, connection lost          again, where the request is idempotent
 429, 503 with ``Retry-After``           again, not before the time that the store asks for, until
                                         the deadline, and with fewer requests at once
 a reply that cannot be read             again, once
+no reply in time                        again, once; then the lookup asks for half as much
 401, 403, other 4xx, TLS, redirects     an error at once
 ======================================  ========================================================
 
@@ -28,6 +29,7 @@ from featkit.errors import (
     DeadlineExceeded,
     FeatkitError,
     ProtocolError,
+    SlowAnswer,
     StoreUnavailable,
     ThrottledError,
 )
@@ -153,6 +155,7 @@ class Attempts:
         self._reached = 0  # tries that the store had to bear
         self._last_reached = 0.0  # when the last try ended that may have reached the store
         self._unreadable = 0
+        self._slow = 0
         self.made = 0
 
     def begin(self) -> None:
@@ -199,6 +202,9 @@ class Attempts:
             case ProtocolError():
                 self._unreadable += 1
                 return self._unreadable == 1
+            case SlowAnswer():
+                self._slow += 1
+                return self._idempotent and self._slow == 1
             case ThrottledError():
                 return True
             case StoreUnavailable():

@@ -74,6 +74,11 @@ class Upstream(Server):
         match request.method, request.path:
             case "POST", "/get-online-features":
                 return self._online(request)
+            case "GET", "/health":
+                return Reply(status=200)
+            case "GET", path if path == f"/api/v1/projects/{PROJECT}":
+                meta = {"lastUpdatedTimestamp": NOW}
+                return _json(200, {"spec": {"name": PROJECT}, "meta": meta})
             case "GET", "/api/v1/feature_views":
                 return _json(200, {"featureViews": [_ITEM]})
             case "GET", path if path == f"/api/v1/feature_views/{VIEW}":

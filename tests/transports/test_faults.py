@@ -23,6 +23,7 @@ from featkit.errors import (
     ProtocolError,
     RequestRejected,
     RowMismatch,
+    SlowAnswer,
     StoreError,
     StoreUnavailable,
     ThrottledError,
@@ -297,6 +298,23 @@ def test_a_write_to_a_server_that_refuses_connections_is_sent_again(
     assert sender.one(idempotent=False) == [1, 2, 3]
 
 
+def test_the_wait_for_a_restart_is_an_argument_of_connect(proxy: FaultProxy, passed: Any) -> None:
+    with connected(proxy, client=passed, wait="20s") as client:
+        assert client.lookup([1], [f"{VIEW}:trips"]).values["trips"].item() == truth("trips", 1)
+        proxy.down(drop=True)
+        threading.Timer(1.5, proxy.up).start()  # longer than is waited for without it
+        assert client.lookup([2], [f"{VIEW}:trips"]).values["trips"].item() == truth("trips", 2)
+
+
+def test_without_wait_a_server_that_is_gone_is_an_error_soon(
+    proxy: FaultProxy, passed: Any
+) -> None:
+    with connected(proxy, client=passed, wait=0) as client:
+        proxy.down()
+        with pytest.raises(StoreUnavailable, match=r"1 attempt, .* is the server running\?"):
+            client.list_feature_views()
+
+
 # -- N8: redirects ---------------------------------------------------------------------------------
 
 
@@ -527,6 +545,33 @@ def test_what_is_too_large_is_split_and_the_size_remembered(
     client.lookup({KEY: keys}, [f"{VIEW}:trips"])
     assert [seen.fault for seen in proxy.seen[before:]].count("") == len(proxy.seen) - before
     assert lookups(proxy)[-4:] == [250] * 4
+
+
+async def slow_if_large(exchange: faults.Exchange) -> None:
+    if len(exchange.request.body) > 1_000:
+        await faults.black_hole(exchange)
+    await exchange.send(await exchange.reply())
+
+
+def test_what_is_not_answered_in_time_twice_is_asked_for_in_halves(
+    proxy: FaultProxy, passed: Any
+) -> None:
+    proxy.play(slow_if_large, only="POST")
+    keys = list(range(400))
+    with connected(proxy, client=passed, limits=Limits(answer=timedelta(seconds=0.3))) as client:
+        found = client.lookup({KEY: keys}, [f"{VIEW}:trips"])
+    assert found.values["trips"].to_list() == [truth("trips", key) for key in keys]
+    assert lookups(proxy) == [400, 400, 200, 200]
+
+
+def test_a_server_that_answers_nothing_is_an_error(proxy: FaultProxy, passed: Any) -> None:
+    limits = Limits(answer=timedelta(seconds=0.2))
+    with connected(proxy, client=passed, limits=limits, timeout=None) as client:
+        client.list_feature_views()
+        proxy.play(faults.black_hole)
+        with pytest.raises(SlowAnswer, match=r"2 attempts, .* no answer within 0\.[23] s"):
+            client.lookup({KEY: [1, 2]}, [f"{VIEW}:trips"])
+        assert lookups(proxy) == []  # the description of the view was asked for, twice
 
 
 def test_one_entity_that_is_too_large_is_an_error(
