@@ -20,6 +20,7 @@ LAYERS = {
     1: [
         *("dtypes", "schema", "columns", "freshness", "conversion", "calls", "summary"),
         *("definitions", "auth", "json_columns"),
+        *("binary_columns", "protobuf"),
     ],
     2: ["keys", "references", "online"],
     3: ["stores.*", "transports.*", "writing", "files"],

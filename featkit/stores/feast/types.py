@@ -1,4 +1,7 @@
-"""Feast's value types: how a value looks in JSON, and what it becomes."""
+"""Feast's value types: how a value looks in JSON, and what it becomes.
+
+How it looks in protobuf is told by `featkit.stores.feast.scalars`.
+"""
 
 from __future__ import annotations
 
@@ -43,14 +46,21 @@ class FeastType:
         Dtype of the values.
     finish
         From the one to the other; None: they are the same.
+    name
+        What Feast calls it; of a list nothing, since a set and lists of lists look the same.
+    inner
+        Of a list, the type of its values, where that is known.
     """
 
     wire: pl.DataType | None
     dtype: pl.DataType
     finish: Callable[[pl.Expr], pl.Expr] | None = None
+    name: str = ""
+    inner: FeastType | None = None
 
 
-def _seconds(values: pl.Expr) -> pl.Expr:
+def seconds(values: pl.Expr) -> pl.Expr:
+    """Turn seconds since 1970 into timestamps; what Feast writes for a null is null."""
     known = pl.when(values != _NULL_SECONDS).then(values)
     return (known * 1_000_000).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
 
@@ -59,22 +69,26 @@ def _zoned(values: pl.Expr) -> pl.Expr:
     return values.str.to_datetime("%+", time_unit="us", time_zone="UTC")
 
 
-_TEXT = FeastType(pl.String(), pl.String())
-_ANY = FeastType(None, pl.String())
+_PLAIN: dict[str, pl.DataType] = {
+    "INT32": pl.Int32(),
+    "INT64": pl.Int64(),
+    "FLOAT": pl.Float32(),
+    "DOUBLE": pl.Float64(),
+    "BOOL": pl.Boolean(),
+    "STRING": pl.String(),
+    "UUID": pl.String(),
+    "TIME_UUID": pl.String(),
+    "DECIMAL": pl.String(),
+    "JSON": pl.String(),
+}
+_FINISHED: dict[str, tuple[pl.DataType, pl.DataType, Callable[[pl.Expr], pl.Expr]]] = {
+    "BYTES": (pl.String(), pl.Binary(), lambda values: values.str.decode("base64")),
+    "UNIX_TIMESTAMP": (pl.Int64(), TIMESTAMP, seconds),
+    "ZONED_TIMESTAMP": (pl.String(), TIMESTAMP, _zoned),
+}
 _TYPES = {
-    "INT32": FeastType(pl.Int32(), pl.Int32()),
-    "INT64": FeastType(pl.Int64(), pl.Int64()),
-    "FLOAT": FeastType(pl.Float32(), pl.Float32()),
-    "DOUBLE": FeastType(pl.Float64(), pl.Float64()),
-    "BOOL": FeastType(pl.Boolean(), pl.Boolean()),
-    "STRING": _TEXT,
-    "BYTES": FeastType(pl.String(), pl.Binary(), lambda values: values.str.decode("base64")),
-    "UNIX_TIMESTAMP": FeastType(pl.Int64(), TIMESTAMP, _seconds),
-    "ZONED_TIMESTAMP": FeastType(pl.String(), TIMESTAMP, _zoned),
-    "UUID": _TEXT,
-    "TIME_UUID": _TEXT,
-    "DECIMAL": _TEXT,
-    "JSON": _TEXT,
+    **{name: FeastType(dtype, dtype, name=name) for name, dtype in _PLAIN.items()},
+    **{name: FeastType(*known, name=name) for name, known in _FINISHED.items()},
 }
 _ALIASES = {
     "FLOAT32": "FLOAT",
@@ -84,6 +98,54 @@ _ALIASES = {
     "PDF_BYTES": "BYTES",
     "IMAGE_BYTES": "BYTES",
 }
+NUMBERS = {
+    "BYTES": 1,
+    "STRING": 2,
+    "INT32": 3,
+    "INT64": 4,
+    "DOUBLE": 5,
+    "FLOAT": 6,
+    "BOOL": 7,
+    "UNIX_TIMESTAMP": 8,
+    "BYTES_LIST": 11,
+    "STRING_LIST": 12,
+    "INT32_LIST": 13,
+    "INT64_LIST": 14,
+    "DOUBLE_LIST": 15,
+    "FLOAT_LIST": 16,
+    "BOOL_LIST": 17,
+    "UNIX_TIMESTAMP_LIST": 18,
+    "NULL": 19,
+    "MAP": 20,
+    "MAP_LIST": 21,
+    "BYTES_SET": 22,
+    "STRING_SET": 23,
+    "INT32_SET": 24,
+    "INT64_SET": 25,
+    "DOUBLE_SET": 26,
+    "FLOAT_SET": 27,
+    "BOOL_SET": 28,
+    "UNIX_TIMESTAMP_SET": 29,
+    "JSON": 32,
+    "JSON_LIST": 33,
+    "STRUCT": 34,
+    "STRUCT_LIST": 35,
+    "UUID": 36,
+    "TIME_UUID": 37,
+    "UUID_LIST": 38,
+    "TIME_UUID_LIST": 39,
+    "UUID_SET": 40,
+    "TIME_UUID_SET": 41,
+    "VALUE_LIST": 42,
+    "VALUE_SET": 43,
+    "DECIMAL": 44,
+    "DECIMAL_LIST": 45,
+    "DECIMAL_SET": 46,
+    "SCALAR_MAP": 47,
+    "ZONED_TIMESTAMP": 48,
+}
+"""Feast's names of what a `Value` can hold, and the number of the field that does."""
+
 _LIST = re.compile(r"(\w+)_(?:LIST|SET)")
 _ARRAY = re.compile(r"(?:Array|Set)\((.+)\)")
 
@@ -95,7 +157,7 @@ def column_type(column: Column) -> FeastType:
     if schema and name == "STRUCT":
         return _struct(schema, pl.Float64())  # protobuf's own struct: all numbers are doubles
     if schema and name == "STRUCT_LIST":
-        return _list_of(_struct(schema, None))
+        return _list_of(_struct(schema, None), name)
     nested = column.tags.get("feast:nested_inner_type")
     return named_type(nested if nested and name in {"VALUE_LIST", "VALUE_SET"} else name)
 
@@ -106,18 +168,23 @@ def named_type(name: str | int) -> FeastType:
     if name in _TYPES:
         return _TYPES[name]
     if inner := _ARRAY.fullmatch(name) or _LIST.fullmatch(name):
-        return _list_of(named_type(inner.group(1)))
-    return _ANY
+        return _list_of(named_type(inner.group(1)), name)
+    return _any(name)
 
 
-def _list_of(inner: FeastType) -> FeastType:
+def _any(name: str) -> FeastType:
+    return FeastType(None, pl.String(), name=name)
+
+
+def _list_of(inner: FeastType, name: str) -> FeastType:
     if inner.wire is None:
-        return _ANY
+        return _any(name)
     finish = inner.finish
     return FeastType(
         pl.List(inner.wire),
         pl.List(inner.dtype),
         finish and (lambda values: values.list.eval(finish(pl.element()))),
+        inner=inner,
     )
 
 
@@ -126,9 +193,9 @@ def _struct(schema: str, numbers: pl.DataType | None) -> FeastType:
     try:
         fields = {name: named_type(kind) for name, kind in json.loads(schema).items()}
     except (ValueError, AttributeError):
-        return _ANY
+        return _any("STRUCT")
     if any(kind.wire is None or kind.wire != kind.dtype for kind in fields.values()):
-        return _ANY
+        return _any("STRUCT")
     final = pl.Struct({name: kind.dtype for name, kind in fields.items()})
     wire = pl.Struct(
         {
@@ -136,7 +203,7 @@ def _struct(schema: str, numbers: pl.DataType | None) -> FeastType:
             for name, kind in fields.items()
         }
     )
-    return FeastType(wire, final, lambda values: values.cast(final))
+    return FeastType(wire, final, lambda values: values.cast(final), name="STRUCT")
 
 
 def type_of(item: Feature | Entity) -> FeastType:

@@ -1,0 +1,142 @@
+"""Columns of byte strings that lie scattered in one buffer, as wires deliver them.
+
+A reply is one buffer; its values are slices of it. Nothing here makes an object per value: what is
+read is gathered by numpy at all places at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    import numpy.typing as npt
+
+    Bytes: TypeAlias = npt.NDArray[np.uint8]
+    Places: TypeAlias = npt.NDArray[np.int64]
+    Mask: TypeAlias = npt.NDArray[np.bool_]
+    Words: TypeAlias = npt.NDArray[np.uint64]
+
+PADDING = 16
+"""Bytes behind the last one that may be read without meaning anything."""
+
+_INLINE = 12  # bytes that a view of Arrow's holds in itself
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BinaryColumn:
+    """Byte strings, and nulls, as slices of one buffer.
+
+    Attributes
+    ----------
+    data
+        The buffer, with `PADDING` bytes behind the last slice.
+    starts
+        Where each value begins.
+    lengths
+        How long each value is; -1: null.
+
+    Examples
+    --------
+    >>> column = BinaryColumn.of(pa.array([b"wind", None, b""]))
+    >>> column.lengths.tolist(), column.to_arrow().to_pylist()
+    ([4, -1, 0], [b'wind', None, b''])
+    """
+
+    data: Bytes
+    starts: Places
+    lengths: Places
+
+    @classmethod
+    def of(cls, array: pa.Array | pa.ChunkedArray) -> BinaryColumn:
+        """Read an Arrow array of binary values."""
+        if isinstance(array, pa.ChunkedArray):
+            array = array.combine_chunks()
+        wide = array.cast(pa.large_binary())
+        _, offsets, data = wide.buffers()
+        bounds = np.frombuffer(offsets, np.int64, len(wide) + 1, wide.offset * 8)
+        lengths = np.diff(bounds)
+        if wide.null_count:
+            lengths[wide.is_null().to_numpy(zero_copy_only=False)] = -1
+        return cls(padded(data or b""), bounds[:-1], lengths)
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    @property
+    def ends(self) -> Places:
+        """Where each value ends; meaningless for nulls."""
+        return self.starts + self.lengths
+
+    def is_null(self) -> Mask:
+        """Tell which values are null."""
+        return self.lengths < 0
+
+    def take(self, rows: Places | Mask) -> BinaryColumn:
+        """Return these rows."""
+        return BinaryColumn(self.data, self.starts[rows], self.lengths[rows])
+
+    def words(self, at: Places) -> Words:
+        """Read the eight bytes at each place as a little-endian number."""
+        return words(self.data, at)
+
+    def to_arrow(self) -> pa.Array:
+        """Return an Arrow array of its own (large binary), without the rest of the buffer."""
+        valid = self.lengths >= 0
+        mask = None if valid.all() else pa.py_buffer(np.packbits(valid, bitorder="little"))
+        views = _views(self)
+        buffers = [mask, pa.py_buffer(views), pa.py_buffer(self.data)]
+        return pa.Array.from_buffers(pa.binary_view(), len(self), buffers).cast(pa.large_binary())
+
+    def compact(self) -> tuple[Bytes, Places]:
+        """Return the bytes of all values one after the other, padded, and where each begins.
+
+        The second array has one more place, the end of the last value.
+        """
+        array = self.to_arrow()
+        _, offsets, data = array.buffers()
+        bounds = np.frombuffer(offsets, np.int64, len(array) + 1)
+        return padded(data or b""), bounds
+
+
+def words(data: Bytes, at: Places) -> Words:
+    """Read the eight bytes at each place of a padded buffer as a little-endian number."""
+    # of a type without alignment, since numpy would copy an unaligned array of numbers first
+    window = np.ndarray((len(data) - 7,), "V8", data, strides=(1,))
+    return window[at].view("<u8")
+
+
+def padded(data: Any) -> Bytes:  # noqa: ANN401 - whatever has a buffer
+    """Copy a buffer, with `PADDING` bytes behind."""
+    found = np.frombuffer(data, np.uint8)
+    room = np.zeros(len(found) + PADDING, np.uint8)
+    room[: len(found)] = found
+    return room
+
+
+def _views(column: BinaryColumn) -> Bytes:
+    """Write Arrow's views: length, then the bytes themselves, or four of them and the place."""
+    lengths = np.maximum(column.lengths, 0)
+    starts = np.where(lengths, column.starts, 0)
+    first = column.words(starts)
+    views = np.empty((len(column), 2), "<u8")
+    short = lengths <= _INLINE
+    # the low half of the first word is the length, the high half the first four bytes
+    kept = np.where(short, _mask(lengths, 4), np.uint64(0xFFFF_FFFF))
+    views[:, 0] = lengths.astype(np.uint64) | ((first & kept) << np.uint64(32))
+    rest = column.words(starts + 4) & _mask(lengths - 4, 8)
+    views[:, 1] = np.where(short, rest, starts.astype(np.uint64) << np.uint64(32))
+    return views.view(np.uint8).ravel()
+
+
+def _mask(lengths: Places, most: int) -> Words:
+    """Return a mask for the lowest bytes of a word: so many, between none and `most`."""
+    return _MASKS[np.clip(lengths, 0, most)]
+
+
+_MASKS = np.array([(1 << 8 * count) - 1 for count in range(9)], np.uint64)

@@ -1,0 +1,124 @@
+"""Entity keys, and names of fields, as Feast writes them into its online stores.
+
+The layout is version 3 of Feast's ``entity_key_serialization_version``; all numbers are unsigned,
+of four bytes, little-endian::
+
+    number of join keys
+    for each join key, by name:   2 (STRING), length, name
+    for each value, in that order: type, length, value
+
+Keys of a whole column are put together by Arrow, without an object per key.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from featkit.binary_columns import BinaryColumn
+from featkit.errors import NotSupportedError
+from featkit.stores.feast.murmur import murmur3_32, murmur3_128
+from featkit.stores.feast.registry import DUMMY_KEY
+from featkit.stores.feast.types import NUMBERS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from featkit.schema import Entity
+
+_FIXED = {"INT32": "<i4", "INT64": "<i8", "UNIX_TIMESTAMP": "<i8"}
+_TEXTS = ("STRING", "BYTES")
+
+
+def encode(keys: pl.DataFrame, entities: Sequence[Entity]) -> pa.Array:
+    """Write the entity keys of a frame of keys.
+
+    Parameters
+    ----------
+    keys
+        One column per join key, without nulls; no columns for a view without entities.
+    entities
+        Their entities, with Feast's type in ``store_type``.
+
+    Returns
+    -------
+    pyarrow.Array
+        One key per row (large binary).
+
+    Raises
+    ------
+    NotSupportedError
+        Feast has no keys of that type in its stores.
+    """
+    if not entities:
+        parts = [_number(1), *_name(DUMMY_KEY), _number(NUMBERS["STRING"]), _number(0)]
+        return pa.array([b"".join(parts)] * keys.height, pa.large_binary())
+    ordered = sorted(entities, key=lambda entity: entity.join_key)
+    head = b"".join(
+        [_number(len(ordered)), *(part for each in ordered for part in _name(each.join_key))]
+    )
+    columns = [part for each in ordered for part in _value(keys[each.join_key], each)]
+    return pc.binary_join_element_wise(_scalar(head), *columns, _scalar(b""))
+
+
+def _name(join_key: str) -> tuple[bytes, bytes, bytes]:
+    name = join_key.encode()
+    return _number(NUMBERS["STRING"]), _number(len(name)), name
+
+
+def _value(column: pl.Series, entity: Entity) -> list[pa.Array | pa.Scalar]:
+    """Write type, length and value of one part of each key."""
+    kind = entity.store_type
+    if kind in _FIXED:
+        numbers = column.dt.epoch("s") if kind == "UNIX_TIMESTAMP" else column
+        width = np.dtype(_FIXED[kind]).itemsize
+        head = _scalar(_number(NUMBERS[kind]) + _number(width))
+        return [head, fixed_binary(numbers.to_numpy().astype(_FIXED[kind]))]
+    if kind in _TEXTS:
+        values = column.cast(pl.Binary).to_arrow().cast(pa.large_binary())
+        lengths = fixed_binary(pc.binary_length(values).to_numpy().astype("<u4"))
+        return [_scalar(_number(NUMBERS[kind])), lengths, values]
+    msg = (
+        f"the join key {entity.join_key!r} is of type {kind}, and Feast's online stores have keys "
+        f"of type {', '.join([*_TEXTS, *_FIXED])} only"
+    )
+    raise NotSupportedError(msg)
+
+
+def fixed_binary(numbers: np.ndarray) -> pa.Array:
+    """Return the bytes of each number (or row of numbers) as an Arrow column (large binary)."""
+    count, width = len(numbers), numbers.itemsize * (numbers.size // max(len(numbers), 1))
+    offsets = np.arange(count + 1, dtype=np.int64) * width
+    data = pa.py_buffer(np.ascontiguousarray(numbers))
+    return pa.Array.from_buffers(pa.large_binary(), count, [None, pa.py_buffer(offsets), data])
+
+
+def _number(value: int) -> bytes:
+    return value.to_bytes(4, "little")
+
+
+def _scalar(value: bytes) -> pa.Scalar:
+    return pa.scalar(value, pa.large_binary())
+
+
+def entity_ids(keys: pa.Array) -> pa.Array:
+    """Return what names a row in DynamoDB and Bigtable: the hash of each entity key, in hex."""
+    hashed = murmur3_128(BinaryColumn.of(keys)).astype("<u8")
+    written = pl.Series(fixed_binary(hashed), dtype=pl.Binary()).bin.encode("hex")
+    return written.to_arrow().cast(pa.large_string())
+
+
+def field_names(view: str, features: Sequence[str]) -> list[bytes]:
+    """Return the fields of a hash in Redis that hold these features of a view."""
+    names = pa.array([f"{view}:{feature}".encode() for feature in features], pa.binary())
+    hashes = murmur3_32(BinaryColumn.of(names)).astype("<u4")
+    return [hashed.tobytes() for hashed in hashes]
+
+
+def time_field(view: str) -> bytes:
+    """Return the field of a hash in Redis that holds the event timestamp of a view's row."""
+    return f"_ts:{view}".encode()
