@@ -240,6 +240,17 @@ class Operations:
         self, selection: Selection, columns: pl.DataFrame, options: EnrichOptions, frame: UserFrame
     ) -> Flow[Lookup]:
         started = time.perf_counter()
+        found = yield from self.look(selection, columns, options, frame)
+        seconds = time.perf_counter() - started
+        found = replace(found, summary=replace(found.summary, seconds=seconds))
+        self.last_summary = found.summary
+        _warn(found, options)
+        return found
+
+    def look(
+        self, selection: Selection, columns: pl.DataFrame, options: EnrichOptions, frame: UserFrame
+    ) -> Flow[Lookup]:
+        """Look keys up for featkit's own use: the user hears of it neither now nor later."""
         lookup_options = LookupOptions(
             now=(yield from self.now()),
             timezone=self._timezone,
@@ -248,19 +259,16 @@ class Operations:
             on_error=options.on_error,
             ceilings=self._ceilings,
         )
-        found = yield from online.lookup(
-            self.store,
-            selection,
-            columns,
-            lookup_options,
-            row=frame.row_label,
-            weights=frame.weights,
+        return (
+            yield from online.lookup(
+                self.store,
+                selection,
+                columns,
+                lookup_options,
+                row=frame.row_label,
+                weights=frame.weights,
+            )
         )
-        seconds = time.perf_counter() - started
-        found = replace(found, summary=replace(found.summary, seconds=seconds))
-        self.last_summary = found.summary
-        _warn(found, options)
-        return found
 
 
 def _problem(error: FeatkitError) -> Problem:

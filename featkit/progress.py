@@ -60,11 +60,14 @@ def watched(option: ProgressOption) -> Iterator[Progress]:
         yield Silent()
 
 
-def _somebody_watches() -> bool:
-    if sys.stderr is None:
-        return False
+def in_kernel() -> bool:
+    """Tell whether this runs in the kernel of a notebook, which can show more than text."""
     ipython = sys.modules.get("IPython")  # pytest may have imported ipykernel, without a kernel
-    return sys.stderr.isatty() or (ipython is not None and hasattr(ipython.get_ipython(), "kernel"))
+    return ipython is not None and hasattr(ipython.get_ipython(), "kernel")
+
+
+def _somebody_watches() -> bool:
+    return sys.stderr is not None and (sys.stderr.isatty() or in_kernel())
 
 
 @contextmanager

@@ -26,6 +26,7 @@ LAYERS = {
     3: ["stores.*", "transports.*", "writing", "files"],
     4: [
         *("client", "async_client", "session", "connection", "operations", "health", "progress"),
+        "sampling",
         "frames.*",
     ],
     5: ["accessor", "api", "cli.*", "terminal", "demo.*", "pandas", "polars"],

@@ -193,6 +193,41 @@ class Store(ABC):
         found = {entity.join_key: entity for view in views for entity in view.entities}
         return [found[key] for key in sorted(found)]
 
+    def sample_entities(
+        self,
+        view: FeatureView,  # noqa: ARG002 - for the stores that can
+        count: int,  # noqa: ARG002
+        now: datetime,  # noqa: ARG002
+    ) -> Flow[pl.DataFrame]:
+        """Name some entities of a view, for who has none at hand but wants to see values.
+
+        Parameters
+        ----------
+        view
+            The view.
+        count
+            How many at most; where there are more, they are spread over all of them.
+        now
+            The moment that counts as now, aware (UTC): entities unknown by then are left out.
+
+        Returns
+        -------
+        polars.DataFrame
+            One row per entity, distinct and without nulls; one column per join key, in the
+            entities' dtypes. The same ones each time, as long as the view does not change.
+
+        Raises
+        ------
+        NotSupportedError
+            The store answers for the entities that it is asked about, and names none.
+        """
+        reason = self.capabilities.lacking.get(
+            "sample_entities", "it answers for entities that are named to it, and names none itself"
+        )
+        msg = f"the store {self.scheme!r} cannot list entities: {reason}; pass some: entities=[...]"
+        raise NotSupportedError(msg)
+        yield  # a flow that yields nothing
+
     def list_feature_services(self) -> Flow[list[FeatureService]]:
         """List all feature services; a store without such a thing has none."""
         return []

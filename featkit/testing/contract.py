@@ -15,7 +15,13 @@ from polars.testing import assert_frame_equal
 
 import featkit
 from featkit.columns import STATUS, STATUS_SUFFIX, Status
-from featkit.errors import ClosedError, ExpiredWarning, KeyTypeError, UnknownNameError
+from featkit.errors import (
+    ClosedError,
+    ExpiredWarning,
+    KeyTypeError,
+    NotSupportedError,
+    UnknownNameError,
+)
 from featkit.testing.clock import FrozenClock
 from featkit.testing.data import CONTRACT_NOW, contract_keys, contract_views
 from featkit.testing.memory import MemoryStore, RecordingStore
@@ -136,6 +142,26 @@ class StoreContract:
         """A name without a colon is that of a service."""
         with pytest.raises(UnknownNameError, match="no_such_model"):
             client.lookup([1], "no_such_model")
+
+    @_EACH_VIEW
+    def test_names_entities_or_says_that_it_cannot(
+        self, client: FeatureStoreClient, oracle: FeatureStoreClient, view: FeatureView
+    ) -> None:
+        """A sample of entities is distinct, in the entities' dtypes, and known to the store."""
+        try:
+            found, right = (
+                each.run(each.operations.store.sample_entities(view, 3, CONTRACT_NOW))
+                for each in (client, oracle)
+            )
+        except NotSupportedError as error:
+            assert "entities=" in str(error)  # noqa: PT017 - either is right
+            return
+        assert dict(found.schema) == {each.join_key: each.dtype for each in view.entities}
+        assert found.height == right.height
+        assert found.is_unique().all()
+        assert not any(column.has_nulls() for column in found)
+        statuses = client.lookup(found, f"{view.name}:*").statuses
+        assert not any((each == Status.NOT_FOUND).any() for each in statuses.values())
 
     # -- values
 

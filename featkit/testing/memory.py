@@ -14,6 +14,7 @@ from featkit.columns import STATUS, FeatureColumns, Status
 from featkit.dtypes import TIMESTAMP, format_dtype
 from featkit.durations import parse_duration
 from featkit.errors import NameClashError, SettingsError, TimestampError
+from featkit.keys import spread
 from featkit.schema import Entity, Feature, FeatureView
 from featkit.stores.base import Capabilities, OnlineRead, Store, Target, TimestampLevel, find
 from featkit.writing import check_columns
@@ -198,16 +199,28 @@ class MemoryStore(Store):
         what = f"feature view {read.view.name!r}"
         return Call(LocalRead(partial(self._latest, read), what), keys=read.keys.height)
 
-    def _latest(self, read: OnlineRead) -> FeatureColumns:
-        view = find([view for view, _ in self._views], read.view.name, "feature view")
+    def sample_entities(self, view: FeatureView, count: int, now: datetime) -> Flow[pl.DataFrame]:
+        """Name entities with a row at that moment, evenly spread in the order of their keys."""
+        rows = self._rows(view, now).select(view.join_keys)
+        return spread(rows.drop_nulls().unique().sort(view.join_keys), count)
+        yield  # a flow that yields nothing
+
+    def _rows(self, view: FeatureView, now: datetime) -> pl.DataFrame:
+        """Return the rows that are there at `now`."""
+        view = find([view for view, _ in self._views], view.name, "feature view")
         rows = next(rows for own, rows in self._views if own is view)
-        horizon = None if self.capabilities.serves_future else read.now
+        horizon = None if self.capabilities.serves_future else now
         if view.timestamp:
             event = pl.col(view.timestamp)
             rows = rows.filter(event.is_not_null() if horizon is None else event <= horizon)
         if view.created and horizon is not None:
             written = pl.col(view.created)
             rows = rows.filter(written.is_null() | (written <= horizon))
+        return rows
+
+    def _latest(self, read: OnlineRead) -> FeatureColumns:
+        view = find([view for view, _ in self._views], read.view.name, "feature view")
+        rows = self._rows(view, read.now)
         for time in filter(None, (view.created, view.timestamp)):
             rows = rows.sort(time, maintain_order=True)
         last = rows.unique(view.join_keys, keep="last", maintain_order=True)
@@ -298,6 +311,10 @@ class RecordingStore(Store):
         """Remember the question, and ask the store."""
         self.reads.append(read)
         return self._store.read_online(read)
+
+    def sample_entities(self, view: FeatureView, count: int, now: datetime) -> Flow[pl.DataFrame]:
+        """Ask the store."""
+        return self._store.sample_entities(view, count, now)
 
     def checks(self) -> dict[str, Flow[str]]:
         """Ask the store."""

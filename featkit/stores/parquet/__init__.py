@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
+    import polars as pl
+
     from featkit.calls import Flow
     from featkit.columns import FeatureColumns
     from featkit.schema import FeatureService, FeatureView
@@ -101,6 +103,14 @@ class ParquetStore(Store):
         what = f"feature view {read.view.name!r}"
         request = LocalRead(partial(self._latest, read), what, threaded=True)
         return Call(request, keys=read.keys.height)
+
+    def sample_entities(self, view: FeatureView, count: int, now: datetime) -> Flow[pl.DataFrame]:
+        """Name entities with a row at that moment, evenly spread in the order of their keys."""
+        definition: Definition = yield self._definition()
+        source = self._source(definition, view.name)
+        read = partial(source.some_entities, view, count, now)
+        entities: pl.DataFrame = yield Call(LocalRead(read, f"entities of {source}", threaded=True))
+        return entities
 
     def _definition(self) -> Call[Definition]:
         return Call(LocalRead(partial(_load, self._path), str(self._path)))

@@ -12,12 +12,13 @@ from featkit.columns import STATUS, FeatureColumns, Status
 from featkit.definitions import FeatureEntry, ViewDefinition
 from featkit.dtypes import TIMESTAMP, cast_exactly, format_dtype
 from featkit.errors import DefinitionError, SourceError, TimestampError, nearest
+from featkit.keys import spread
 from featkit.schema import Entity, Feature, FeatureView
+from featkit.stores.base import OnlineRead
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-
-    from featkit.stores.base import OnlineRead
+    from datetime import datetime
 
 T = TypeVar("T")
 
@@ -122,6 +123,16 @@ class Source:
         rows = rows[_places(asked, found)]
         values = [self._value(rows[name], item) for item, name in _named("f", read.features)]
         return _answer(read, rows, values)
+
+    def some_entities(self, view: FeatureView, count: int, now: datetime) -> pl.DataFrame:
+        """Find entities that have a row at `now`: all, or as many of them, evenly spread."""
+        keys = _names("k", len(view.entities))
+        rows = self._visible(OnlineRead(view, (), pl.DataFrame(), now))
+        try:
+            found = rows.select(keys).drop_nulls().unique().collect()
+        except _FAILURES as error:
+            raise self._unreadable(error) from error
+        return spread(found.sort(keys), count).rename(dict(zip(keys, view.join_keys, strict=True)))
 
     def _visible(self, read: OnlineRead) -> pl.LazyFrame:
         """Name the columns k0 (keys), t0 (times), f0 (features), ...; keep the rows of the past."""
