@@ -24,6 +24,8 @@ class Bearer:
     ----------
     token
         The token, or what returns it.
+    scheme
+        What stands before it in the header.
 
     Examples
     --------
@@ -31,20 +33,26 @@ class Bearer:
     Bearer(token=Secret('***'))
     """
 
-    def __init__(self, token: Secret | Callable[[], str]) -> None:
+    def __init__(self, token: Secret | Callable[[], str], *, scheme: str = "Bearer") -> None:
         self._token = token
+        self._scheme = scheme
         self._known: str | None = None
         self._lock = threading.Lock()
 
     def auth_flow(self, request: SignedT) -> Generator[SignedT, HasStatus, None]:
         """Add the token; after a 401 or 403 ask a callable once more."""
         if isinstance(self._token, Secret):
-            yield _signed(request, self._token.reveal())
+            yield self._signed(request, self._token.reveal())
             return
         known = self._asked(self._token, instead_of=None)
-        reply = yield _signed(request, known)
+        reply = yield self._signed(request, known)
         if reply.status in _REFUSED:
-            yield _signed(request, self._asked(self._token, instead_of=known))
+            yield self._signed(request, self._asked(self._token, instead_of=known))
+
+    def _signed(self, request: SignedT, token: str) -> SignedT:
+        # files and commands end with a newline
+        value = _Hidden(f"{self._scheme} {token.strip()}")
+        return replace(request, headers={**request.headers, "Authorization": value})
 
     def _asked(self, ask: Callable[[], str], *, instead_of: str | None) -> str:
         """Return the token that is known, unless it is the one that failed; one thread asks."""
@@ -73,8 +81,3 @@ class _Hidden(str):
 
     def __repr__(self) -> str:
         return "'***'"
-
-
-def _signed(request: SignedT, token: str) -> SignedT:
-    value = _Hidden(f"Bearer {token.strip()}")  # files and commands end with a newline
-    return replace(request, headers={**request.headers, "Authorization": value})

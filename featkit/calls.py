@@ -23,7 +23,7 @@ a list of `Call`            a list as long, made at once: the decoded reply, or 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import Field, dataclass, field
+from dataclasses import Field, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
@@ -193,3 +193,36 @@ class Call(Generic[Result]):
 Effect: TypeAlias = Call[Any] | Sequence[Call[Any]]
 
 Flow: TypeAlias = Generator[Effect, Any, Result]
+
+
+def made_once(calls: Sequence[Call[Result]]) -> Flow[list[Result | FeatkitError]]:
+    """Make calls together, and those with the same request only once.
+
+    Stores that serve several views together, as Tecton does, are asked for one of them with the
+    request for all; each call still reads its own part of the reply.
+    """
+    groups: dict[object, list[int]] = {}
+    for place, call in enumerate(calls):
+        request = call.request
+        same = isinstance(request, HttpRequest) and (request.method, request.url, request.body)
+        groups.setdefault(same or place, []).append(place)
+    answers: list[Any]
+    if len(groups) == len(calls):
+        answers = yield calls
+        return answers
+    shared = yield [_together([calls[place] for place in places]) for places in groups.values()]
+    answers = [None] * len(calls)
+    for places, answer in zip(groups.values(), shared, strict=True):
+        each = answer if isinstance(answer, list) else [answer] * len(places)  # or one failure
+        for place, own in zip(places, each, strict=True):
+            answers[place] = own
+    return answers
+
+
+def _together(calls: Sequence[Call[Any]]) -> Call[list[Any]]:
+    """Make one call of those with one request; its result is the list of theirs."""
+
+    def decode(reply: Any) -> list[Any]:  # noqa: ANN401 - whatever the transport replies
+        return [call.decode(reply) for call in calls]
+
+    return replace(calls[0], decode=decode, keys=sum(call.keys for call in calls))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from featkit.calls import Call, LocalRead
+from featkit.calls import Call, LocalRead, made_once
 from featkit.columns import STATUS, FeatureColumns, KeyedColumn, Status
 from featkit.dtypes import TIMESTAMP
 from featkit.errors import (
@@ -245,7 +245,7 @@ def _counted(columns: pl.DataFrame) -> EntityKeys:
 
 
 def _batch(store: Store, part: ViewSelection, options: LookupOptions) -> int | None:
-    sizes = [store.capabilities.batch_size, options.ceilings.get(part.view.name)]
+    sizes = [store.batch_size(part.view), options.ceilings.get(part.view.name)]
     return min((size for size in sizes if size is not None), default=None)
 
 
@@ -258,7 +258,7 @@ def _ask(
     """
     if not reads:
         return []
-    answers = yield [store.read_online(read) for read in reads]
+    answers = yield from made_once([store.read_online(read) for read in reads])
     moves = not all(isinstance(answer, SlowAnswer) for answer in answers)
     if not (alive or moves) or not any(map(_too_large, reads, answers)):
         return list(zip(reads, answers, strict=True))

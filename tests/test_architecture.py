@@ -19,7 +19,7 @@ LAYERS = {
     0: ["errors", "types", "durations", "settings", "html", "_version"],
     1: [
         *("dtypes", "schema", "columns", "freshness", "conversion", "calls", "summary"),
-        *("definitions", "auth", "json_columns"),
+        *("definitions", "auth", "json_columns", "json_rows", "json_kinds"),
         *("binary_columns", "protobuf"),
     ],
     2: ["keys", "references", "online"],

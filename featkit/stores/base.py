@@ -162,6 +162,10 @@ class Store(ABC):
         return None
         yield  # a flow that yields nothing
 
+    def batch_size(self, view: FeatureView) -> int | None:  # noqa: ARG002 - for the subclasses
+        """Tell how many entities of a view one call may ask for; None: any number."""
+        return self.capabilities.batch_size
+
     @abstractmethod
     def list_feature_views(self) -> Flow[list[FeatureView]]:
         """List all views."""

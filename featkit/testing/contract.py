@@ -45,8 +45,8 @@ class StoreContract:
 
     A subclass, which pytest collects by its name, has a fixture `store` that returns a
     `featkit.stores.base.Store` that holds `contract_views` as of `CONTRACT_NOW`. What the store's
-    `Capabilities` say that it lacks is not expected of it: without event timestamps nothing is
-    expired.
+    `Capabilities` say that it lacks is not expected of it: without event timestamps per row nothing
+    is expired.
 
     Attributes
     ----------
@@ -310,7 +310,8 @@ class StoreContract:
             pairs = {"depot": ["a", "a", None, None], "code": ["b", None, "b", None]}
             two = client.lookup(pairs, ["parcels:label"])
             nothing = client.lookup({"customer_id": [None, None]}, ["customers:name"])
-        assert [read.keys.rows() for read in recording.reads] == [[(1,), (8,)], [("a", "b")]]
+        sent = [key for read in recording.reads for key in read.keys.rows()]
+        assert sent == [(1,), (8,), ("a", "b")]
         assert one.values["name"].to_list() == ["🦉 o'wl", None, "🦉 o'wl", "corrected"]
         assert two.values["label"].to_list() == ["a/b", None, None, None]
         assert two.statuses["label"].to_list() == [Status.PRESENT, None, None, None]
@@ -413,8 +414,8 @@ class StoreContract:
 
 
 def _knows_ages(store: Store) -> bool:
-    """Tell whether the store says how old each value is."""
-    return store.capabilities.timestamp_level in ("row", "feature")
+    """Tell whether the store says how old each entity's values are."""
+    return store.capabilities.timestamp_level == "row"
 
 
 def _frame(found: FeatureColumns, *, ages: bool = True) -> pl.DataFrame:

@@ -273,6 +273,7 @@ class RecordingStore(Store):
     def __init__(self, store: Store, *, batch_size: int | None = None) -> None:
         self.reads: list[OnlineRead] = []
         self._store = store
+        self._most = batch_size
         limits = [size for size in (batch_size, store.capabilities.batch_size) if size is not None]
         self.capabilities = replace(store.capabilities, batch_size=min(limits, default=None))
         self.auth, self.ca = store.auth, store.ca
@@ -306,6 +307,11 @@ class RecordingStore(Store):
     def list_feature_services(self) -> Flow[list[FeatureService]]:
         """Ask the store."""
         return self._store.list_feature_services()
+
+    def batch_size(self, view: FeatureView) -> int | None:
+        """Ask the store, and take the smaller size."""
+        sizes = [size for size in (self._most, self._store.batch_size(view)) if size is not None]
+        return min(sizes, default=None)
 
     def read_online(self, read: OnlineRead) -> Call[FeatureColumns]:
         """Remember the question, and ask the store."""

@@ -1,0 +1,304 @@
+"""Tecton: online reads of feature services over its HTTP API.
+
+Facts about the API (from the vendor's open-licence clients and its documentation) that shape this
+package:
+
+- What is asked for is a *feature service*: all its features, for all its join keys. A feature is
+  named ``view.feature``, so that a service is read as the feature views that it serves.
+- It lists no services, and tells no ttl: these come from the settings.
+- Answers are rows of values of mixed types: int64 as text, structs as arrays in field order.
+- A batch has one effective time per feature; only single lookups have one per entity.
+- Rows do not repeat their keys: that rows are missing can be seen, another order cannot.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+import polars as pl
+
+from featkit.auth import Bearer
+from featkit.calls import Call, HttpRequest
+from featkit.durations import parse_duration
+from featkit.errors import FeatkitError, SettingsError, UnknownNameError
+from featkit.schema import Entity, Feature, FeatureRef, FeatureService, FeatureView
+from featkit.settings import Secret
+from featkit.stores.base import Capabilities, Store, find
+from featkit.stores.tecton.answers import SERVICE, SERVICE_TYPE, WILDCARD, Question, split_name
+from featkit.stores.tecton.messages import Ready, Service, decoded, explained
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
+
+    from featkit.calls import Flow, HttpReply
+    from featkit.columns import FeatureColumns
+    from featkit.stores.base import OnlineRead, Target
+    from featkit.stores.tecton.messages import Column
+
+T = TypeVar("T")
+
+_TIME = "effective_time"
+
+
+class _Told(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What Tecton does not tell about a view."""
+
+    ttl: str | None = None
+    static: bool = False
+    description: str = ""
+    owner: str = ""
+    tags: dict[str, str] = {}
+    features: dict[str, str] = {}
+    null_keys: tuple[str, ...] = ()
+
+
+class TectonStore(Store):
+    """A workspace of Tecton, as far as its feature services serve it."""
+
+    scheme = "tecton"
+
+    class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+        """Options of `featkit.connect` for Tecton.
+
+        Attributes
+        ----------
+        workspace
+            The workspace.
+        feature_services
+            Names of the feature services to read; in text, separated by commas.
+        api_key
+            The key of a service account, or a callable that returns it.
+        batch_size
+            Entities per call, until the server says that they are too many.
+        row_timestamps
+            Whether entities are asked for one by one, since only then each has its own times.
+        views
+            What Tecton does not tell, by the name of the view: `ttl`, `static`, `description`,
+            `owner`, `tags`, `features` (descriptions by name), and `null_keys`, join keys of the
+            service that the view does not depend on.
+        ca
+            File of certificates to trust.
+        """
+
+        workspace: str
+        feature_services: tuple[str, ...] | str
+        api_key: Any = None
+        batch_size: int = 5
+        row_timestamps: bool = False
+        views: dict[str, _Told] = {}
+        ca: str | None = None
+
+    def __init__(self, url: str, options: Options) -> None:
+        listed = options.feature_services
+        names = listed.split(",") if isinstance(listed, str) else listed
+        self._names = tuple(dict.fromkeys(name.strip() for name in names if name.strip()))
+        self._url = f"{url.rstrip('/')}/api/v1"
+        self._workspace = options.workspace
+        self._told = options.views
+        self._single = options.row_timestamps
+        self.auth = _key(options.api_key)
+        self.ca = options.ca
+        if not self._names or options.batch_size < 1:
+            msg = (
+                "Tecton does not list its feature services: name those to read with "
+                "feature_services=[...]; batch_size= is at least 1"
+            )
+            raise SettingsError(msg)
+        self.capabilities = Capabilities(
+            batch_size=1 if options.row_timestamps else options.batch_size,
+            timestamp_level="row" if options.row_timestamps else "feature",
+            serves_future=True,
+            lacking={
+                "get_historical_features": "Tecton's HTTP API serves online values only; history "
+                "is read by its proprietary SDK, or from a Parquet export with connect('parquet:')"
+            },
+        )
+
+    @classmethod
+    def open(cls, target: Target, options: Options, *, timezone: str | None) -> TectonStore:  # noqa: ARG003 - Tecton's times have zones
+        """Open ``tecton+https://HOST``."""
+        transport = target.scheme.partition("+")[2]
+        if transport not in {"http", "https"} or not target.rest.startswith("//"):
+            msg = f"{target} is no Tecton cluster; write 'tecton+https://CLUSTER.tecton.ai'"
+            raise SettingsError(msg)
+        return cls(f"{transport}:{target.rest}", options)
+
+    @classmethod
+    def target_of(cls, table: dict[str, Any]) -> str | None:
+        """Make the target of the settings' ``url``."""
+        return f"tecton+{table.pop('url')}" if "url" in table else None
+
+    def batch_size(self, view: FeatureView) -> int | None:
+        """Tell the size of a batch; a wildcard lookup asks for one entity."""
+        return 1 if view.tags.get(SERVICE_TYPE) == WILDCARD else self.capabilities.batch_size
+
+    def list_feature_views(self) -> Flow[list[FeatureView]]:
+        """List the views that the feature services serve.
+
+        A view that several services serve is read from the first of them; from the others it is
+        ``service.view``.
+        """
+        return self._views((yield from self._described(self._names)))
+
+    def feature_views(self, names: Sequence[str]) -> Flow[list[FeatureView]]:
+        """Describe these views; that a service fails matters only if no other serves them."""
+        told: list[Service | FeatkitError]
+        told = yield [self._metadata(name) for name in self._names]
+        known = {
+            name: service
+            for name, service in zip(self._names, told, strict=True)
+            if not isinstance(service, FeatkitError)
+        }
+        views = self._views(known)
+        try:
+            return [find(views, name, "feature view of the feature services:") for name in names]
+        except UnknownNameError:
+            for failure in told:
+                if isinstance(failure, FeatkitError):
+                    raise failure from None
+            raise
+
+    def feature_view(self, name: str) -> Flow[FeatureView]:
+        """Describe one view."""
+        (view,) = yield from self.feature_views([name])
+        return view
+
+    def list_feature_services(self) -> Flow[list[FeatureService]]:
+        """List the feature services of the settings, with their features."""
+        services = yield from self._described(self._names)
+        views = self._views(services)
+        return [
+            FeatureService(
+                name,
+                tuple(
+                    FeatureRef(view.name, feature.name)
+                    for view in views
+                    if view.tags[SERVICE] == name
+                    for feature in view.features
+                ),
+                description=f"{service.feature_service_type.lower()} feature service",
+            )
+            for name, service in services.items()
+        ]
+
+    def read_online(self, read: OnlineRead) -> Call[FeatureColumns]:
+        """Ask the feature service of the view; it always answers with all its features."""
+        told = self._told.get(read.view.name, _Told())
+        question = Question(read, self._workspace, told.null_keys, single=self._single)
+        return self._post(
+            f"feature-service/{question.path}", question.body(), question.answer, read.keys.height
+        )
+
+    def ready_time(self, view: FeatureView) -> Flow[datetime | None]:
+        """Tell up to when a view's values are materialised online; None: never, or not at all."""
+        asked = {
+            "workspace": self._workspace,
+            "feature_view": view.name.removeprefix(f"{view.tags[SERVICE]}."),
+        }
+        body = json.dumps(asked).encode()
+        said: Ready = yield self._post("jobs/get-latest-ready-time", body, partial(decoded, Ready))
+        return said.online_latest_ready_time or said.camel
+
+    def checks(self) -> dict[str, Flow[str]]:
+        """Ask each feature service for its schema."""
+        return {f"feature service {name}": self._serves(name) for name in self._names}
+
+    def _serves(self, name: str) -> Flow[str]:
+        services = yield from self._described([name])
+        return f"{len(services[name].feature_values)} features"
+
+    def _described(self, names: Sequence[str]) -> Flow[dict[str, Service]]:
+        told = yield [self._metadata(name) for name in names]
+        for service in told:
+            if isinstance(service, FeatkitError):
+                raise service
+        return dict(zip(names, told, strict=True))
+
+    def _metadata(self, service: str) -> Call[Service]:
+        params = {"featureServiceName": service, "workspaceName": self._workspace}
+        body = json.dumps({"params": params}).encode()
+        return self._post("feature-service/metadata", body, partial(decoded, Service))
+
+    def _post(
+        self, path: str, body: bytes, decode: Callable[[HttpReply], T], keys: int = 0
+    ) -> Call[T]:
+        request = HttpRequest(
+            url=f"{self._url}/{path}",
+            method="POST",
+            headers={"Content-Type": "application/json"},
+            body=body,
+        )
+        explain = partial(explained, self._workspace)
+        return Call(request, decode=decode, keys=keys, explain=explain)
+
+    def _views(self, services: dict[str, Service]) -> list[FeatureView]:
+        """Sort the features of services by their views; what is served twice gets a longer name."""
+        views: dict[str, FeatureView] = {}
+        for service, told in services.items():
+            grouped: dict[str, list[Column]] = {}
+            for column in told.feature_values:
+                grouped.setdefault(split_name(column.name, service)[0], []).append(column)
+            for name, columns in grouped.items():
+                unique = f"{service}.{name}" if name in views else name
+                views[unique] = self._view(unique, service, told, columns)
+        return list(views.values())
+
+    def _view(
+        self, name: str, service: str, told: Service, columns: Sequence[Column]
+    ) -> FeatureView:
+        also = self._told.get(name, _Told())
+        wildcard = told.feature_service_type == WILDCARD
+        keys = [key for key in told.input_join_keys if key.name not in also.null_keys]
+        named = {split_name(column.name, service)[1]: column for column in columns}
+        if wildcard:
+            named = {key.name: key for key in told.output_join_keys} | named
+        return FeatureView(
+            name=name,
+            entities=tuple(
+                Entity(
+                    key.name,
+                    key.name,
+                    key.known.kind.dtype,
+                    request_data=key in told.input_request_context_keys,
+                    store_type=str(key.known),
+                )
+                for key in (*keys, *told.input_request_context_keys)
+            ),
+            features=tuple(
+                Feature(
+                    own,
+                    pl.List(column.known.kind.dtype) if wildcard else column.known.kind.dtype,
+                    also.features.get(own, ""),
+                    store_type=str(column.known),
+                )
+                for own, column in named.items()
+            ),
+            timestamp=None if also.static else _TIME,
+            ttl=None if also.ttl is None else parse_duration(also.ttl, what=f"ttl of {name}"),
+            source=f"feature service {service}",
+            offline=False,
+            description=also.description,
+            owner=also.owner,
+            tags={**also.tags, SERVICE: service, SERVICE_TYPE: told.feature_service_type},
+        )
+
+    def __repr__(self) -> str:
+        url = self._url.removesuffix("/api/v1")
+        return f"<TectonStore {url} workspace {self._workspace!r}>"
+
+
+def _key(key: object) -> Bearer:
+    """Make what adds the API key."""
+    if isinstance(key, str):
+        key = Secret(key)
+    if not isinstance(key, Secret) and not callable(key):
+        msg = (
+            "Tecton wants an API key: pass api_key=, text or a callable that returns it, or write "
+            'api_key = { env = "TECTON_API_KEY" } in [tecton] of the settings'
+        )
+        raise SettingsError(msg)
+    return Bearer(key, scheme="Tecton-key")

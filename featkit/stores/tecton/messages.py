@@ -1,0 +1,209 @@
+"""What Tecton sends: protobuf in JSON, where absent means default."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime  # noqa: TC003 - msgspec reads the annotations
+from typing import TYPE_CHECKING, TypeVar
+
+import msgspec
+import polars as pl
+
+from featkit.errors import (
+    AuthError,
+    BatchTooLarge,
+    ProtocolError,
+    RequestRejected,
+    UnknownNameError,
+)
+from featkit.json_kinds import (
+    ANYTHING,
+    BOOLEANS,
+    INSTANTS,
+    STRINGS,
+    Fields,
+    Floats,
+    Integers,
+    Kind,
+    ListOf,
+    MapOf,
+)
+
+if TYPE_CHECKING:
+    from featkit.calls import HttpReply
+    from featkit.errors import FeatkitError
+
+T = TypeVar("T")
+
+_TOO_MANY = re.compile(
+    r"batch.*(size|large|limit|exceed|most|max)|(limit|exceed|max).*batch", re.IGNORECASE
+)
+
+
+class DataType(msgspec.Struct, rename="camel", frozen=True):
+    """A type."""
+
+    type: str = ""
+    element_type: DataType | None = None
+    fields: tuple[Column, ...] = ()
+    key_type: DataType | None = None
+    value_type: DataType | None = None
+
+    @property
+    def kind(self) -> Kind:
+        """How values of this type are read; those of an unknown type stay JSON."""
+        match self:
+            case DataType(type="array", element_type=DataType() as inner):
+                return ListOf(inner.kind)
+            case DataType(type="struct", fields=fields) if fields:
+                return Fields(tuple((own.name, own.known.kind) for own in fields))
+            case DataType(type="map", key_type=DataType() as key, value_type=DataType() as value):
+                return MapOf(key.kind, value.kind)
+            case _:
+                return _KINDS.get(self.type, ANYTHING)
+
+    def __str__(self) -> str:
+        match self:
+            case DataType(type="array", element_type=DataType() as inner):
+                return f"array<{inner}>"
+            case DataType(type="struct", fields=fields) if fields:
+                return f"struct<{', '.join(f'{own.name}: {own.known}' for own in fields)}>"
+            case DataType(type="map", key_type=DataType() as key, value_type=DataType() as value):
+                return f"map<{key}, {value}>"
+            case _:
+                return self.type or "unknown"
+
+
+_KINDS: dict[str, Kind] = {
+    "int64": Integers(),
+    "float64": Floats(),
+    "float32": Floats(pl.Float32()),
+    "boolean": BOOLEANS,
+    "string": STRINGS,
+    "timestamp": INSTANTS,
+    "string_array": ListOf(STRINGS),
+}
+
+
+class Column(msgspec.Struct, rename="camel", frozen=True):
+    """A join key, a key of the request context, a feature, or a field of a struct."""
+
+    name: str
+    data_type: DataType = DataType()
+    type: str = ""
+
+    @property
+    def known(self) -> DataType:
+        """Its type; older servers tell only the name of it."""
+        return self.data_type if self.data_type.type else DataType(self.type)
+
+
+class Service(msgspec.Struct, rename="camel", frozen=True):
+    """The schema of a feature service."""
+
+    feature_service_type: str = "DEFAULT"
+    input_join_keys: tuple[Column, ...] = ()
+    input_request_context_keys: tuple[Column, ...] = ()
+    output_join_keys: tuple[Column, ...] = ()
+    feature_values: tuple[Column, ...] = ()
+
+
+class Answered(msgspec.Struct, rename="camel", frozen=True):
+    """What an answer says about the values of a feature, or of a join key that it found."""
+
+    name: str
+    data_type: DataType = DataType()
+    effective_time: str | None = None
+    status: msgspec.Raw = msgspec.Raw(b"")
+
+
+class Metadata(msgspec.Struct, rename="camel", frozen=True):
+    """What an answer says about its values."""
+
+    features: tuple[Answered, ...]
+    join_keys: tuple[Answered, ...] = ()
+
+
+class Row(msgspec.Struct, rename="camel", frozen=True):
+    """The values for one entity."""
+
+    features: msgspec.Raw
+    join_keys: msgspec.Raw = msgspec.Raw(b"[]")
+
+
+class Single(msgspec.Struct, rename="camel", frozen=True):
+    """The answer to a lookup of one entity."""
+
+    result: Row
+    metadata: Metadata
+
+
+class Batch(msgspec.Struct, rename="camel", frozen=True):
+    """The answer to a lookup of several entities."""
+
+    result: list[Row]
+    metadata: Metadata
+
+
+class Query(msgspec.Struct, rename="camel", frozen=True):
+    """The answer to a wildcard lookup: one row per match."""
+
+    metadata: Metadata
+    results: list[Row] = []
+
+
+class Ready(msgspec.Struct, frozen=True):
+    """Up to when values are materialised; the names come in two spellings."""
+
+    online_latest_ready_time: datetime | None = None
+    camel: datetime | None = msgspec.field(default=None, name="onlineLatestReadyTime")
+
+
+class _Refusal(msgspec.Struct, frozen=True):
+    error: str = ""
+    message: str = ""
+
+
+def decoded(kind: type[T], reply: HttpReply) -> T:
+    """Read a reply; raise an error with Tecton's reason where it is none of that kind."""
+    try:
+        return msgspec.json.decode(reply.body, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        if said := _reason(reply):
+            msg = f"{reply.status}: Tecton says: {said}"
+            raise RequestRejected(msg) from error
+        msg = f"the reply is not what Tecton sends: {error}"
+        raise ProtocolError(msg) from error
+
+
+def _reason(reply: HttpReply) -> str:
+    try:
+        said = msgspec.json.decode(reply.body, type=_Refusal)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return ""
+    return said.message or said.error
+
+
+def explained(workspace: str, reply: HttpReply) -> FeatkitError | None:
+    """Read why Tecton refuses; None: it does not say, or the status says enough."""
+    said = _reason(reply)
+    if not said:
+        return None
+    message = f"{reply.status}: Tecton says: {said}"
+    where = f"the workspace {workspace!r}"
+    match reply.status:
+        case 401:
+            return AuthError(f"{message}; is api_key right, and older than a minute?")
+        case 403:
+            return AuthError(f"{message}; the key's account needs the role Consumer in {where}")
+        case 404:
+            return UnknownNameError(
+                f"{message}; it is looked for in {where}, among what is materialised online; check "
+                "workspace and feature_services"
+            )
+        case 400 if _TOO_MANY.search(said):
+            return BatchTooLarge(message)
+        case 400 | 405 | 409 | 422:
+            return RequestRejected(message)
+        case _:
+            return None
