@@ -32,9 +32,6 @@ from featkit.errors import (
 from featkit.schema import FeatureRef
 from featkit.stores.base import open_store
 from featkit.testing import CONTRACT_NOW, StoreContract, contract_keys, contract_views, described
-from featkit.transports.deadline import Deadline
-from featkit.transports.drive import Silent, Transports, drive
-from featkit.transports.options import HttpOptions
 from tests.fakes.tecton import KEY, WORKSPACE, Column, Service, TectonFake, data_type
 
 if TYPE_CHECKING:
@@ -311,20 +308,19 @@ def test_ready_times_are_read_in_both_spellings(fake: TectonFake, name: str) -> 
     store = opened(fake)
     with connected(fake) as client:
         view = client.get_feature_metadata("customers")
-    with httpx.Client(transport=httpx.MockTransport(answer)) as http:
-        transports = Transports(HttpOptions(auth=store.auth, client=http))
-        ready = drive(store.ready_time(view), transports, Deadline(None), Silent())  # type: ignore[attr-defined]
+    with (
+        httpx.Client(transport=httpx.MockTransport(answer)) as http,
+        featkit.connect(store, client=http) as client,
+    ):
+        ready = client.run(store.ready_time(view))
     assert ready == datetime(2024, 5, 1, 11, tzinfo=UTC)
 
 
 def test_the_fake_tells_ready_times(fake: TectonFake) -> None:
     store = opened(fake)
-    with connected(fake) as client:
+    with featkit.connect(store) as client:
         view = client.get_feature_metadata("customers")
-    transports = Transports(HttpOptions(auth=store.auth))
-    ready = drive(store.ready_time(view), transports, Deadline(None), Silent())  # type: ignore[attr-defined]
-    transports.close()
-    assert ready == CONTRACT_NOW
+        assert client.run(store.ready_time(view)) == CONTRACT_NOW
 
 
 # -- times -----------------------------------------------------------------------------------------
