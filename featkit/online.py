@@ -218,11 +218,12 @@ def _keys(
                 "training sets"
             )
             raise NotSupportedError(msg)
-        checked.append(check(columns, part.view, zone=options.timezone, row=row))
-    shared = {tuple(own.schema.items()): own for own in checked}
+        own = check(part.keys_of(columns), part.view, zone=options.timezone, row=row)
+        checked.append(((part.key_columns, *own.schema.items()), own))
+    shared = dict(checked)
     found = yield from _distinct(list(shared.values()))
     known = dict(zip(shared, found, strict=True))
-    return [known[tuple(own.schema.items())] for own in checked]
+    return [known[name] for name, _ in checked]
 
 
 def _distinct(columns: list[pl.DataFrame]) -> Flow[list[EntityKeys]]:

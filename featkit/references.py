@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from featkit.columns import STATUS_SUFFIX, TIMESTAMP_SUFFIX
-from featkit.errors import InputError, NameClashError, NotSupportedError, UnknownNameError
+from featkit.errors import (
+    InputError,
+    NameClashError,
+    NotSupportedError,
+    UnknownNameError,
+    nearest,
+)
 from featkit.schema import FeatureRef
 from featkit.stores.base import find
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    import polars as pl
 
     from featkit.calls import Flow
     from featkit.schema import Feature, FeatureView
@@ -32,11 +40,26 @@ class ViewSelection:
         Which of its features.
     names
         By feature name, the name of the column.
+    keys
+        By join key of the view, the name of the key column where it is another one.
     """
 
     view: FeatureView
     features: tuple[Feature, ...]
     names: Mapping[str, str]
+    keys: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def key_columns(self) -> tuple[str, ...]:
+        """Names of the columns that hold the view's join keys, in the order of these."""
+        return tuple(self.keys.get(key, key) for key in self.view.join_keys)
+
+    def keys_of(self, columns: pl.DataFrame) -> pl.DataFrame:
+        """Return the view's key columns, among those of all views, under its join keys."""
+        if not self.keys:
+            return columns
+        renamed = zip(self.key_columns, self.view.join_keys, strict=True)
+        return columns.select(columns[held].alias(key) for held, key in renamed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +79,8 @@ class Selection:
 
     @property
     def join_keys(self) -> tuple[str, ...]:
-        """Join keys of all views, each once."""
-        return tuple(dict.fromkeys(key for part in self.views for key in part.view.join_keys))
+        """Names of the key columns of all views, each once: join keys, or what they are renamed."""
+        return tuple(dict.fromkeys(key for part in self.views for key in part.key_columns))
 
     def added(self, *, timestamps: bool, statuses: bool) -> list[str]:
         """Name the columns that the result adds to a frame."""
@@ -90,22 +113,43 @@ def select(store: Store, features: Features, *, prefix: str | None = None) -> Fl
     named = list(dict.fromkeys(ref.view for ref in refs))
     views = dict(zip(named, (yield from store.feature_views(named)), strict=True))
     wanted = [
-        (ref.view, name)
+        each
         for ref in refs
-        for name in (views[ref.view].feature_names if ref.feature == "*" else (ref.feature,))
+        for each in (
+            [replace(ref, feature=name) for name in views[ref.view].feature_names]
+            if ref.feature == "*"
+            else [ref]
+        )
     ]
-    columns = {pair: _column(prefix, *pair) for pair in wanted}
+    readings: dict[FeatureRef, list[FeatureRef]] = {replace(ref, feature="*"): [] for ref in refs}
+    for ref in wanted:
+        readings[replace(ref, feature="*")].append(ref)
     parts = []
-    for name, view in views.items():
-        chosen = tuple(feature for of, feature in wanted if of == name)
-        names = {feature: columns[name, feature] for feature in chosen}
-        parts.append(ViewSelection(view, view.select(chosen) if chosen else (), names))
+    for reading, own in readings.items():
+        view = views[reading.view]
+        chosen = view.select(tuple(ref.feature for ref in own)) if own else ()
+        names = {ref.feature: _column(prefix, ref) for ref in own}
+        if reading.keys or reading.alias:
+            view = replace(view)  # one of its own: answers are told apart by the view they are to
+            _check_keys(reading, view)
+        parts.append(ViewSelection(view, chosen, names, dict(reading.keys)))
+    columns = {ref: _column(prefix, ref) for ref in wanted}
     _refuse_clashes(columns)
     return Selection(tuple(parts), tuple(columns.values()))
 
 
-def _column(prefix: str | None, view: str, feature: str) -> str:
-    return (prefix or "").replace("{view}", view) + feature
+def _check_keys(reading: FeatureRef, view: FeatureView) -> None:
+    for key, _ in reading.keys:
+        if key not in view.join_keys:
+            near = nearest(key, view.join_keys)
+            msg = f"feature view {view.name!r} has no join key {key!r} to rename; {near}"
+            raise UnknownNameError(msg)
+
+
+def _column(prefix: str | None, ref: FeatureRef) -> str:
+    if prefix and "{view}" in prefix:
+        return prefix.replace("{view}", ref.alias or ref.view) + ref.feature
+    return (prefix or "") + (f"{ref.alias}__" if ref.alias else "") + ref.feature
 
 
 def _references(store: Store, features: Features) -> Flow[list[FeatureRef]]:
@@ -148,17 +192,16 @@ def _service(store: Store, name: str) -> Flow[Sequence[FeatureRef]]:
     return service.features
 
 
-def _refuse_clashes(columns: Mapping[tuple[str, str], str]) -> None:
-    taken: dict[str, tuple[str, str]] = {}
-    for pair, column in columns.items():
+def _refuse_clashes(columns: Mapping[FeatureRef, str]) -> None:
+    taken: dict[str, FeatureRef] = {}
+    for ref, column in columns.items():
         if column in taken:
-            first, second = ":".join(taken[column]), ":".join(pair)
             msg = (
-                f"{first!r} and {second!r} would both become the column {column!r}; "
+                f"{str(taken[column])!r} and {str(ref)!r} would both become the column {column!r}; "
                 "tell them apart with prefix='{view}__'"
             )
             raise NameClashError(msg)
-        taken[column] = pair
+        taken[column] = ref
 
 
 def refuse_taken(added: Iterable[str], present: Iterable[object]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from featkit.dtypes import format_dtype
@@ -26,6 +26,10 @@ class FeatureRef:
     ----------
     view, feature
         The two names. ``feature`` may be ``"*"``: all features of the view.
+    alias
+        What the view is called where it is read under other join keys; its columns begin with it.
+    keys
+        Pairs of a join key of the view and the column that holds it there; see `under`.
 
     Examples
     --------
@@ -35,6 +39,8 @@ class FeatureRef:
 
     view: str
     feature: str
+    alias: str = ""
+    keys: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def parse(cls, text: str) -> FeatureRef:
@@ -45,11 +51,34 @@ class FeatureRef:
             raise InputError(msg)
         return cls(view, feature)
 
+    def under(self, alias: str, **keys: str) -> FeatureRef:
+        """Return the feature as it is read under other join keys, beside the view's own.
+
+        Parameters
+        ----------
+        alias
+            Tells one reading of the view from another: the column is named ``<alias>__<feature>``.
+        **keys
+            By join key of the view, the column that holds it.
+
+        Examples
+        --------
+        >>> import featkit
+        >>> store = featkit.connect("demo:flights")
+        >>> seats = featkit.FeatureRef("aircraft", "seats")
+        >>> refs = [seats.under("out", tailnum="there"), seats.under("home", tailnum="back")]
+        >>> store.lookup({"there": ["N14228"], "back": ["N24211"]}, refs).to_dicts()
+        [{'out__seats': 149, 'home__seats': 149}]
+        """
+        return replace(self, alias=alias, keys=tuple(keys.items()))
+
     def __str__(self) -> str:
         return f"{self.view}:{self.feature}"
 
     def __repr__(self) -> str:
-        return f"FeatureRef({str(self)!r})"
+        renamed = "".join(f", {key}={column!r}" for key, column in self.keys)
+        under = f".under({self.alias!r}{renamed})" if self.alias or self.keys else ""
+        return f"FeatureRef({str(self)!r}){under}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,10 @@ def run(store, shops, *, features=FEATURES, view=None, **options):
         pl.DataFrame({"shop": pl.Series(shops, dtype=pl.Int64)}),
         LookupOptions(now=NOW, **options),
     )
+    return driven(flow)
+
+
+def driven(flow):
     try:
         calls = next(flow)
         while True:
@@ -432,6 +436,30 @@ def test_views_with_the_same_keys_share_them(scripted_store):
         flow.send([outcome(call) for call in calls])
     assert [read.keys["shop"].to_list() for read in store.reads] == [[1, 2], [1, 2]]
     assert stop.value.value.columns().values.columns == ["w", "v"]
+
+
+def test_view_under_two_sets_of_keys_is_asked_for_each(scripted_store):
+    store = scripted_store(scripted_store.view("v", "shop", "a"))
+    parts = tuple(
+        ViewSelection(replace(view), view.features, {"a": f"{held}__a"}, {"shop": held})
+        for view in store.views
+        for held in ("from", "to")
+    )
+    flow = online.lookup(
+        store,
+        Selection(parts, ("from__a", "to__a")),
+        pl.DataFrame({"to": [3, 3, None], "from": [1, 2, 3]}),
+        LookupOptions(now=NOW),
+    )
+    found = driven(flow).columns().values
+    (first, second, third) = (row["a"] for row in _truth_of_a(scripted_store, [1, 2, 3]))
+    assert found["from__a"].to_list() == [first, second, third]
+    assert found["to__a"].to_list() == [third, third, None]
+
+
+def _truth_of_a(scripted_store, shops):
+    keys = pl.DataFrame({"shop": pl.Series(shops, dtype=pl.Int64)})
+    return pl.DataFrame([scripted_store.truth("a", keys)]).to_dicts()
 
 
 def test_view_that_is_not_online_is_refused_before_any_call(scripted_store):

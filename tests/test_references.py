@@ -1,6 +1,7 @@
 """From what is asked for to the features of each view, under the names they will have."""
 
 import hypothesis.strategies as some
+import polars as pl
 import pytest
 from hypothesis import given
 
@@ -113,6 +114,57 @@ def test_added_columns_are_named_feature_by_feature(store):
         *("visits", "visits__event_timestamp", "visits__status"),
         *("kin", "kin__event_timestamp", "kin__status"),
     ]
+
+
+# -- a view under other join keys ----------------------------------------------------------------
+
+KIN = FeatureRef("from", "kin")
+BOTH = [KIN.under("start", origin="start_id"), KIN.under("end", origin="end_id")]
+
+
+def test_view_under_other_keys_is_a_part_of_its_own(store):
+    selection = chosen(store, ["from:*", *BOTH])
+    assert selection.join_keys == ("origin", "start_id", "end_id")
+    assert selection.columns == ("kin", "start__kin", "end__kin")
+    own, start, end = selection.views
+    assert [part.key_columns for part in selection.views] == [
+        ("origin",),
+        ("start_id",),
+        ("end_id",),
+    ]
+    assert own.view == start.view == end.view
+    assert len({id(part.view) for part in selection.views}) == 3
+    keys = pl.DataFrame({"end_id": [1], "start_id": [2], "origin": [3]})
+    assert [part.keys_of(keys)["origin"].item() for part in selection.views] == [3, 2, 1]
+
+
+def test_only_the_keys_that_are_named_have_other_names(store):
+    (part,) = chosen(store, FeatureRef("routes", "km").under("back", origin="dest")).views
+    assert part.key_columns == ("dest", "dest")
+    keys = pl.DataFrame({"dest": [1]})
+    assert part.keys_of(keys).to_dicts() == [{"origin": 1, "dest": 1}]
+
+
+@pytest.mark.parametrize(
+    ("prefix", "expected"),
+    [
+        ("x_", ("x_start__kin", "x_end__kin")),
+        ("{view}.", ("start.kin", "end.kin")),
+    ],
+)
+def test_prefix_knows_the_alias(store, prefix, expected):
+    assert chosen(store, BOTH, prefix=prefix).columns == expected
+
+
+def test_key_that_the_view_does_not_have_cannot_be_renamed(store):
+    error = refused(store, KIN.under("x", orign="y"))
+    assert isinstance(error, UnknownNameError)
+    assert "no join key 'orign' to rename; did you mean 'origin'" in str(error)
+
+
+def test_reference_shows_what_it_is_read_under():
+    assert repr(BOTH[0]) == "FeatureRef('from:kin').under('start', origin='start_id')"
+    assert len({KIN, *BOTH}) == 3
 
 
 # -- refusing ------------------------------------------------------------------------------------

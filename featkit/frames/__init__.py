@@ -133,7 +133,7 @@ def key_labels(
     present = list(frame.columns) + list(frame.key_levels)
     for key, label in labels.items():
         if label not in present:
-            view = next(part.view.name for part in selection.views if key in part.view.join_keys)
+            view = next(part.view.name for part in selection.views if key in part.key_columns)
             names = [name for name in present if isinstance(name, str)]
             msg = (
                 f"the frame has no column {label!r} for the join key {key!r} of feature view "

@@ -329,7 +329,12 @@ def _service(service: FeatureService) -> dict[str, Any]:
         "spec": {
             "name": service.name,
             "features": [
-                {"featureViewName": ref.view, "featureColumns": [{"name": ref.feature}]}
+                {
+                    "featureViewName": ref.view,
+                    "featureColumns": [{"name": ref.feature}],
+                    **({"featureViewNameAlias": ref.alias} if ref.alias else {}),
+                    **({"joinKeyMap": dict(ref.keys)} if ref.keys else {}),
+                }
                 for ref in service.features
             ],
             "description": service.description,

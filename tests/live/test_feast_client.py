@@ -181,9 +181,22 @@ def test_a_service_is_read_with_its_on_demand_features(feast, store):
         assert enriched[f"s_{column}"].item() == oracle[column].values[0]
 
 
-def test_a_service_with_renamed_keys_is_refused_by_name(store):
-    with pytest.raises(NotSupportedError, match=r"'pair_v1'.*other join keys"):
-        store.lookup({"first_id": [1001]}, "pair_v1")
+def test_a_service_reads_a_view_under_renamed_keys(feast, store):
+    entities = {"first_id": [1001, 1005, 1002, 1001], "second_id": [1005, 9999, 1001, 1001]}
+    oracle = feast.oracle(
+        {"feature_service": "pair_v1", "entities": entities, "full_feature_names": True}
+    )
+    found = store.lookup(entities, "pair_v1")
+    assert found.values.columns == ["first__conv_rate", "second__conv_rate"]
+    for name in found.values.columns:
+        assert found.values[name].to_list() == oracle[name].values
+        times = [moment and moment.astimezone(UTC) for moment in oracle[name].event_timestamps]
+        assert found.timestamps[name].to_list() == times
+    frame = pl.DataFrame({"here": entities["first_id"], "there": entities["second_id"]})
+    enriched = featkit.features(frame).enrich(
+        "pair_v1", store=store, on={"first_id": "here", "second_id": "there"}
+    )
+    assert enriched.select(found.values.columns).equals(found.values)
 
 
 def test_the_registry_is_read_as_the_catalogue(store):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -13,6 +14,7 @@ import pytest
 
 import featkit
 from featkit import Status
+from featkit.calls import HttpReply
 from featkit.errors import (
     AuthError,
     ExpiredWarning,
@@ -26,6 +28,7 @@ from featkit.errors import (
 )
 from featkit.schema import FeatureRef, FeatureService
 from featkit.stores.base import open_store
+from featkit.stores.feast.registry import Services, decode_metadata, service_of
 from featkit.testing import CONTRACT_NOW, StoreContract, contract_views, described
 from tests.fakes.feast import PROJECT, FeastFake, served
 
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
 
     from featkit.stores.base import Store
 
+DATA = Path(__file__).parents[1] / "data" / "feast"
 TOKEN = "canary-token-4711"
 SERVICE = FeatureService("model", (FeatureRef("customers", "visits"), FeatureRef("notes", "text")))
 
@@ -80,6 +84,24 @@ def test_keys_are_sent_once_in_batches_without_nulls(
 
 def test_services_are_read(client: featkit.FeatureStoreClient) -> None:
     assert client.list_feature_services() == [SERVICE]
+
+
+@pytest.mark.filterwarnings("ignore::featkit.errors.ExpiredWarning")
+def test_a_service_reads_a_view_under_two_sets_of_join_keys(
+    fake: FeastFake, client: featkit.FeatureStoreClient
+) -> None:
+    visits = FeatureRef("customers", "visits")
+    pair = FeatureService(
+        "pair",
+        (visits.under("first", customer_id="a"), visits.under("second", customer_id="b")),
+    )
+    fake.services.append(pair)
+    assert pair in client.list_feature_services()
+    found = client.lookup({"a": [1, 2], "b": [2, 404]}, "pair").values
+    plain = client.lookup([1, 2, 404], [visits]).values["visits"]
+    assert found.columns == ["first__visits", "second__visits"]
+    assert found["first__visits"].to_list() == plain[:2].to_list()
+    assert found["second__visits"].to_list() == plain[1:].to_list()
 
 
 @pytest.mark.filterwarnings("ignore::featkit.errors.ExpiredWarning")
@@ -131,6 +153,18 @@ def test_settings_name_the_server(tmp_path: Any, monkeypatch: pytest.MonkeyPatch
     with featkit.connect(now=CONTRACT_NOW) as client:
         assert client.target == f"feast+{url}"
         assert client.lookup([1], ["customers:active"]).to_dicts() == [{"active": True}]
+
+
+def test_a_recorded_service_with_renamed_keys_is_described() -> None:
+    recorded = json.loads((DATA / "registry" / "feature_services_pair.json").read_text())
+    body = json.dumps({"featureServices": [recorded["response"]["body"]]})
+    told = decode_metadata(Services, HttpReply(200, {}, bytearray(body.encode())))
+    (service,) = (service_of(item.spec) for item in told.feature_services)
+    conv_rate = FeatureRef("driver_hourly_stats", "conv_rate")
+    assert service.features == (
+        conv_rate.under("first", driver_id="first_id"),
+        conv_rate.under("second", driver_id="second_id"),
+    )
 
 
 # ---- answers that lie ----

@@ -33,6 +33,7 @@ class _RequestSource(msgspec.Struct, rename="camel", frozen=True):
 
 class _Projection(msgspec.Struct, rename="camel", frozen=True):
     feature_view_name: str
+    feature_view_name_alias: str = ""
     join_key_map: dict[str, str] = {}
     feature_columns: list[Column] = []
 
@@ -204,15 +205,15 @@ def _ttl(text: str) -> timedelta | None:
 def service_of(spec: _ServiceSpec) -> FeatureService:
     """Describe a feature service by the features of its projections."""
     refs = tuple(
-        FeatureRef(projection.feature_view_name, column.name)
+        FeatureRef(projection.feature_view_name, column.name, *_renamed(projection))
         for projection in spec.features
         for column in projection.feature_columns
     )
-    renamed = [projection for projection in spec.features if projection.join_key_map]
-    reason = (
-        "it reads a view under other join keys than its own; ask for the features themselves, with "
-        "on= and prefix=, once for each set of keys"
-    )
-    return FeatureService(
-        spec.name, refs, spec.description, spec.owner, spec.tags, reason if renamed else ""
-    )
+    return FeatureService(spec.name, refs, spec.description, spec.owner, spec.tags)
+
+
+def _renamed(projection: _Projection) -> tuple[str, tuple[tuple[str, str], ...]]:
+    """Tell what a view is called where it is read under other join keys, and which."""
+    if not projection.join_key_map:  # an alias alone would change nothing but names of columns
+        return "", ()
+    return projection.feature_view_name_alias, tuple(projection.join_key_map.items())
