@@ -9,13 +9,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
+from featkit import json_columns
 from featkit.errors import ProtocolError, RowMismatch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 Positions = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
@@ -175,11 +180,43 @@ class JsonRows:
     def items(self) -> tuple[bytes, bytes]:
         """Return the names and the values of rows that are objects, as two JSON arrays."""
         starts, ends, _ = self._cells
+        return self._joined(starts, self._colons), self._joined(self._colons + 1, ends)
+
+    @cached_property
+    def _colons(self) -> Positions:
+        """Find where the name of each value ends, in rows that are objects."""
         colons = self._at(_WITHIN, _COLON)
-        if len(colons) != len(starts):
+        if len(colons) != len(self._cells[0]):
             msg = "a row is no object"
             raise ProtocolError(msg)
-        return self._joined(starts, colons), self._joined(colons + 1, ends)
+        return colons
+
+    def fields(self, names: Iterable[str]) -> dict[str, bytes]:
+        """Return values of rows that are objects by name, each as a JSON array, one per row.
+
+        Parameters
+        ----------
+        names
+            Which ones; what no row has is left out.
+
+        Raises
+        ------
+        RowMismatch
+            Some rows have the value and others have not, or have it twice, or are null.
+        """
+        starts, ends, counts = self._cells
+        heads = json_columns.decode(self._joined(starts, self._colons), pl.String(), "names")
+        rows = np.repeat(np.arange(len(counts)), counts)
+        found = {}
+        for name in names:
+            places = (heads == name).arg_true().to_numpy()
+            if not len(places):
+                continue
+            if not np.array_equal(rows[places], np.arange(self.height)):
+                msg = f"not every row has one value of {name!r}; nothing was joined"
+                raise RowMismatch(msg)
+            found[name] = self._joined(self._colons[places] + 1, ends[places])
+        return found
 
     def _joined(self, starts: Positions, ends: Positions) -> bytes:
         """Put stretches of the text together as one JSON array."""

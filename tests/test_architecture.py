@@ -21,6 +21,7 @@ LAYERS = {
         *("dtypes", "schema", "columns", "freshness", "conversion", "calls", "summary"),
         *("definitions", "auth", "json_columns", "json_rows", "json_kinds"),
         *("binary_columns", "protobuf"),
+        *("json_rows", "json_kinds", "oauth"),
     ],
     2: ["keys", "references", "online"],
     3: ["stores.*", "transports.*", "writing", "files"],

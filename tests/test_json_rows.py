@@ -96,3 +96,23 @@ def test_what_is_no_array_of_rows_is_refused(text):
 def test_arrays_have_no_names():
     with pytest.raises(ProtocolError, match="no object"):
         JsonRows(b"[[1, 2]]").items()
+
+
+@given(st.lists(st.dictionaries(TEXTS, VALUES, max_size=4), max_size=5), SPACING, st.booleans())
+def test_fields_are_found_by_name_or_refused(rows, spacing, escaped):
+    read = JsonRows(written(rows, spacing, escaped=escaped))
+    for name in sorted({name for row in rows for name in row}):
+        if all(name in row for row in rows):
+            assert json.loads(read.fields([name])[name]) == [row[name] for row in rows]
+        else:
+            with pytest.raises(RowMismatch, match="not every row has one value"):
+                read.fields([name])
+    assert read.fields(["\x01 never drawn"]) == {}
+
+
+@pytest.mark.parametrize(
+    "text", [b'[{"a": 1, "a": 2}]', b'[{"a": 1}, null]', b'[{"a": 1}, {"a": 1, "a": 2}]']
+)
+def test_a_field_that_a_row_has_not_once_is_refused(text):
+    with pytest.raises(RowMismatch, match="'a'"):
+        JsonRows(text).fields(["a"])
