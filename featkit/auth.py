@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
     from featkit.calls import HasStatus, SignedT
 
-_REFUSED = (401, 403)
+REFUSED = (401, 403)
+"""The statuses that say that the credentials were not accepted."""
 
 
 class Bearer:
@@ -42,17 +43,12 @@ class Bearer:
     def auth_flow(self, request: SignedT) -> Generator[SignedT, HasStatus, None]:
         """Add the token; after a 401 or 403 ask a callable once more."""
         if isinstance(self._token, Secret):
-            yield self._signed(request, self._token.reveal())
+            yield signed(request, self._token.reveal(), self._scheme)
             return
         known = self._asked(self._token, instead_of=None)
-        reply = yield self._signed(request, known)
-        if reply.status in _REFUSED:
-            yield self._signed(request, self._asked(self._token, instead_of=known))
-
-    def _signed(self, request: SignedT, token: str) -> SignedT:
-        # files and commands end with a newline
-        value = _Hidden(f"{self._scheme} {token.strip()}")
-        return replace(request, headers={**request.headers, "Authorization": value})
+        reply = yield signed(request, known, self._scheme)
+        if reply.status in REFUSED:
+            yield signed(request, self._asked(self._token, instead_of=known), self._scheme)
 
     def _asked(self, ask: Callable[[], str], *, instead_of: str | None) -> str:
         """Return the token that is known, unless it is the one that failed; one thread asks."""
@@ -66,7 +62,7 @@ class Bearer:
                 if not isinstance(token, str):
                     msg = f"token= must return text, not {type(token).__name__}"
                     raise AuthError(msg)
-                self._known = _Hidden(token)
+                self._known = Hidden(token)
             return self._known
 
     def __repr__(self) -> str:
@@ -74,10 +70,16 @@ class Bearer:
         return f"{type(self).__name__}(token={shown})"
 
 
-class _Hidden(str):
+class Hidden(str):
     """A text that does not show where variables are shown, as in tracebacks."""
 
     __slots__ = ()
 
     def __repr__(self) -> str:
         return "'***'"
+
+
+def signed(request: SignedT, token: str, scheme: str = "Bearer") -> SignedT:
+    """Return the request with a token."""
+    value = Hidden(f"{scheme} {token.strip()}")  # files and commands end with a newline
+    return replace(request, headers={**request.headers, "Authorization": value})

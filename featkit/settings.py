@@ -133,6 +133,17 @@ def load(folder: Path | None = None, environment: Mapping[str, str] | None = Non
     return Settings(**top, tables=tables, origin=origin)
 
 
+def variables(prefix: str) -> dict[str, str]:
+    """Return the variables of the process with a prefix: those of a store's own tools.
+
+    Parameters
+    ----------
+    prefix
+        How their names begin.
+    """
+    return {name: value for name, value in os.environ.items() if name.startswith(prefix) and value}
+
+
 def _file(folder: Path) -> tuple[str, dict[str, Any]]:
     for place in (folder, *folder.resolve().parents):
         for path in (place / "featkit.toml", place / "pyproject.toml"):

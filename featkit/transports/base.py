@@ -20,7 +20,7 @@ from __future__ import annotations
 import logging
 import threading
 from abc import ABC, abstractmethod
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
@@ -199,15 +199,16 @@ class Transport(ABC, Generic[RequestT]):
         """
         if self._options.auth is None:
             return send(request, exchange)
-        flow = self._options.auth.auth_flow(request)
-        wanted = next(flow)
-        while True:
-            exchange.secrets |= _added(wanted.headers, request.headers)
-            reply = send(wanted, exchange)
-            try:
-                wanted = flow.send(reply)
-            except StopIteration:
-                return reply
+        # closed at once where sending fails: it may hold a lock while it asks for a token
+        with closing(self._options.auth.auth_flow(request)) as flow:
+            wanted = next(flow)
+            while True:
+                exchange.secrets |= _added(wanted.headers, request.headers)
+                reply = send(wanted, exchange)
+                try:
+                    wanted = flow.send(reply)
+                except StopIteration:
+                    return reply
 
     def close(self, reason: FeatkitError) -> None:
         """End what runs with an error, and disconnect."""
