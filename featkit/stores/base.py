@@ -50,6 +50,9 @@ class Capabilities:
     serves_future
         Whether rows later than now are served; their values have the status `FUTURE`. Else the
         latest row up to now is.
+    tells_missing
+        Whether the store always tells an entity that it does not know from one whose values are
+        null; where it does not, both have the status `NULL`.
     lacking
         What the store cannot do, by the name of the client's method, with the reason.
     """
@@ -57,6 +60,7 @@ class Capabilities:
     batch_size: int | None = None
     timestamp_level: TimestampLevel = "row"
     serves_future: bool = False
+    tells_missing: bool = True
     lacking: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -1,0 +1,346 @@
+"""Databricks: feature tables of Unity Catalog, looked up through serving endpoints.
+
+Facts that shape this package (see ``docs/stores/databricks.md`` for what they stand on):
+
+- A feature table is a table with a primary key; a time series column in it is the event timestamp.
+- Endpoints answer by position, whether or not they repeat the keys; a key that they do not know is
+  a row of nulls. The event timestamp is there only if the feature spec has it as a feature.
+- Databricks knows no ttl; the settings do.
+- A list of tables does not tell their keys; each table is asked for.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import quote, urlencode
+
+import msgspec
+
+from featkit.calls import Call, HttpRequest
+from featkit.errors import (
+    FeatkitError,
+    SettingsError,
+    StoreUnavailable,
+    UnknownNameError,
+    nearest,
+)
+from featkit.stores.base import Capabilities, Store
+from featkit.stores.databricks.answers import Question
+from featkit.stores.databricks.catalog import (
+    Endpoint,
+    Endpoints,
+    FeatureSpec,
+    Table,
+    Tables,
+    Tags,
+    ViewOptions,
+    decode,
+    service_of,
+    view_of,
+)
+from featkit.stores.databricks.credentials import WorkspaceAuth, find, workspace
+from featkit.stores.databricks.refusals import explained
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from featkit.calls import Flow, HttpReply
+    from featkit.columns import FeatureColumns
+    from featkit.schema import FeatureService, FeatureView
+    from featkit.stores.base import OnlineRead, Target
+
+T = TypeVar("T")
+
+_BATCH = 2000  # the limit is 16 MB; more keys a request would win little
+_CATALOG = "/api/2.1/unity-catalog"
+_SERVING = "/api/2.0/serving-endpoints"
+_SPECS = "/api/2.0/feature-engineering/feature-specs"
+_DOTS = 2  # in the full name of a table
+
+
+class DatabricksStore(Store):
+    """A Databricks workspace: a schema of Unity Catalog, and the endpoints that serve it."""
+
+    scheme = "databricks"
+
+    class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+        """Options of `featkit.connect` for Databricks.
+
+        Attributes
+        ----------
+        catalog, schema
+            Where the feature tables are; a view in another schema goes by its full name.
+        token
+            Personal access token, or a callable that returns a token.
+        client_id, client_secret
+            Of a service principal, for OAuth.
+        profile, config_file
+            A profile of the configuration file, by default ``~/.databrickscfg``.
+        endpoint
+            The serving endpoint that answers lookups, unless a view has its own.
+        timestamps
+            Whether the endpoints' feature specs have the time series column as a feature, so that
+            answers tell the time of each row.
+        tags
+            Whether descriptions have the tags of tables and columns: a request for each.
+        batch_size
+            How many keys one request asks for.
+        views
+            What Databricks does not tell of a view: ``endpoint``, ``ttl``, ``timestamp``.
+        ca
+            File of certificates to trust.
+        """
+
+        catalog: str
+        schema: str
+        token: Any = None
+        client_id: Any = None
+        client_secret: Any = None
+        profile: str | None = None
+        config_file: str | None = None
+        endpoint: str | None = None
+        timestamps: bool = False
+        tags: bool = False
+        batch_size: int = _BATCH
+        views: dict[str, ViewOptions] = {}
+        ca: str | None = None
+
+    def __init__(self, auth: WorkspaceAuth, options: Options, *, zone: str | None) -> None:
+        self.auth: WorkspaceAuth = auth
+        self.ca = options.ca
+        self.capabilities = Capabilities(
+            batch_size=options.batch_size,
+            timestamp_level="row" if options.timestamps else "none",
+            tells_missing=False,
+            serves_future=True,
+        )
+        self._host = auth.host
+        self._options = options
+        self._zone = zone
+        self._urls: dict[str, str] = {}  # of endpoints, by name; they do not move
+
+    @classmethod
+    def open(cls, target: Target, options: Options, *, timezone: str | None) -> DatabricksStore:
+        """Open ``databricks+https://HOST``, or ``databricks:PROFILE``."""
+        transport = target.scheme.partition("+")[2]
+        host, profile = None, options.profile
+        if transport in {"http", "https"} and target.rest.startswith("//"):
+            host = workspace(f"{transport}:{target.rest}")
+        elif not transport and not target.rest.startswith("//"):
+            profile = target.rest
+        else:
+            msg = (
+                f"{target} is no workspace; write 'databricks+https://HOST' or 'databricks:PROFILE'"
+            )
+            raise SettingsError(msg)
+        given = {
+            "token": options.token,
+            "client_id": options.client_id,
+            "client_secret": options.client_secret,
+        }
+        auth = find(host, given, profile=profile, config_file=options.config_file)
+        kept = msgspec.structs.replace(options, **dict.fromkeys(given))  # the auth has them
+        return cls(auth, kept, zone=timezone)
+
+    @classmethod
+    def target_of(cls, table: dict[str, Any]) -> str | None:
+        """Make the target of the settings' ``host``, or ``profile``."""
+        if "host" in table:
+            return f"databricks+{workspace(table.pop('host'))}"
+        return f"databricks:{table.pop('profile')}" if "profile" in table else None
+
+    # -- what it holds
+
+    def list_feature_views(self) -> Flow[list[FeatureView]]:
+        """List the feature tables of the schema: those with a primary key."""
+        names = yield from self._table_names()
+        tables = yield from self._tables(names)
+        kept = {n: table for n, table in zip(names, tables, strict=True) if table.primary_key}
+        return (yield from self._described(kept))
+
+    def feature_view(self, name: str) -> Flow[FeatureView]:
+        """Describe one view."""
+        (view,) = yield from self._views([name])
+        return view
+
+    def feature_views(self, names: Sequence[str]) -> Flow[list[FeatureView]]:
+        """Describe these views, and find the endpoints that serve them."""
+        views = yield from self._views(names)
+        for endpoint in dict.fromkeys(map(self._endpoint, names)):
+            if endpoint is not None and endpoint not in self._urls:
+                yield from self._locate(endpoint)
+        return views
+
+    def list_feature_services(self) -> Flow[list[FeatureService]]:
+        """List the feature specs that endpoints serve."""
+        found: Endpoints = yield self._get(_SERVING, Endpoints)
+        served = [
+            entity
+            for each in found.endpoints
+            if each.config
+            for entity in each.config.served_entities
+        ]
+        names = sorted({entity.entity_name for entity in served if entity.entity_name})
+        specs = yield from self._all(
+            [self._get(f"{_SPECS}/{quote(name, safe='')}", FeatureSpec) for name in names],
+            but=UnknownNameError,  # what is served is a model
+        )
+        return [service_of(spec, self._short) for spec in specs]
+
+    def _views(self, names: Sequence[str]) -> Flow[list[FeatureView]]:
+        try:
+            tables: list[Table] = yield from self._tables(names)
+        except UnknownNameError as error:
+            known = yield from self._table_names()
+            unknown = next((name for name in names if self._short(name) not in known), names[0])
+            near = nearest(unknown, known)
+            msg = f"there is no feature view {unknown!r} in {self._place}; {near} ({error})"
+            raise UnknownNameError(msg) from error
+        for table in tables:
+            if table.primary_key is None:
+                msg = f"{table.full_name} has no primary key, so it is no feature table"
+                raise UnknownNameError(msg)
+        return (yield from self._described(dict(zip(names, tables, strict=True))))
+
+    def _table_names(self) -> Flow[list[str]]:
+        """List the tables of the schema, page by page, by their short names."""
+        query = {"catalog_name": self._options.catalog, "schema_name": self._options.schema}
+        names: list[str] = []
+        more: dict[str, str] = {}
+        while True:
+            # 0: as many on a page as the server likes
+            page: Tables = yield self._get(
+                f"{_CATALOG}/tables?{urlencode({**query, 'max_results': '0', **more})}", Tables
+            )
+            names += [table.name for table in page.tables]
+            if not page.next_page_token:
+                return names
+            more = {"page_token": page.next_page_token}
+
+    def _tables(self, names: Sequence[str]) -> Flow[list[Table]]:
+        paths = [f"{_CATALOG}/tables/{quote(self._full(name), safe='')}" for name in names]
+        return (yield from self._all([self._get(path, Table) for path in paths]))
+
+    def _described(self, tables: Mapping[str, Table]) -> Flow[list[FeatureView]]:
+        views = []
+        for name, table in tables.items():
+            tags = (yield from self._tags(table)) if self._options.tags else {}
+            views.append(view_of(table, name, self._of_view(name), tags))
+        return views
+
+    def _tags(self, table: Table) -> Flow[dict[str, dict[str, str]]]:
+        """Read the tags of a table, under no name, and of each of its columns."""
+        places = {"": f"tables/{quote(table.full_name, safe='')}"}
+        for column in table.columns:
+            places[column.name] = f"columns/{quote(f'{table.full_name}.{column.name}', safe='')}"
+        calls = [
+            self._get(f"{_CATALOG}/entity-tag-assignments/{p}/tags", Tags) for p in places.values()
+        ]
+        found: list[Tags] = yield from self._all(calls)
+        return {name: tags.read() for name, tags in zip(places, found, strict=True)}
+
+    # -- lookups
+
+    def read_online(self, read: OnlineRead) -> Call[FeatureColumns]:
+        """Ask the endpoint of the view."""
+        endpoint = self._endpoint(read.view.name)
+        if endpoint is None:
+            msg = (
+                f"no serving endpoint is known for the feature view {read.view.name!r}: name it "
+                "with connect(..., endpoint='NAME'), or in the settings as `endpoint` in "
+                f"[databricks.views.{read.view.name}]; check_health() lists the endpoints"
+            )
+            raise SettingsError(msg)
+        question = Question(read, endpoint, self._zone)
+        request = HttpRequest(
+            url=self._urls.get(endpoint) or self._url(endpoint),
+            method="POST",
+            headers={"Content-Type": "application/json"},
+            body=question.body(),
+        )
+        return Call(request, decode=question.answer, keys=read.keys.height, explain=self._explained)
+
+    def _endpoint(self, view: str) -> str | None:
+        return self._of_view(view).endpoint or self._options.endpoint
+
+    def _url(self, endpoint: str) -> str:
+        return f"{self._host}/serving-endpoints/{quote(endpoint, safe='')}/invocations"
+
+    def _locate(self, name: str) -> Flow[None]:
+        """Find where an endpoint is queried: a route-optimized one has an address of its own."""
+        try:
+            found: Endpoint = yield self._get(f"{_SERVING}/{quote(name, safe='')}", Endpoint)
+        except UnknownNameError as error:
+            listed: Endpoints = yield self._get(_SERVING, Endpoints)
+            near = nearest(name, [each.name for each in listed.endpoints])
+            msg = f"there is no serving endpoint {name!r}; {near} ({error})"
+            raise UnknownNameError(msg) from error
+        url = self._url(name)
+        if found.route_optimized:
+            info = found.query_info
+            url = info.endpoint_url or found.endpoint_url or url
+            self.auth.admit(url, info.authorization_details or "")
+        self._urls[name] = url
+
+    # -- health
+
+    def checks(self) -> dict[str, Flow[str]]:
+        """Look at the catalog and at the endpoints."""
+        return {"Unity Catalog": self._count_tables(), "serving endpoints": self._ready()}
+
+    def _count_tables(self) -> Flow[str]:
+        names = yield from self._table_names()
+        return f"{len(names)} tables in {self._place}"
+
+    def _ready(self) -> Flow[str]:
+        found: Endpoints = yield self._get(_SERVING, Endpoints)
+        states = {each.name: each.state.ready for each in found.endpoints}
+        named = {self._options.endpoint, *(view.endpoint for view in self._options.views.values())}
+        for name in sorted(named - {None}, key=str):
+            if states.get(str(name)) != "READY":
+                state = states.get(str(name), "unknown")
+                msg = f"the serving endpoint {name!r} is {state}; {nearest(str(name), states)}"
+                raise StoreUnavailable(msg)
+        return ", ".join(f"{name} {state}" for name, state in states.items()) or "none"
+
+    # -- names and requests
+
+    @property
+    def _place(self) -> str:
+        return f"{self._options.catalog}.{self._options.schema}"
+
+    def _of_view(self, name: str) -> ViewOptions:
+        return self._options.views.get(self._short(name)) or ViewOptions()
+
+    def _full(self, name: str) -> str:
+        return name if name.count(".") == _DOTS else f"{self._place}.{name}"
+
+    def _short(self, name: str) -> str:
+        return name.removeprefix(f"{self._place}.")
+
+    def _get(self, path: str, kind: type[T]) -> Call[T]:
+        request = HttpRequest(url=self._host + path)
+        return Call(request, decode=partial(decode, kind), explain=self._explained)
+
+    def _explained(self, reply: HttpReply) -> FeatkitError | None:
+        return explained(reply, self.auth.origin)
+
+    def _all(
+        self, calls: list[Call[T]], *, but: type[FeatkitError] | tuple[()] = ()
+    ) -> Flow[list[T]]:
+        """Ask everything at once; raise the first failure, leave out those of a kind."""
+        if not calls:
+            return []
+        outcomes = yield calls
+        found = []
+        for outcome in outcomes:
+            if isinstance(outcome, but):
+                continue
+            if isinstance(outcome, FeatkitError):
+                raise outcome
+            found.append(outcome)
+        return found
+
+    def __repr__(self) -> str:
+        return f"<DatabricksStore {self._host} {self._place}>"

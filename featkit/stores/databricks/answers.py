@@ -1,0 +1,131 @@
+"""Questions to serving endpoints, and whether what comes back answers them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+import polars as pl
+
+from featkit.columns import STATUS, FeatureColumns, Status
+from featkit.errors import NotSupportedError, ProtocolError, RowMismatch
+from featkit.json_rows import JsonRows
+from featkit.stores.databricks.types import kind_of
+
+if TYPE_CHECKING:
+    from featkit.calls import HttpReply
+    from featkit.stores.base import OnlineRead
+
+
+_SHOWN = 200  # characters of the names that an endpoint sends instead
+
+
+class _Response(msgspec.Struct):
+    outputs: msgspec.Raw
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked of an endpoint, and how its answer is read.
+
+    Attributes
+    ----------
+    read
+        What is asked.
+    endpoint
+        Who is asked, for messages.
+    zone
+        What naive timestamps mean; None: they are refused.
+    """
+
+    read: OnlineRead
+    endpoint: str
+    zone: str | None
+
+    def body(self) -> bytes:
+        """Write the keys as rows."""
+        keys = self.read.keys
+        values = [_json(name, dtype) for name, dtype in keys.schema.items()]
+        row = pl.format(f"[{', '.join(['{}'] * len(values))}]", *values)
+        rows = keys.select(row.str.join(",")).item()
+        columns = json.dumps(keys.columns)
+        return f'{{"dataframe_split":{{"columns":{columns},"data":[{rows}]}}}}'.encode()
+
+    def answer(self, reply: HttpReply) -> FeatureColumns:
+        """Read the answer, if it is one to this question; rows come in the order asked."""
+        outputs = self._outputs(reply)
+        view, names = self.read.view, [feature.name for feature in self.read.features]
+        raw = outputs.fields([*names, *view.join_keys, view.timestamp or ""])
+        if missing := [name for name in names if name not in raw]:
+            msg = (
+                f"the endpoint {self.endpoint!r} does not serve {missing[0]!r}; it answers with "
+                f"{outputs.items()[0][:_SHOWN]!r}"
+            )
+            raise ProtocolError(msg)
+        self._check_keys(raw)
+        values = pl.DataFrame(
+            [
+                kind_of(feature.store_type, self.zone).decode(raw[feature.name], feature.name)
+                for feature in self.read.features
+            ]
+        )
+        present = pl.repeat(Status.PRESENT, values.height, dtype=STATUS, eager=True)
+        if not view.timestamp or view.timestamp not in raw:
+            return FeatureColumns(values, dict.fromkeys(names, present))
+        times = kind_of("timestamp", self.zone).decode(raw[view.timestamp], view.timestamp)
+        # the row is there iff it has a time: it is part of the table's primary key
+        told = present.set(times.is_null(), Status.NOT_FOUND)
+        held = values.select(pl.any_horizontal(pl.all().is_not_null())).to_series()
+        if (held & times.is_null()).any():
+            msg = f"the endpoint {self.endpoint!r} sent a value without its {view.timestamp!r}"
+            raise ProtocolError(msg)
+        return FeatureColumns(values, dict.fromkeys(names, told), dict.fromkeys(names, times))
+
+    def _outputs(self, reply: HttpReply) -> JsonRows:
+        try:
+            rows = JsonRows(bytes(msgspec.json.decode(reply.body, type=_Response).outputs))
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            msg = f"the reply is not what a feature serving endpoint sends: {error}"
+            raise ProtocolError(msg) from error
+        if rows.height != self.read.keys.height:
+            msg = (
+                f"the endpoint {self.endpoint!r} was asked for {self.read.keys.height} rows and "
+                f"sent {rows.height}; nothing was joined"
+            )
+            raise RowMismatch(msg)
+        return rows
+
+    def _check_keys(self, raw: dict[str, bytes]) -> None:
+        """Compare the keys with those asked for, where the endpoint repeats them."""
+        for entity in self.read.view.entities:
+            if entity.join_key in raw:
+                kind = kind_of(entity.store_type, self.zone)
+                echo = kind.decode(raw[entity.join_key], entity.join_key)
+                if not echo.equals(self.read.keys[entity.join_key]):
+                    msg = (
+                        f"the endpoint {self.endpoint!r} answered for other values of "
+                        f"{entity.join_key!r} than were asked for; nothing was joined"
+                    )
+                    raise RowMismatch(msg)
+
+
+def _json(name: str, dtype: pl.DataType) -> pl.Expr:
+    """Write a column of keys as JSON, one text per value."""
+    keys = pl.col(name)
+    match dtype:
+        case pl.Boolean():
+            return keys.cast(pl.String)
+        case pl.Datetime():
+            return pl.format('"{}"', keys.dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ"))
+        case pl.Date():
+            return pl.format('"{}"', keys.cast(pl.String))
+        case _ if dtype.is_numeric():
+            return keys.cast(pl.String)
+        case pl.String():
+            held = pl.struct(keys.alias("k")).struct.json_encode()  # {"k":"text"}
+            return held.str.slice(len('{"k":')).str.head(-1)
+        case _:
+            msg = f"the join key {name!r} is {dtype}, which serving endpoints cannot be asked for"
+            raise NotSupportedError(msg)

@@ -1,0 +1,264 @@
+"""What Unity Catalog says of feature tables, and serving of its endpoints and feature specs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+import msgspec
+
+from featkit.durations import parse_duration
+from featkit.errors import ProtocolError
+from featkit.schema import Entity, Feature, FeatureRef, FeatureService, FeatureView
+from featkit.stores.databricks.types import kind_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import timedelta
+
+    from featkit.calls import HttpReply
+
+T = TypeVar("T")
+
+
+class ViewOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the settings say of one view, since Databricks does not.
+
+    Attributes
+    ----------
+    endpoint
+        The serving endpoint that answers lookups of it.
+    ttl
+        How long a value is good after its event timestamp; None: without limit.
+    timestamp
+        The column of event timestamps, where the primary key has no time series column.
+    online_table
+        Full name of the synced table in Lakebase; None: the one of the same name.
+    """
+
+    endpoint: str | None = None
+    ttl: str | None = None
+    timestamp: str | None = None
+    online_table: str | None = None
+
+    def read_ttl(self) -> timedelta | None:
+        """Read the ttl."""
+        return None if self.ttl is None else parse_duration(self.ttl, what="ttl")
+
+
+class Column(msgspec.Struct, frozen=True):
+    """A column of a table."""
+
+    name: str
+    type_text: str = ""
+    comment: str | None = None
+    position: int = 0
+
+
+class _PrimaryKey(msgspec.Struct, frozen=True):
+    child_columns: list[str] = []
+    timeseries_columns: list[str] = []
+
+
+class _Constraint(msgspec.Struct, frozen=True):
+    primary_key_constraint: _PrimaryKey | None = None
+
+
+class Table(msgspec.Struct, frozen=True):
+    """A table; only a request for one table tells its constraints."""
+
+    full_name: str
+    name: str
+    comment: str | None = None
+    owner: str | None = None
+    columns: list[Column] = []
+    table_constraints: list[_Constraint] = []
+    updated_at: int | None = None
+
+    @property
+    def primary_key(self) -> _PrimaryKey | None:
+        """What makes it a feature table."""
+        keys = [each.primary_key_constraint for each in self.table_constraints]
+        return next((key for key in keys if key is not None), None)
+
+
+class Tables(msgspec.Struct, frozen=True):
+    """One page of a list of tables."""
+
+    tables: list[Table] = []
+    next_page_token: str | None = None
+
+
+class _Tag(msgspec.Struct, frozen=True):
+    tag_key: str
+    tag_value: str = ""
+
+
+class Tags(msgspec.Struct, frozen=True):
+    """The tags of a table or a column."""
+
+    tag_assignments: list[_Tag] = []
+
+    def read(self) -> dict[str, str]:
+        """Return the tags by key."""
+        return {tag.tag_key: tag.tag_value for tag in self.tag_assignments}
+
+
+class _State(msgspec.Struct, frozen=True):
+    ready: str = ""
+
+
+class _QueryInfo(msgspec.Struct, frozen=True):
+    endpoint_url: str | None = None
+    authorization_details: str | None = None
+
+
+class _DataPlane(msgspec.Struct, frozen=True):
+    query_info: _QueryInfo = _QueryInfo()
+
+
+class _ServedEntity(msgspec.Struct, frozen=True):
+    entity_name: str | None = None
+
+
+class _Config(msgspec.Struct, frozen=True):
+    served_entities: list[_ServedEntity] = []
+
+
+class Endpoint(msgspec.Struct, frozen=True):
+    """A serving endpoint."""
+
+    name: str
+    state: _State = _State()
+    config: _Config | None = None
+    route_optimized: bool = False
+    endpoint_url: str | None = None
+    data_plane_info: _DataPlane | None = None
+
+    @property
+    def query_info(self) -> _QueryInfo:
+        """Where a route-optimized endpoint is queried, and what its token is asked with."""
+        return self.data_plane_info.query_info if self.data_plane_info else _QueryInfo()
+
+
+class Endpoints(msgspec.Struct, frozen=True):
+    """All serving endpoints."""
+
+    endpoints: list[Endpoint] = []
+
+
+class _FeatureLookup(msgspec.Struct, frozen=True):
+    table: str
+    lookup_keys: list[str] = []
+    feature_names: list[str] = []
+    rename_outputs: list[dict[str, str]] = []
+
+
+class _SpecFeature(msgspec.Struct, frozen=True):
+    feature_lookup: _FeatureLookup | None = None
+
+
+class FeatureSpec(msgspec.Struct, frozen=True):
+    """A feature spec: what an endpoint serves."""
+
+    name: str
+    features: list[_SpecFeature] = []
+    exclude_columns: list[str] = []
+
+
+def decode(kind: type[T], reply: HttpReply) -> T:
+    """Read an answer of the workspace; raise `ProtocolError` where it is none."""
+    try:
+        return msgspec.json.decode(reply.body, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        msg = f"the reply is not what Databricks sends: {error}"
+        raise ProtocolError(msg) from error
+
+
+def view_of(
+    table: Table, name: str, options: ViewOptions, tags: dict[str, dict[str, str]] | None = None
+) -> FeatureView:
+    """Describe a feature table.
+
+    Parameters
+    ----------
+    table
+        As the catalog describes it.
+    name
+        What the view is called.
+    options
+        What the settings say of it.
+    tags
+        The tags of each column, and under ``""`` those of the table.
+    """
+    key = table.primary_key
+    times = key.timeseries_columns if key else []
+    timestamp = options.timestamp or next(iter(times), None)
+    keys = [column for column in (key.child_columns if key else []) if column not in times]
+    columns = {column.name: column for column in sorted(table.columns, key=_position)}
+    labels = tags or {}
+    return FeatureView(
+        name=name,
+        entities=tuple(
+            Entity(
+                column,
+                column,
+                kind_of(columns[column].type_text).dtype,
+                columns[column].comment or "",
+                store_type=columns[column].type_text,
+                tags=labels.get(column, {}),
+            )
+            for column in keys
+            if column in columns
+        ),
+        features=tuple(
+            Feature(
+                column.name,
+                kind_of(column.type_text).dtype,
+                column.comment or "",
+                labels.get(column.name, {}),
+                column.type_text,
+            )
+            for column in columns.values()
+            if column.name not in {*keys, *times, timestamp}
+        ),
+        timestamp=timestamp,
+        ttl=options.read_ttl(),
+        source=table.full_name,
+        description=table.comment or "",
+        owner=table.owner or "",
+        tags=labels.get("", {}),
+    )
+
+
+def _position(column: Column) -> int:
+    return column.position
+
+
+def service_of(spec: FeatureSpec, called: Callable[[str], str]) -> FeatureService:
+    """Describe a feature spec by the features that it looks up.
+
+    Parameters
+    ----------
+    spec
+        The spec.
+    called
+        What the view of a table is called, by its full name.
+    """
+    lookups = [feature.feature_lookup for feature in spec.features]
+    refs = tuple(
+        FeatureRef(called(lookup.table), name)
+        for lookup in lookups
+        if lookup
+        for name in lookup.feature_names or ["*"]
+        if name not in spec.exclude_columns
+    )
+    return FeatureService(spec.name, refs, unsupported=_unsupported(spec))
+
+
+def _unsupported(spec: FeatureSpec) -> str:
+    """Say why a spec cannot be read feature by feature; empty where it can."""
+    if not all(feature.feature_lookup for feature in spec.features):
+        return "it computes features with functions, or from declarative features"
+    if any(lookup.rename_outputs for f in spec.features if (lookup := f.feature_lookup)):
+        return "it renames features; ask for the features themselves"
+    return ""

@@ -1,0 +1,206 @@
+"""Where the credentials of a workspace come from, and whom they are shown to."""
+
+from __future__ import annotations
+
+import configparser
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from featkit.auth import Bearer
+from featkit.errors import AuthError, SettingsError, nearest
+from featkit.oauth import ClientCredentials, TokenAuth, form, token_of
+from featkit.settings import Secret, variables
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Mapping
+
+    from featkit.calls import HttpReply, HttpRequest, SignedT
+
+_TOKEN_PATH = "/oidc/v1/token"  # noqa: S105 - a path
+_JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+
+
+class _DataPlane(TokenAuth):
+    """The token of one route-optimized endpoint, exchanged for that of the workspace."""
+
+    def __init__(self, host: str, workspace: TokenAuth, details: str) -> None:
+        super().__init__()
+        self._url = host + _TOKEN_PATH
+        self._workspace = workspace
+        self._details = details
+
+    def fetch(self) -> Generator[HttpRequest, HttpReply, str]:
+        """Exchange the workspace's token; where that is refused, a new one."""
+        known = yield from self._workspace.token()
+        try:
+            return (yield from self._exchanged(known))
+        except AuthError:
+            renewed = yield from self._workspace.token(instead_of=known)
+            return (yield from self._exchanged(renewed))
+
+    def _exchanged(self, assertion: str) -> Generator[HttpRequest, HttpReply, str]:
+        fields = {
+            "grant_type": _JWT_BEARER,
+            "authorization_details": self._details,
+            "assertion": assertion,
+        }
+        reply = yield form(self._url, fields)
+        return token_of(reply, "the workspace does not exchange its token for the endpoint's")
+
+
+@dataclass(eq=False)
+class WorkspaceAuth:
+    """Signs what goes to the workspace and to its endpoints, and nothing else.
+
+    Links to results lead elsewhere, and carry their own permission: they get no credentials.
+
+    Attributes
+    ----------
+    host
+        The workspace, with its scheme.
+    inner
+        Signs for it.
+    origin
+        Where the credentials come from, as it reads in an error.
+    """
+
+    host: str
+    inner: Bearer | TokenAuth
+    origin: str
+    _data_planes: dict[str, _DataPlane] = field(default_factory=dict, repr=False)
+
+    def auth_flow(self, request: SignedT) -> Generator[Any, Any, None]:
+        """Sign the request, where it goes to whom the credentials are for."""
+        url = getattr(request, "url", "")
+        if url in self._data_planes:
+            yield from self._data_planes[url].auth_flow(request)
+        elif url.startswith(f"{self.host}/"):
+            yield from self.inner.auth_flow(request)
+        else:
+            yield request
+
+    def admit(self, url: str, details: str) -> None:
+        """Let the endpoint at an address of its own be queried.
+
+        Raises
+        ------
+        AuthError
+            The credentials cannot be exchanged for a token of the endpoint's.
+        """
+        if url in self._data_planes:
+            return
+        if not isinstance(self.inner, TokenAuth):
+            msg = (
+                f"the route-optimized endpoint {url} takes tokens of OAuth only, but the "
+                f"credentials are {self.origin}; pass client_id= and client_secret= of a service "
+                "principal, or set DATABRICKS_CLIENT_ID and DATABRICKS_CLIENT_SECRET"
+            )
+            raise AuthError(msg)
+        self._data_planes[url] = _DataPlane(self.host, self.inner, details)
+
+
+def find(
+    host: str | None,
+    given: Mapping[str, Any],
+    *,
+    profile: str | None = None,
+    config_file: str | None = None,
+) -> WorkspaceAuth:
+    """Find the workspace and its credentials.
+
+    The first that is there: what is `given`; the profile that is named; the variables
+    DATABRICKS_TOKEN, or DATABRICKS_CLIENT_ID and DATABRICKS_CLIENT_SECRET; the profile of
+    DATABRICKS_CONFIG_PROFILE; the profile DEFAULT. Variables and profiles for another host are
+    not used.
+
+    Parameters
+    ----------
+    host
+        The workspace with its scheme; None: that of the profile.
+    given
+        ``token``, ``client_id``, ``client_secret``, as the user passed them.
+    profile
+        Name of a profile in the configuration file.
+    config_file
+        The configuration file; None: DATABRICKS_CONFIG_FILE, else ``~/.databrickscfg``.
+
+    Raises
+    ------
+    AuthError
+        There are no credentials; the message says where they were looked for.
+    SettingsError
+        The profile does not exist, or is for another host.
+    """
+    environment = variables("DATABRICKS_")
+    path = Path(config_file or environment.get("DATABRICKS_CONFIG_FILE") or "~/.databrickscfg")
+    if host and any(given.values()):
+        return _made(host, given, "those that were passed to connect or stand in the settings")
+    if profile:
+        return _of_profile(host, profile, path)
+    if host and _same(host, environment.get("DATABRICKS_HOST", host)):
+        own = {name: environment.get(f"DATABRICKS_{name.upper()}") for name in given}
+        if own.get("token") or own.get("client_secret"):
+            name = "DATABRICKS_TOKEN" if own.get("token") else "DATABRICKS_CLIENT_SECRET"
+            return _made(host, own, f"those of the variable {name}")
+    if chosen := environment.get("DATABRICKS_CONFIG_PROFILE"):
+        return _of_profile(host, chosen, path)
+    with suppress(SettingsError):  # of another host, or there is none
+        return _of_profile(host, "DEFAULT", path)
+    msg = (
+        f"there are no credentials for {host}: pass token=, or client_id= and client_secret=; or "
+        "set DATABRICKS_TOKEN, or DATABRICKS_CLIENT_ID and DATABRICKS_CLIENT_SECRET; or name a "
+        f"profile of {path} with profile="
+    )
+    raise AuthError(msg)
+
+
+def _made(host: str, found: Mapping[str, Any], origin: str) -> WorkspaceAuth:
+    token, client_id, secret = (found.get(k) for k in ("token", "client_id", "client_secret"))
+    if token is not None:
+        return WorkspaceAuth(host, Bearer(token if callable(token) else _secret(token)), origin)
+    if client_id is None or secret is None:
+        missing = "client_id" if client_id is None else "client_secret"
+        msg = f"the credentials for {host} lack {missing}; they are {origin}"
+        raise SettingsError(msg)
+    service = ClientCredentials(
+        host + _TOKEN_PATH,
+        client_id.reveal() if isinstance(client_id, Secret) else str(client_id),
+        _secret(secret),
+        scope="all-apis",
+        origin=origin,
+    )
+    return WorkspaceAuth(host, service, origin)
+
+
+def _secret(value: object) -> Secret:
+    return value if isinstance(value, Secret) else Secret(str(value))
+
+
+def _of_profile(host: str | None, profile: str, path: Path) -> WorkspaceAuth:
+    parser = configparser.ConfigParser(interpolation=None, default_section="none")
+    try:
+        read = parser.read(path.expanduser(), encoding="utf-8")
+    except (configparser.Error, UnicodeDecodeError):
+        msg = f"{path} cannot be read as an INI file"  # without its lines, which hold secrets
+        raise SettingsError(msg) from None
+    if not read or not parser.has_section(profile):
+        near = nearest(profile, parser.sections())
+        msg = f"there is no profile {profile!r} in {path}; {near}"
+        raise SettingsError(msg)
+    section = parser[profile]
+    its = workspace(section.get("host", ""))
+    if host and not _same(host, its):
+        msg = f"the profile {profile!r} of {path} is for {its}, not for {host}"
+        raise SettingsError(msg)
+    return _made(its, section, f"those of the profile {profile!r} in {path}")
+
+
+def workspace(host: str) -> str:
+    """Return a host with its scheme and without a slash at the end."""
+    return (host if "://" in host else f"https://{host}").rstrip("/")
+
+
+def _same(host: str, other: str) -> bool:
+    return workspace(host).casefold() == workspace(other).casefold()

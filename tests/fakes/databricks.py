@@ -1,0 +1,377 @@
+"""A Databricks workspace as it speaks, over feature views in memory.
+
+As strict as the real one is documented to be, and as its own client expects it: one shape of
+input, keys of the right type, 16 MB, tokens of three kinds, lists without constraints in pages.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
+
+import polars as pl
+
+from tests.fakes.wire import Answer, Asked, served
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from featkit.schema import FeatureView
+
+CATALOG, SCHEMA = "main", "f"
+LIMIT = 16 * 2**20
+PAGE = 3  # tables; fewer than the tests have
+SHAPES = {"dataframe_split", "dataframe_records", "inputs", "instances"}
+SQL_TYPES = {
+    pl.Int8(): ("BYTE", "tinyint"),
+    pl.Int16(): ("SHORT", "smallint"),
+    pl.Int32(): ("INT", "int"),
+    pl.Int64(): ("LONG", "bigint"),
+    pl.Float32(): ("FLOAT", "float"),
+    pl.Float64(): ("DOUBLE", "double"),
+    pl.Boolean(): ("BOOLEAN", "boolean"),
+    pl.String(): ("STRING", "string"),
+    pl.Binary(): ("BINARY", "binary"),
+    pl.Date(): ("DATE", "date"),
+    pl.Datetime("us", "UTC"): ("TIMESTAMP", "timestamp"),
+}
+
+
+def sql_type(dtype: pl.DataType) -> tuple[str, str]:
+    """Return a type's name and its text, as Unity Catalog has them."""
+    if isinstance(dtype, pl.List):
+        return "ARRAY", f"array<{sql_type(pl.Series([], dtype=dtype.inner).dtype)[1]}>"
+    return SQL_TYPES[dtype]
+
+
+def refused(status: int, code: str, message: str, **headers: str) -> Answer:
+    return Answer(status, {"error_code": code, "message": message}, headers)
+
+
+@dataclass
+class DatabricksFake:
+    """What the workspace knows and saw.
+
+    Attributes
+    ----------
+    views
+        Each view with its rows, as a feature table.
+    token
+        The personal access token.
+    service
+        Id and secret of a service principal.
+    timestamps
+        Whether the feature spec has the time series column as a feature.
+    echo
+        Whether endpoints repeat the keys.
+    route_optimized
+        Whether the endpoint has an address of its own.
+    latency
+        Seconds that each lookup takes.
+    requests
+        The lookups, as they came.
+    tokens
+        The tokens of OAuth that are good, the newest last; clear it to let them expire.
+    """
+
+    views: list[tuple[FeatureView, pl.DataFrame]]
+    token: str = "dapi-canary"
+    service: tuple[str, str] = ("svc", "service-canary")
+    timestamps: bool = False
+    echo: bool = True
+    route_optimized: bool = False
+    latency: float = 0.0
+    tags: dict[str, dict[str, str]] = field(default_factory=dict)
+    requests: list[dict[str, Any]] = field(default_factory=list)
+    asked: list[Asked] = field(default_factory=list)
+    tokens: list[str] = field(default_factory=list)
+    endpoint_tokens: list[str] = field(default_factory=list)
+    url: str = ""
+
+    def answer(self, asked: Asked) -> Answer:
+        """Answer any request."""
+        self.asked.append(asked)
+        match asked.method, asked.parts:
+            case "GET", [".well-known", "databricks-config"]:
+                return Answer(body={"oidc_endpoint": f"{self.url}/oidc", "workspace_id": "123"})
+            case "GET", ["oidc", ".well-known", "oauth-authorization-server"]:
+                return Answer(body={"token_endpoint": f"{self.url}/oidc/v1/token"})
+            case "POST", ["oidc", "v1", "token"]:
+                return self._give_token(asked)
+            case "POST", ["serving-endpoints", name, "invocations"]:
+                return self._invoke(asked, name)
+        self._check_token(asked, [self.token, *self.tokens])
+        return self._read(asked)
+
+    def _read(self, asked: Asked) -> Answer:
+        """Answer a request for metadata."""
+        match asked.method, asked.parts:
+            case "GET", ["api", "2.1", "unity-catalog", "tables"]:
+                return self._tables(asked)
+            case "GET", ["api", "2.1", "unity-catalog", "tables", name]:
+                return Answer(body=self._table(name))
+            case "GET", [
+                "api",
+                "2.1",
+                "unity-catalog",
+                "entity-tag-assignments",
+                kind,
+                name,
+                "tags",
+            ]:
+                return Answer(body=self._tags_of(kind, name))
+            case "GET", ["api", "2.0", "serving-endpoints"]:
+                return Answer(body={"endpoints": [self._endpoint("fs_ep")]})
+            case "GET", ["api", "2.0", "serving-endpoints", name]:
+                return Answer(body=self._endpoint(name))
+            case "GET", ["api", "2.0", "feature-engineering", "feature-specs", name]:
+                return self._spec(name)
+        return refused(404, "ENDPOINT_NOT_FOUND", f"No API found for '{asked.method} {asked.path}'")
+
+    # -- credentials
+
+    def _give_token(self, asked: Asked) -> Answer:
+        if asked.headers.get("content-type") != "application/x-www-form-urlencoded":
+            return Answer(400, {"error": "invalid_request"})
+        form = {name: values[0] for name, values in parse_qs(asked.body.decode()).items()}
+        kind = form.get("grant_type")
+        if kind == "client_credentials":
+            pair = base64.b64encode(":".join(self.service).encode()).decode()
+            if asked.headers.get("authorization") != f"Basic {pair}":
+                said = "Client authentication failed"
+                return Answer(401, {"error": "invalid_client", "error_description": said})
+            if form.get("scope") != "all-apis":
+                return Answer(400, {"error": "invalid_scope"})
+            return self._new_token(self.tokens, "oauth")
+        if kind == "urn:ietf:params:oauth:grant-type:jwt-bearer":
+            if form.get("assertion") not in self.tokens:
+                return Answer(400, {"error": "invalid_grant"})
+            if json.loads(form["authorization_details"]) != [{"type": "unity_catalog_permission"}]:
+                return Answer(400, {"error": "invalid_request"})
+            return self._new_token(self.endpoint_tokens, "endpoint")
+        return Answer(400, {"error": "unsupported_grant_type"})
+
+    def _new_token(self, given: list[str], kind: str) -> Answer:
+        given.append(f"{kind}-canary-{len(self.asked)}")
+        body = {"access_token": given[-1], "token_type": "Bearer", "expires_in": 3600}
+        return Answer(body=body)
+
+    def _check_token(self, asked: Asked, good: list[str]) -> None:
+        kind, _, token = asked.headers.get("authorization", "").partition(" ")
+        if kind != "Bearer":
+            raise refused(
+                401, "UNAUTHENTICATED", "Credential was not sent or was of an unsupported type"
+            )
+        if token not in good:
+            raise Answer(403, {"error_code": 403, "message": "Invalid access token."})
+
+    # -- Unity Catalog
+
+    def _tables(self, asked: Asked) -> Answer:
+        if {"catalog_name", "schema_name"} - set(asked.query):
+            return refused(
+                400, "INVALID_PARAMETER_VALUE", "catalog_name and schema_name are required"
+            )
+        if (asked.query["catalog_name"], asked.query["schema_name"]) != (CATALOG, SCHEMA):
+            return refused(
+                404,
+                "SCHEMA_DOES_NOT_EXIST",
+                f"Schema '{asked.query['schema_name']}' does not exist.",
+            )
+        names = [*(view.name for view, _ in self.views), "plain_table"]
+        start = int(asked.query.get("page_token", "0"))
+        listed = [self._table(f"{CATALOG}.{SCHEMA}.{name}") for name in names[start : start + PAGE]]
+        for table in listed:
+            table.pop("table_constraints", None)  # only a request for one table tells them
+        more = {"next_page_token": str(start + PAGE)} if start + PAGE < len(names) else {}
+        return Answer(body={"tables": listed, **more})
+
+    def _table(self, full_name: str) -> dict[str, Any]:
+        catalog, _, name = full_name.rpartition(".")
+        common = {
+            "full_name": full_name,
+            "name": name,
+            "catalog_name": CATALOG,
+            "schema_name": SCHEMA,
+            "table_type": "MANAGED",
+            "data_source_format": "DELTA",
+            "updated_at": 1763800000000,
+        }
+        if name == "plain_table":
+            return common | {"columns": [{"name": "x", "type_name": "INT", "type_text": "int"}]}
+        view = next((view for view, _ in self.views if view.name == name), None)
+        if view is None or catalog != f"{CATALOG}.{SCHEMA}":
+            raise refused(404, "TABLE_DOES_NOT_EXIST", f"Table '{full_name}' does not exist.")
+        columns = {entity.join_key: (entity.dtype, entity.description) for entity in view.entities}
+        if view.timestamp:
+            columns[view.timestamp] = (pl.Datetime("us", "UTC"), "")
+        columns |= {each.name: (each.dtype, each.description) for each in view.features}
+        keys = [*view.join_keys, *([view.timestamp] if view.timestamp else [])]
+        key: dict[str, Any] = {"name": f"{name}_pk", "child_columns": keys}
+        if view.timestamp:
+            key["timeseries_columns"] = [view.timestamp]
+        return common | {
+            "comment": view.description,
+            "owner": view.owner,
+            "columns": [
+                {
+                    "name": column,
+                    "type_name": sql_type(dtype)[0],
+                    "type_text": sql_type(dtype)[1],
+                    "position": place,
+                    "nullable": column not in keys,
+                    **({"comment": comment} if comment else {}),
+                }
+                for place, (column, (dtype, comment)) in enumerate(columns.items())
+            ],
+            "table_constraints": [{"primary_key_constraint": key}],
+        }
+
+    def _tags_of(self, kind: str, name: str) -> dict[str, Any]:
+        if kind not in {"tables", "columns"} or name.count(".") != 2 + (kind == "columns"):
+            raise refused(400, "INVALID_PARAMETER_VALUE", f"no {kind} {name}")
+        found = self.tags.get(name.removeprefix(f"{CATALOG}.{SCHEMA}."), {})
+        named = [{"entity_name": name, "tag_key": k, "tag_value": v} for k, v in found.items()]
+        return {"tag_assignments": named} if named else {}
+
+    # -- serving
+
+    def _endpoint(self, name: str) -> dict[str, Any]:
+        if name != "fs_ep":
+            raise refused(
+                404, "RESOURCE_DOES_NOT_EXIST", f"Endpoint with name '{name}' does not exist."
+            )
+        plane = f"{self.url}/serving-endpoints/ro_dp/invocations"
+        details = '[{"type":"unity_catalog_permission"}]'
+        return {
+            "name": name,
+            "id": "e1",
+            "state": {"ready": "READY", "config_update": "NOT_UPDATING"},
+            "route_optimized": self.route_optimized,
+            "endpoint_url": plane if self.route_optimized else None,
+            "data_plane_info": {
+                "query_info": {"authorization_details": details, "endpoint_url": plane}
+            },
+            "config": {
+                "served_entities": [
+                    {"name": "fs-spec-1", "entity_name": f"{CATALOG}.{SCHEMA}.spec"}
+                ]
+            },
+        }
+
+    def _spec(self, name: str) -> Answer:
+        if name != f"{CATALOG}.{SCHEMA}.spec":
+            return refused(404, "RESOURCE_DOES_NOT_EXIST", f"no feature spec {name}")
+        lookups = [
+            {
+                "feature_lookup": {
+                    "table": f"{CATALOG}.{SCHEMA}.{view.name}",
+                    "lookup_keys": list(view.join_keys),
+                    "feature_names": list(view.feature_names),
+                }
+            }
+            for view, _ in self.views
+        ]
+        return Answer(body={"name": name, "features": lookups})
+
+    def _invoke(self, asked: Asked, name: str) -> Answer:
+        optimized = self.route_optimized and name == "ro_dp"
+        good = self.endpoint_tokens if optimized else [self.token, *self.tokens]
+        self._check_token(asked, good)
+        if name != "fs_ep" and not optimized:
+            return refused(404, "RESOURCE_DOES_NOT_EXIST", "Endpoint not found")
+        if len(asked.body) > LIMIT:
+            return Answer(
+                413,
+                b"<html><h1>413 Request Entity Too Large</h1></html>",
+                {"content-type": "text/html"},
+            )
+        if asked.headers.get("content-type") != "application/json":
+            return refused(400, "BAD_REQUEST", "Unrecognized content type parameters")
+        body = json.loads(asked.body)
+        self.requests.append(body)
+        if len(SHAPES & set(body)) != 1:
+            return refused(400, "BAD_REQUEST", f"Exactly one of {sorted(SHAPES)} must be given")
+        rows = records(body)
+        time.sleep(self.latency)
+        return Answer(
+            body={"outputs": self._outputs(rows)}, headers={"served-model-name": "fs-spec-1"}
+        )
+
+    def _outputs(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Join by the keys; the view is the one whose keys were sent."""
+        given = list(rows[0]) if rows else []
+        view, frame = next(
+            (pair for pair in self.views if set(pair[0].join_keys) == set(given)), (None, None)
+        )
+        if view is None or frame is None:
+            raise refused(400, "BAD_REQUEST", f"Missing features: {given}")
+        last = frame
+        if view.timestamp:
+            last = frame.sort([c for c in (view.timestamp, view.created) if c], maintain_order=True)
+        last = last.unique(view.join_keys, keep="last", maintain_order=True)
+        names = [
+            *(view.feature_names),
+            *([view.timestamp] if view.timestamp and self.timestamps else []),
+        ]
+        held = {
+            tuple(map(written, row[: len(view.join_keys)])): row
+            for row in last.select(*view.join_keys, *names).iter_rows()
+        }
+        outputs = []
+        for row in rows:
+            key = tuple(row[name] for name in view.join_keys)
+            for value, entity in zip(key, view.entities, strict=True):
+                wanted = str if entity.dtype == pl.String() else int
+                if type(value) is not wanted:
+                    raise refused(
+                        400, "BAD_REQUEST", f"Could not convert {value!r} to {entity.dtype}"
+                    )
+            values = held.get(key, (None,) * (len(key) + len(names)))[len(key) :]
+            own = dict(zip(view.join_keys, key, strict=True)) if self.echo else {}
+            outputs.append(own | dict(zip(names, map(written, values), strict=True)))
+        return outputs
+
+
+def records(body: dict[str, Any]) -> list[dict[str, Any]]:
+    """Read the rows of any shape of input."""
+    if "dataframe_split" in body:
+        split = body["dataframe_split"]
+        if any(len(row) != len(split["columns"]) for row in split["data"]):
+            raise refused(400, "BAD_REQUEST", "a row of dataframe_split has another width")
+        return [dict(zip(split["columns"], row, strict=True)) for row in split["data"]]
+    if "inputs" in body:
+        columns = body["inputs"]
+        return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    return body.get("dataframe_records") or body["instances"]
+
+
+def written(value: Any) -> Any:
+    """Write a value as an endpoint does: times in ISO 8601, without a zone."""
+    match value:
+        case datetime():
+            return value.replace(tzinfo=None).isoformat()
+        case bytes():
+            return base64.b64encode(value).decode()
+        case float() if value != value:  # noqa: PLR0124 - NaN
+            return "NaN"
+        case float() if value in (float("inf"), float("-inf")):
+            return "Infinity" if value > 0 else "-Infinity"
+        case pl.Series() | list():
+            return [written(item) for item in value]
+        case _:
+            return value
+
+
+@contextmanager
+def workspace(fake: DatabricksFake) -> Iterator[str]:
+    """Serve a workspace, and give its URL."""
+    with ExitStack() as stack:
+        fake.url = stack.enter_context(served(fake.answer))
+        yield fake.url
