@@ -79,6 +79,7 @@ class ClientCredentials(TokenAuth):
 
     Examples
     --------
+    >>> from featkit.settings import Secret
     >>> ClientCredentials("https://id.example.com/token", "me", Secret("s3cret"), scope="all")
     <ClientCredentials 'me' at https://id.example.com/token>
     """
