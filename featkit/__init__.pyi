@@ -18,6 +18,8 @@ from .freshness import FeatureValue
 from .health import HealthCheck, HealthMonitor, HealthReport
 from .schema import Entity, Feature, FeatureRef, FeatureService, FeatureView
 from .summary import LookupSummary
+from .training.report import TrainingReport, ViewReport
+from .training.result import Reproduction, TrainingSet
 from .transports.options import Limits, Retry
 from .writing import write_service, write_view
 
@@ -37,8 +39,12 @@ __all__ = [
     "HealthReport",
     "Limits",
     "LookupSummary",
+    "Reproduction",
     "Retry",
     "Status",
+    "TrainingReport",
+    "TrainingSet",
+    "ViewReport",
     "__version__",
     "connect",
     "connect_async",

@@ -6,18 +6,31 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from featkit.connection import default_client
 from featkit.operations import EnrichOptions
+from featkit.training.methods import training_flow
+from featkit.training.options import TrainingOptions
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping
 
     from featkit.connection import Client
     from featkit.progress import ProgressOption
-    from featkit.types import DtypeBackend, Duration, Expired, Features, OnError, OnMissing
+    from featkit.types import (
+        DtypeBackend,
+        Duration,
+        Expired,
+        Features,
+        KnownBy,
+        OnError,
+        OnMissing,
+    )
 
 FrameT = TypeVar("FrameT")
 
 ACCESSOR = "features"
 """The name under which frames have it."""
+
+VERBS = ("enrich", "enrich_async", "training_set", "training_set_async")
+"""What can be done with a frame."""
 
 
 class FeaturesAccessor(Generic[FrameT]):
@@ -189,5 +202,97 @@ class FeaturesAccessor(Generic[FrameT]):
         enriched: FrameT = await client.arun(flow, progress=progress)
         return enriched
 
+    def training_set(
+        self,
+        features: Features,
+        *,
+        at: Hashable,
+        on: Mapping[str, Hashable] | Hashable | None = None,
+        lookback: Duration | Mapping[str, Duration | None] | None = None,
+        known_by: KnownBy = "event",
+        strict: bool = False,
+        feature_timestamps: bool = False,
+        full_feature_names: bool | None = None,
+        store: Client | None = None,
+        progress: ProgressOption = None,
+        dtype_backend: DtypeBackend = "numpy_nullable",
+    ) -> FrameT:
+        """Bring each row its features as they were known at its moment, and return the frame.
+
+        The client's ``last_report`` tells what was found and what was not. Parameters, rules and
+        errors are those of `FeatureStoreClient.get_historical_features`.
+
+        Parameters
+        ----------
+        features, at, on, lookback, known_by, strict, feature_timestamps, full_feature_names
+            As there.
+        store
+            The client; None: the one connected last.
+        progress, dtype_backend
+            As for `enrich`.
+
+        Returns
+        -------
+        pandas.DataFrame, polars.DataFrame or polars.LazyFrame
+            A frame of the same kind with one column per feature after its own.
+
+        Examples
+        --------
+        >>> import featkit
+        >>> store = featkit.connect("demo:flights")
+        >>> flights = featkit.demo.flights("polars").select("carrier", "departs_at").tail(2)
+        >>> known = flights.features.training_set(["carrier_history:flights_7d"], at="departs_at")
+        >>> known["flights_7d"].to_list(), store.last_report.views[0].hit
+        ([503, 503], 2)
+        """
+        client = store or default_client()
+        options = TrainingOptions(
+            at=at,
+            on=on,
+            lookback=lookback,
+            known_by=known_by,
+            strict=strict,
+            feature_timestamps=feature_timestamps,
+            full_feature_names=full_feature_names,
+            dtype_backend=dtype_backend,
+        )
+        flow = training_flow(client, self._frame, features, options)
+        made: FrameT = client.run(flow, progress=progress).frame
+        return made
+
+    async def training_set_async(
+        self,
+        features: Features,
+        *,
+        at: Hashable,
+        on: Mapping[str, Hashable] | Hashable | None = None,
+        lookback: Duration | Mapping[str, Duration | None] | None = None,
+        known_by: KnownBy = "event",
+        strict: bool = False,
+        feature_timestamps: bool = False,
+        full_feature_names: bool | None = None,
+        store: Client | None = None,
+        progress: ProgressOption = None,
+        dtype_backend: DtypeBackend = "numpy_nullable",
+    ) -> FrameT:
+        """Do what `training_set` does without blocking the event loop.
+
+        Parameters, result and errors are those of `training_set`; either kind of client will do.
+        """
+        client = store or default_client()
+        options = TrainingOptions(
+            at=at,
+            on=on,
+            lookback=lookback,
+            known_by=known_by,
+            strict=strict,
+            feature_timestamps=feature_timestamps,
+            full_feature_names=full_feature_names,
+            dtype_backend=dtype_backend,
+        )
+        flow = training_flow(client, self._frame, features, options)
+        made: FrameT = (await client.arun(flow, progress=progress)).frame
+        return made
+
     def __repr__(self) -> str:
-        return f"<features of a {type(self._frame).__name__}: enrich, enrich_async>"
+        return f"<features of a {type(self._frame).__name__}: {', '.join(VERBS)}>"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
-from featkit.session import Session
+from featkit.training.methods import AsyncHistoryMethods
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from featkit.types import Duration, EntityId, Features, Keys
 
 
-class AsyncFeatureStoreClient(Session):
+class AsyncFeatureStoreClient(AsyncHistoryMethods):
     """A connected feature store for asyncio; made by `featkit.connect_async`.
 
     Its methods are those of `FeatureStoreClient`, where they are described, to be awaited. It may
@@ -91,16 +91,6 @@ class AsyncFeatureStoreClient(Session):
     ) -> HealthMonitor:
         """Check the store's health in the background, in a thread of its own."""
         return self._monitored(interval, on_change)
-
-    async def get_historical_features(
-        self,
-        spine: object,  # noqa: ARG002 - the names are fixed
-        features: Features,  # noqa: ARG002
-        *,
-        at: str,  # noqa: ARG002
-    ) -> NoReturn:
-        """Assemble a training set: not in this version, raises `NotSupportedError`."""
-        self._not_yet("get_historical_features")
 
     async def staleness(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
-from featkit.session import Session
+from featkit.training.methods import HistoryMethods
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from featkit.types import Duration, EntityId, Features, Keys
 
 
-class FeatureStoreClient(Session):
+class FeatureStoreClient(HistoryMethods):
     """A connected feature store; made by `featkit.connect`.
 
     It can be used from several threads, also while an event loop runs, and as a context manager
@@ -281,16 +281,6 @@ class FeatureStoreClient(Session):
         True
         """
         return self._monitored(interval, on_change)
-
-    def get_historical_features(
-        self,
-        spine: object,  # noqa: ARG002 - the names are fixed
-        features: Features,  # noqa: ARG002
-        *,
-        at: str,  # noqa: ARG002
-    ) -> NoReturn:
-        """Assemble a training set: not in this version, raises `NotSupportedError`."""
-        self._not_yet("get_historical_features")
 
     def staleness(
         self,

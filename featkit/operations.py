@@ -102,6 +102,11 @@ class Operations:
         self._ceilings: dict[str, int] = {}
         self._now = now
 
+    @property
+    def timezone(self) -> str | None:
+        """What naive timestamps mean; None: they are refused."""
+        return self._timezone
+
     def now(self) -> Flow[datetime]:
         """Tell the moment that counts as now, in UTC."""
         moment = self._now() if self._now else (yield from self.store.clock())

@@ -48,3 +48,9 @@ OnError: TypeAlias = Literal["raise", "null"]
 
 DtypeBackend: TypeAlias = Literal["numpy_nullable", "pyarrow"]
 """Which dtypes the feature columns of a pandas frame get."""
+
+KnownBy: TypeAlias = "Literal['event', 'created'] | Mapping[str, Duration]"
+"""From when on a row of history counts: its event, its writing, or a delay for each view."""
+
+Engine: TypeAlias = Literal["auto", "polars", "duckdb"]
+"""Where a point-in-time join runs."""

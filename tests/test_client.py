@@ -31,7 +31,6 @@ PINNED = {
     *("monitor_health", "staleness", "browse", "close"),
 }
 NOT_YET = {  # with arguments that would do
-    "get_historical_features": ((pl.DataFrame(), ["shops:visits"]), {"at": "at"}),
     "staleness": ((), {}),
     "browse": ((), {}),
 }

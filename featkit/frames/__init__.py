@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from featkit.schema import FeatureView
     from featkit.types import DtypeBackend, EntityId, Keys
 
-__all__ = ["UserFrame", "adapt", "key_labels", "of_entities", "of_keys"]
+__all__ = ["UserFrame", "adapt", "key_labels", "of_entities", "of_keys", "refuse_unknown"]
 
 
 def adapt(frame: object, *, dtype_backend: DtypeBackend = "numpy_nullable") -> UserFrame:
@@ -142,3 +142,12 @@ def key_labels(
             )
             raise KeyColumnError(msg)
     return labels
+
+
+def refuse_unknown(frame: UserFrame, label: Hashable, option: str) -> None:
+    """Raise `KeyColumnError` where an option names a column that the frame does not have."""
+    present = [*frame.columns, *frame.key_levels]
+    if label not in present:
+        names = [name for name in present if isinstance(name, str)]
+        msg = f"{option}={label!r}: the frame has no such column; {nearest(str(label), names)}"
+        raise KeyColumnError(msg)

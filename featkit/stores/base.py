@@ -28,12 +28,14 @@ if TYPE_CHECKING:
 
     from featkit.calls import Auth, Call, Flow
     from featkit.columns import FeatureColumns
+    from featkit.history import HistoryRead, HistoryRows, JoinRead
     from featkit.schema import Entity, Feature, FeatureService, FeatureView
 
 ENTRY_POINTS = "featkit.stores"
 """The entry-point group in which other distributions announce their stores."""
 
 TimestampLevel = Literal["row", "feature", "view", "none"]
+HistoryKind = Literal["none", "rows", "joined"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +55,14 @@ class Capabilities:
     tells_missing
         Whether the store always tells an entity that it does not know from one whose values are
         null; where it does not, both have the status `NULL`.
+    history
+        How a training set gets its history: the store gives all ``"rows"`` of a view and featkit
+        joins them, or it gives them ``"joined"`` to a spine, or it has ``"none"``.
+    history_options
+        Of a store that joins by itself: those of the options ``known_by``, ``lookback``, ``strict``
+        and ``feature_timestamps`` that it heeds; others are refused.
+    history_rules
+        Where the rules by which it joins are not featkit's: sentences for the reports.
     lacking
         What the store cannot do, by the name of the client's method, with the reason.
     """
@@ -61,6 +71,9 @@ class Capabilities:
     timestamp_level: TimestampLevel = "row"
     serves_future: bool = False
     tells_missing: bool = True
+    history: HistoryKind = "none"
+    history_options: frozenset[str] = frozenset()
+    history_rules: tuple[str, ...] = ()
     lacking: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -182,6 +195,21 @@ class Store(ABC):
         ``read.features``; statuses as the store tells them (whether a value has expired is judged
         by the caller), event timestamps where it gives them.
         """
+
+    def read_history(self, read: HistoryRead) -> Call[HistoryRows]:  # noqa: ARG002 - for the subclasses
+        """Describe all rows of a view, for featkit to join; where the history is ``"rows"``."""
+        not_supported(self, "get_historical_features")
+
+    def join_history(self, reads: Sequence[JoinRead]) -> Flow[list[pl.DataFrame]]:  # noqa: ARG002
+        """Join the history of views to spines; where the history is ``"joined"``.
+
+        One frame for each question, in order: the column `featkit.history.ROW`, the features by
+        their own names, and, where the store tells them, `featkit.history.EVENT`. Rows that the
+        store leaves out are put back by the caller, and reported; a row must not be there twice.
+        Values of other dtypes than the view's are cast.
+        """
+        not_supported(self, "get_historical_features")
+        yield  # a flow that yields nothing
 
     def feature_view(self, name: str) -> Flow[FeatureView]:
         """Describe one view; raise `UnknownNameError` where there is none of that name."""

@@ -18,6 +18,7 @@ from featkit.errors import (
     nearest,
 )
 from featkit.stores.base import Capabilities, OnlineRead, Store, Target
+from featkit.stores.parquet.history import history
 from featkit.stores.parquet.source import Source
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from featkit.calls import Flow
     from featkit.columns import FeatureColumns
+    from featkit.history import HistoryRead, HistoryRows
     from featkit.schema import FeatureService, FeatureView
 
 
@@ -36,7 +38,8 @@ class ParquetStore(Store):
 
     scheme = "parquet"
     capabilities = Capabilities(
-        lacking={"materialize": "values are read where they are; there is nothing to materialize"}
+        history="rows",
+        lacking={"materialize": "values are read where they are; there is nothing to materialize"},
     )
 
     def __init__(self, path: Path, *, timezone: str | None = None) -> None:
@@ -112,11 +115,19 @@ class ParquetStore(Store):
         entities: pl.DataFrame = yield Call(LocalRead(read, f"entities of {source}", threaded=True))
         return entities
 
+    def read_history(self, read: HistoryRead) -> Call[HistoryRows]:
+        """Describe all rows of a view; what the footers of the files tell is read, no row is."""
+        run = partial(self._history, read)
+        return Call(LocalRead(run, f"files of feature view {read.view.name!r}", threaded=True))
+
     def _definition(self) -> Call[Definition]:
         return Call(LocalRead(partial(_load, self._path), str(self._path)))
 
     def _latest(self, read: OnlineRead) -> FeatureColumns:
         return self._source(_load(self._path), read.view.name).latest(read)
+
+    def _history(self, read: HistoryRead) -> HistoryRows:
+        return history(self._source(_load(self._path), read.view.name), read)
 
     def _source(self, definition: Definition, name: str) -> Source:
         if name not in definition.views:

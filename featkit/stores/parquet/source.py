@@ -1,4 +1,4 @@
-"""The files of one view of the embedded store: which they are, and their latest rows."""
+"""The files of one view of an embedded store: found, scanned, described, read."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Source:
             try:
                 there = sorted(fixed.glob(wild)) if wild else [fixed]
             except (OSError, ValueError) as error:  # ** is a part of its own, or a folder is shut
-                raise self._unreadable(error) from error
+                raise self.unreadable(error) from error
             matches = [
                 path for path in there if path.is_file() and not _hidden(path.relative_to(fixed))
             ]
@@ -54,14 +54,20 @@ class Source:
             found += matches
         return found, list(hive)
 
-    def scan(self) -> pl.LazyFrame:
-        """Scan the files; hive folders below the fixed part of a pattern become columns."""
+    def scan(self, *, numbered: bool = True) -> pl.LazyFrame:
+        """Scan the files; hive folders below the fixed part of a pattern become columns.
+
+        Parameters
+        ----------
+        numbered
+            Whether each row gets the number that it has in the source.
+        """
         paths, hive = self.files()
         frame = pl.scan_parquet(
             paths,
             glob=False,  # these are the files, whatever signs are in their names
             hive_partitioning=bool(hive),
-            row_index_name=_ROW,
+            row_index_name=_ROW if numbered else None,
             missing_columns="insert",
         )
         if hive:  # polars makes columns of the folders above as well
@@ -73,9 +79,9 @@ class Source:
         """Read the types of the columns."""
         try:
             found = dict(frame.collect_schema())
-        except _FAILURES as error:
-            raise self._unreadable(error) from error
-        del found[_ROW]
+        except FAILURES as error:
+            raise self.unreadable(error) from error
+        found.pop(_ROW, None)
         return found
 
     def view(self) -> FeatureView:
@@ -89,7 +95,7 @@ class Source:
                 msg = f"{self._where(name)}: the source has no column {name!r}; {near}"
                 raise DefinitionError(msg)
         for name in filter(None, (entry.timestamp, entry.created)):
-            self._time(name, found[name])
+            self.time(name, found[name])
         return FeatureView(
             name=self.definition.name,
             entities=tuple(Entity(key, key, _plain(found[key])) for key in entry.join_keys),
@@ -117,11 +123,11 @@ class Source:
         asked = read.keys.rename(dict(zip(read.view.join_keys, keys, strict=True)))
         try:
             found = self._narrowed(asked, self._visible(read)).collect()
-        except _FAILURES as error:
-            raise self._unreadable(error) from error
+        except FAILURES as error:
+            raise self.unreadable(error) from error
         rows = _picked(found, [name for name in found.columns if name not in keys])
         rows = rows[_places(asked, found)]
-        values = [self._value(rows[name], item) for item, name in _named("f", read.features)]
+        values = [self.value(rows[name], item) for item, name in _named("f", read.features)]
         return _answer(read, rows, values)
 
     def some_entities(self, view: FeatureView, count: int, now: datetime) -> pl.DataFrame:
@@ -130,8 +136,8 @@ class Source:
         rows = self._visible(OnlineRead(view, (), pl.DataFrame(), now))
         try:
             found = rows.select(keys).drop_nulls().unique().collect()
-        except _FAILURES as error:
-            raise self._unreadable(error) from error
+        except FAILURES as error:
+            raise self.unreadable(error) from error
         return spread(found.sort(keys), count).rename(dict(zip(keys, view.join_keys, strict=True)))
 
     def _visible(self, read: OnlineRead) -> pl.LazyFrame:
@@ -139,11 +145,11 @@ class Source:
         entry, scan = self.definition.entry, self.scan()
         found = self.schema(scan)
         keys = [
-            _key(entity.join_key, found, entity.dtype).alias(name)
+            key_expression(entity.join_key, found, entity.dtype).alias(name)
             for entity, name in _named("k", read.view.entities)
         ]
         times = [
-            self._time(column, found[column]).alias(name)
+            self.time(column, found[column]).alias(name)
             for column, name in _named("t", [*filter(None, (entry.timestamp, entry.created))])
         ]
         values = [pl.col(item.name).alias(name) for item, name in _named("f", read.features)]
@@ -171,7 +177,7 @@ class Source:
         height: int = self.scan().select(pl.len()).collect().item()
         return height
 
-    def _time(self, name: str, dtype: pl.DataType) -> pl.Expr:
+    def time(self, name: str, dtype: pl.DataType) -> pl.Expr:
         """Read a timestamp column, of whatever unit and zone, as UTC microseconds."""
         column = pl.col(name)
         match dtype:
@@ -184,6 +190,8 @@ class Source:
                     )
                     raise TimestampError(msg)
                 column = column.cast(pl.Datetime("us")).dt.replace_time_zone(self.timezone)
+            case pl.Datetime() if dtype == TIMESTAMP:
+                return column  # as it is, so that statistics of the files apply to it
             case pl.Datetime():
                 pass
             case _:
@@ -194,14 +202,14 @@ class Source:
                 raise TimestampError(msg)
         return column.dt.convert_time_zone("UTC").cast(TIMESTAMP)
 
-    def _value(self, column: pl.Series, feature: Feature) -> pl.Series:
+    def value(self, column: pl.Series, feature: Feature) -> pl.Series:
         """Give values the dtype that their view tells, or say that they cannot have it."""
         found, wanted = column.dtype, feature.dtype
         column = column.alias(feature.name)
         if wanted is None:
             return column
         if wanted == TIMESTAMP and isinstance(found, (pl.Datetime, pl.Date)):
-            return column.to_frame().select(self._time(feature.name, found)).to_series()
+            return column.to_frame().select(self.time(feature.name, found)).to_series()
         try:
             return cast_exactly(column, wanted)
         except ValueError as error:
@@ -216,14 +224,15 @@ class Source:
         settings |= dict.fromkeys(entry.join_keys, ("join_keys",))
         return self.definition.where(*settings.get(column, ("features", column)))
 
-    def _unreadable(self, error: Exception) -> SourceError:
+    def unreadable(self, error: Exception) -> SourceError:
+        """Make the error for what reading the files raised."""
         files = ", ".join(map(str, self.definition.patterns))
         reason = str(error).partition("\n")[0]  # without the query that polars appends
         return SourceError(f"{self}: {files} cannot be read: {reason}")
 
 
 # polars panics over some of the files that are corrupt
-_FAILURES = (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException)
+FAILURES = (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException)
 _ROW, _PLACE = "__featkit_row", "__featkit_place"
 _FEW = 16_384  # so many keys a scan tells from others faster than a join does
 _DENSE = 4  # rows an entity, up to which dropping some costs more than it saves
@@ -271,7 +280,10 @@ def _plain(dtype: pl.DataType) -> pl.DataType:
             return dtype
 
 
-def _key(name: str, found: Mapping[str, pl.DataType], wanted: pl.DataType | None) -> pl.Expr:
+def key_expression(
+    name: str, found: Mapping[str, pl.DataType], wanted: pl.DataType | None
+) -> pl.Expr:
+    """Read a key column in the dtype that its entity has."""
     column, dtype = pl.col(name), found[name]
     if isinstance(dtype, pl.Datetime) and dtype.time_zone:
         column = column.dt.convert_time_zone("UTC")

@@ -1,0 +1,1 @@
+"""Where a point-in-time join runs, and how it is planned."""

@@ -1,0 +1,104 @@
+"""What an engine is asked, and what all of them share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from featkit.dtypes import TIMESTAMP
+from featkit.history import EVENT, NEVER
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy.typing as npt
+
+    from featkit.engines.spine import Spine
+    from featkit.history import HistoryRows, Rule
+
+CREATED = "featkit_created_timestamp"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class JoinTask:
+    """One join: the spine, the rows of one source, and from when on they are known.
+
+    Attributes
+    ----------
+    spine
+        The moments of the entities of this source.
+    history
+        The rows.
+    features
+        Names of the features that are wanted, each once.
+    rule
+        What counts as known; its limit is the caller's business, who knows it for each view.
+    oldest
+        How old a row may be to be of use to any view, in microseconds; None: any age.
+    """
+
+    spine: Spine
+    history: HistoryRows
+    features: tuple[str, ...]
+    rule: Rule
+    oldest: int | None
+
+    @property
+    def static(self) -> bool:
+        """Whether the rows have no time, so that each counts always."""
+        return self.history.event is None
+
+    def keys(self) -> list[pl.Expr]:
+        """Select the keys as ``k0``, ``k1``, ..."""
+        return [key.alias(f"k{n}") for n, key in enumerate(self.history.keys)]
+
+    def times(self) -> list[pl.Expr]:
+        """Select the times, of which each may be missing."""
+        event, created = self.history.event, self.history.created
+        chosen = [] if event is None else [event.alias(EVENT)]
+        return [*chosen, *([] if created is None else [created.alias(CREATED)])]
+
+    def rows(self) -> pl.LazyFrame:
+        """Select keys, times and features."""
+        return self.history.scan.select(*self.keys(), *self.times(), *map(pl.col, self.features))
+
+    def none(self) -> pl.DataFrame:
+        """Return what is kept of rows, without a row."""
+        schema = self.rows().collect_schema()
+        return pl.DataFrame(schema={name: schema[name] for name in self.kept()})
+
+    def kept(self) -> list[str]:
+        """Name the columns of which the answer is made."""
+        return [*([] if self.static else [EVENT]), *self.features]
+
+    def usable(
+        self, frame: pl.DataFrame
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64] | None]:
+        """Read of each row the code of its entity, -1 where it cannot match; and its times."""
+        keys = frame.select(f"k{n}" for n in range(len(self.history.keys)))
+        codes = self.spine.entities.codes(keys)
+        created = _integers(frame[CREATED]) if CREATED in frame.columns else None
+        if self.static:
+            return codes, np.zeros(frame.height, np.int64), created
+        event = frame[EVENT]
+        if event.null_count():
+            codes = np.where(event.is_not_null().to_numpy(), codes, -1)
+        return codes, _integers(event), created
+
+
+def _integers(times: pl.Series) -> npt.NDArray[np.int64]:
+    found: npt.NDArray[np.int64] = times.to_physical().fill_null(NEVER).to_numpy()
+    return found
+
+
+def timestamp(microseconds: int) -> pl.Expr:
+    """Write a moment as polars has it."""
+    return pl.lit(microseconds, pl.Int64).cast(TIMESTAMP)
+
+
+def in_pieces(frame: pl.LazyFrame) -> Iterator[pl.DataFrame]:
+    """Read rows in their order, some at a time, while the next ones are read already."""
+    yield from frame.collect_batches(maintain_order=True, engine="streaming")

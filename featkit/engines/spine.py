@@ -1,0 +1,229 @@
+"""A spine made ready to be searched: sorted once, whatever the sources look like."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from featkit.keys import EntityKeys
+
+_PACKED = 2**64  # what a key and a time must fit in together
+_TABLE = 2**24  # whole numbers up to which their codes are looked up in a table
+
+
+class Spine:
+    """Moments of entities, sorted by entity and moment: its *slots*.
+
+    Parameters
+    ----------
+    keys
+        The entities of the rows; one that is null has no slot.
+    at
+        The moments, UTC in microseconds; a row whose moment is null has no slot.
+
+    Attributes
+    ----------
+    rows
+        For each slot, the number of its row.
+    codes, at
+        For each slot, the number of its entity among the distinct ones, and its moment.
+    """
+
+    def __init__(self, keys: EntityKeys, at: pl.Series) -> None:
+        self.height = len(at)
+        self.entities = Entities(keys.unique)
+        usable = (keys.positions.is_not_null() & at.is_not_null()).to_numpy()
+        whole = bool(usable.all())
+        codes = keys.positions.fill_null(0).to_numpy()
+        moments = at.to_physical().fill_null(0).to_numpy()
+        if not whole:
+            codes, moments = codes[usable], moments[usable]
+        self._ticks = _Ticks(moments, max(len(self.entities), 1))
+        packed = self._ticks.packed(codes.astype(np.int64), moments)
+        order = _argsort(packed)
+        self._packed = packed[order]
+        self.rows = order if whole else np.flatnonzero(usable)[order]
+        self.codes, self.at = codes[order], moments[order]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @cached_property
+    def starts(self) -> npt.NDArray[np.bool_]:
+        """Whether a slot is the first of its entity."""
+        first = np.ones(len(self), bool)
+        np.not_equal(self.codes[1:], self.codes[:-1], out=first[1:])
+        return first
+
+    def slots(
+        self, codes: npt.NDArray[np.int64], known: npt.NDArray[np.int64] | None
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Find for rows of a source the first slots at which they are known.
+
+        Parameters
+        ----------
+        codes
+            Their entities; -1 where it is not in the spine.
+        known
+            From when on they are known, in microseconds; None: always.
+
+        Returns
+        -------
+        index
+            Which of the rows are known at some slot; ordered by slot, not by number.
+        slots
+            The first slot of each.
+        """
+        if not len(self):
+            return np.empty(0, np.int64), np.empty(0, np.int64)
+        index = None
+        if len(codes) and codes.min() < 0:
+            index = np.flatnonzero(codes >= 0)
+            codes = codes[index]
+            known = None if known is None else known[index]
+        wanted = self._ticks.packed(codes, known)
+        if len(wanted) and not (wanted[1:] >= wanted[:-1]).all():
+            order = np.argsort(wanted)  # neighbours in the spine are found much faster in a row
+            wanted, codes = wanted[order], codes[order]
+            index = order if index is None else index[order]
+        slots = np.searchsorted(self._packed, wanted)
+        inside = slots < len(self)
+        slots[~inside] = 0
+        inside &= self.codes[slots] == codes
+        if index is None:
+            index = np.flatnonzero(inside)
+            return (index, slots) if len(index) == len(slots) else (index, slots[index])
+        return index[inside], slots[inside]
+
+
+class _Ticks:
+    """Moments as small whole numbers, so that one number holds an entity and a moment."""
+
+    def __init__(self, moments: npt.NDArray[np.int64], entities: int) -> None:
+        self._first = int(moments.min()) if len(moments) else 0
+        span = int(moments.max()) - self._first if len(moments) else 0
+        self._width, self._known = span + 2, None
+        if self._width * entities > _PACKED:  # then by their place among the moments that occur
+            self._known = np.unique(moments)
+            self._width = len(self._known) + 1
+
+    def packed(
+        self, codes: npt.NDArray[np.int64], moments: npt.NDArray[np.int64] | None
+    ) -> npt.NDArray[np.uint64]:
+        """Pack entities and moments; None: before all moments."""
+        packed = codes.astype(np.uint64)
+        packed *= np.uint64(self._width)
+        if moments is None:
+            return packed
+        if self._known is not None:
+            ticks = np.searchsorted(self._known, moments)
+        else:
+            ticks = np.clip(moments, self._first, self._first + self._width - 1)
+            ticks -= self._first
+        packed += ticks.view(np.uint64)
+        return packed
+
+
+def _argsort(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
+    order: npt.NDArray[np.int64] = np.argsort(values)
+    return order
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """The codes of whole numbers, by their distance from the lowest."""
+
+    lowest: int
+    codes: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(cls, values: pl.Series) -> _Table | None:
+        """Make the table where it stays small; else None."""
+        if not values.dtype.is_integer() or not len(values):
+            return None
+        lowest, highest = int(values.min()), int(values.max())  # type: ignore[arg-type] # whole numbers
+        if highest - lowest > max(_TABLE, 4 * len(values)) or not -(2**62) < lowest < 2**62:
+            return None
+        codes = np.full(highest - lowest + 3, -1, np.int64)  # with one more at both ends
+        codes[values.cast(pl.Int64).to_numpy() - (lowest - 1)] = np.arange(len(values))
+        return cls(lowest - 1, codes)
+
+    def look_up(self, values: pl.Series) -> npt.NDArray[np.int64]:
+        """Find the code of each value, -1 where it has none."""
+        if values.dtype == pl.UInt64:
+            values = values.clip(upper_bound=2**63 - 1)
+        numbers = values.cast(pl.Int64).fill_null(self.lowest).to_numpy()
+        places = np.clip(numbers, self.lowest, self.lowest + len(self.codes) - 1)
+        places -= self.lowest
+        found: npt.NDArray[np.int64] = self.codes[places]
+        return found
+
+
+class Entities:
+    """The distinct entities of a spine, by which rows of sources are told apart.
+
+    Parameters
+    ----------
+    unique
+        One row per entity, one column per join key; no nulls.
+    """
+
+    def __init__(self, unique: pl.DataFrame) -> None:
+        self.unique = unique
+        self._names = [f"k{n}" for n in range(unique.width)]
+        self._table = _Table.of(unique.to_series()) if unique.width == 1 else None
+        self._codes = pl.DataFrame(
+            [column.alias(name) for column, name in zip(unique, self._names, strict=True)]
+        ).select(
+            pl.all(),
+            pl.int_range(pl.len(), dtype=pl.Int64).alias("code"),
+        )
+
+    def __len__(self) -> int:
+        return self.unique.height
+
+    def codes(self, keys: pl.DataFrame) -> npt.NDArray[np.int64]:
+        """Tell the numbers of the entities of rows; -1 for those that are not among these.
+
+        Parameters
+        ----------
+        keys
+            The columns ``k0``, ``k1``, ..., in the dtypes of the entities.
+        """
+        if not self._names:
+            return np.zeros(keys.height, np.int64)
+        if self._table is not None:
+            return self._table.look_up(keys.to_series())
+        runs = _runs(keys)
+        distinct = keys if runs is None else keys[runs]
+        found = distinct.select(map(without_sign_of_zero, distinct)).join(
+            self._codes, on=self._names, how="left", maintain_order="left"
+        )
+        codes: npt.NDArray[np.int64] = found["code"].fill_null(-1).to_numpy()
+        if runs is not None:
+            codes = np.repeat(codes, np.diff(runs, append=keys.height))
+        return codes
+
+
+def without_sign_of_zero(key: pl.Series) -> pl.Series:
+    """Make one key of 0.0 and -0.0, which are equal and yet not the same bits."""
+    return key.set(key == 0, 0.0) if key.dtype.is_float() else key
+
+
+def _runs(keys: pl.DataFrame) -> npt.NDArray[np.int64] | None:
+    """Find where runs of equal keys begin, if that leaves few rows to look up; else None."""
+    changes = keys.select(
+        pl.any_horizontal(pl.all().ne_missing(pl.all().shift())).alias("change")
+    ).to_series()
+    if changes.sum() * 4 > keys.height:
+        return None
+    begin = changes.to_numpy().copy()
+    begin[:1] = True
+    return np.flatnonzero(begin)

@@ -1,0 +1,1 @@
+"""Training sets: the flow that assembles one, what it returns, and how it went."""

@@ -1,0 +1,238 @@
+"""The flow that assembles a training set: spine, rules, history, columns."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from featkit import frames
+from featkit.calls import Call, LocalRead
+from featkit.columns import TIMESTAMP_SUFFIX, KeyedColumn
+from featkit.errors import KeyTypeError, NameClashError, NotSupportedError, TimestampError
+from featkit.history import EVENT, Rule, rules
+from featkit.references import select
+from featkit.stores.base import not_supported
+from featkit.training.joined import join_by_store
+from featkit.training.manifest import Manifest, ViewManifest, spine_hash
+from featkit.training.report import Periods, TrainingReport, view_report
+from featkit.training.result import TrainingSet
+from featkit.training.rows import join_rows
+from featkit.training.spine import AT_COLUMN, SpineColumns, check_moments
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Iterator, Sequence
+
+    import numpy.typing as npt
+
+    from featkit.calls import Flow
+    from featkit.frames import UserFrame
+    from featkit.references import Selection, ViewSelection
+    from featkit.stores.base import Store
+    from featkit.training.options import TrainingOptions
+    from featkit.training.spine import Joined
+    from featkit.types import Features
+
+METHOD = "get_historical_features"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Request:
+    """What a training set is asked of.
+
+    Attributes
+    ----------
+    store, target, timezone
+        The store, what the user calls it, and what naive timestamps mean.
+    spine, features, options
+        As the user gave them.
+    again
+        Makes the same training set once more.
+    """
+
+    store: Store
+    target: str
+    timezone: str | None
+    spine: Any
+    features: Features
+    options: TrainingOptions
+    again: Callable[[], TrainingSet[Any]]
+
+
+def assemble(request: Request) -> Flow[TrainingSet[Any]]:
+    """Assemble a training set; see `featkit.FeatureStoreClient.get_historical_features`."""
+    started = time.perf_counter()
+    store, options = request.store, request.options
+    if store.capabilities.history == "none":
+        not_supported(store, METHOD)
+    selection = yield from _select(request)
+    wanted = rules(
+        [part.view for part in selection.views],
+        lookback=options.lookback,
+        known_by=options.known_by,
+        strict=options.strict,
+    )
+    frame = frames.adapt(request.spine, dtype_backend=options.dtype_backend)
+    _refuse_clashes(frame, selection, options)
+    columns = yield from _spine_columns(request, frame, selection)
+    if store.capabilities.history == "rows":
+        joined = yield from join_rows(store, selection, wanted, columns)
+    else:
+        joined = yield from join_by_store(store, selection, wanted, columns, options)
+    answer = _Answer(selection, wanted, columns, joined)
+    made = yield Call(LocalRead(partial(answer.given_to, frame, options), "the training set"))
+    report = replace(answer.report(store), seconds=time.perf_counter() - started)
+    return TrainingSet(
+        frame=made, report=report, manifest=answer.manifest(request), again=request.again
+    )
+
+
+def _select(request: Request) -> Flow[Selection]:
+    try:
+        selection = yield from select(
+            request.store, request.features, prefix=request.options.prefix
+        )
+    except NameClashError as error:
+        msg = str(error).replace("prefix='{view}__'", "full_feature_names=True")
+        raise NameClashError(msg) from error
+    for part in selection.views:
+        if not part.view.offline:
+            msg = (
+                f"feature view {part.view.name!r} has no history: its store serves it online only; "
+                "leave it out of the training set, or bring its latest values with enrich()"
+            )
+            raise NotSupportedError(msg)
+    return selection
+
+
+def _refuse_clashes(frame: UserFrame, selection: Selection, options: TrainingOptions) -> None:
+    """Raise `NameClashError` where a new column has the name of one of the spine."""
+    present = set(frame.columns)
+    for part in selection.views:
+        for feature, name in part.names.items():
+            if name in present:
+                fix = "full_feature_names=True calls it " + f"'{part.view.name}__{feature}'"
+                if options.full_feature_names:
+                    fix = "rename the column of the spine"
+                msg = (
+                    f"the feature '{part.view.name}:{feature}' and a column of the spine are both "
+                    f"called {name!r}; {fix}"
+                )
+                raise NameClashError(msg)
+        stamp = part.view.name + TIMESTAMP_SUFFIX
+        if options.feature_timestamps and stamp in present:
+            msg = (
+                f"feature_timestamps=True adds {stamp!r}, and the spine has a column of that name; "
+                "rename it"
+            )
+            raise NameClashError(msg)
+
+
+def _spine_columns(request: Request, frame: UserFrame, selection: Selection) -> Flow[SpineColumns]:
+    options = request.options
+    labels: dict[str, Hashable] = dict(frames.key_labels(frame, selection, options.on))
+    frames.refuse_unknown(frame, options.at, "at")
+    labels[AT_COLUMN] = options.at
+    read = partial(frame.key_columns, labels)
+    try:
+        found: pl.DataFrame = yield Call(LocalRead(read, "keys and moments of the spine"))
+    except KeyTypeError as error:
+        if AT_COLUMN in (told := str(error)):
+            raise TimestampError(told.replace(f"the key {AT_COLUMN!r}", "it")) from error
+        raise
+    at = check_moments(
+        found[AT_COLUMN], name=options.at, zone=request.timezone, row=frame.row_label
+    )
+    return SpineColumns(
+        keys=found.drop(AT_COLUMN),
+        at=at,
+        weights=None if frame.weights is None else frame.weights.to_numpy().astype(np.int64),
+        row=frame.row_label,
+        zone=request.timezone,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Answer:
+    """What was joined, before it is given to the user's frame."""
+
+    selection: Selection
+    rules: dict[str, Rule]
+    spine: SpineColumns
+    joined: Sequence[Joined]
+
+    def given_to(self, frame: UserFrame, options: TrainingOptions) -> Any:  # noqa: ANN401 - a frame of the user's kind
+        """Put the features beside the frame's own columns, in the order asked for."""
+        return frame.with_columns(self._columns(options))
+
+    def _columns(self, options: TrainingOptions) -> Iterator[KeyedColumn]:
+        positions = [_positions(each.positions) for each in self.joined]
+        named = {
+            name: (place, feature)
+            for place, each in enumerate(self.joined)
+            for feature, name in each.part.names.items()
+        }
+        for name in self.selection.columns:
+            place, feature = named[name]
+            yield KeyedColumn(self.joined[place].values[feature].alias(name), positions[place])
+        if options.feature_timestamps:
+            for place, each in enumerate(self.joined):
+                if EVENT in each.match.rows.columns:
+                    stamps = each.match.rows[EVENT].alias(each.part.view.name + TIMESTAMP_SUFFIX)
+                    yield KeyedColumn(stamps, positions[place])
+
+    def report(self, store: Store) -> TrainingReport:
+        usable = self.spine.at.is_not_null().to_numpy()
+        at = self.spine.at.to_physical().fill_null(0).to_numpy()
+        periods = Periods.of(at, usable, self.spine.weights)
+        views = [
+            view_report(
+                each.part.view.name,
+                each.match,
+                each.positions,
+                rule=each.rule,
+                features=[feature.name for feature in each.part.features],
+                usable=each.usable,
+                periods=periods,
+                notes=each.notes,
+            )
+            for each in self.joined
+        ]
+        return TrainingReport(
+            views=tuple(views),
+            rows=self.spine.rows,
+            periods=periods.edges,
+            notes=tuple(f"{store.scheme}: {rule}" for rule in store.capabilities.history_rules),
+        )
+
+    def manifest(self, request: Request) -> Manifest:
+        return Manifest(
+            target=request.target,
+            made_at=datetime.now(UTC),
+            options=request.options.asked(),
+            views=tuple(_view_manifest(each) for each in self.joined),
+            spine_rows=self.spine.rows,
+            spine_hash=spine_hash(self.spine.keys.with_columns(self.spine.at)),
+        )
+
+
+def _view_manifest(each: Joined) -> ViewManifest:
+    part: ViewSelection = each.part
+    return ViewManifest(
+        view=part.view.name,
+        schema_hash=part.view.schema_hash,
+        rule=each.rule.words(),
+        features=tuple(feature.name for feature in part.features),
+        files=each.files,
+    )
+
+
+def _positions(places: npt.NDArray[np.int64]) -> pl.Series:
+    """Turn places into positions, null where there is none."""
+    found = pl.Series(places.astype(np.uint32))
+    return found if not (none := places < 0).any() else found.set(pl.Series(none), None)

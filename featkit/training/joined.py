@@ -1,0 +1,143 @@
+"""Training sets over stores that join by themselves: what they leave out is put back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from featkit.dtypes import TIMESTAMP, cast_exactly
+from featkit.errors import NotSupportedError, ProtocolError, RowMismatch
+from featkit.history import AT, EVENT, ROW, JoinRead, Match, Rule
+from featkit.keys import EntityKeys
+from featkit.training.spine import Joined
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy.typing as npt
+
+    from featkit.calls import Flow
+    from featkit.references import Selection, ViewSelection
+    from featkit.stores.base import Store
+    from featkit.training.options import TrainingOptions
+    from featkit.training.spine import SpineColumns
+
+
+def join_by_store(
+    store: Store,
+    selection: Selection,
+    rules: dict[str, Rule],
+    spine: SpineColumns,
+    options: TrainingOptions,
+) -> Flow[list[Joined]]:
+    """Have the store join distinct moments of distinct entities, and bring them to their rows."""
+    _refuse_options(store, options)
+    moments = [_moments(part, spine) for part in selection.views]
+    reads = [
+        JoinRead(view=part.view, features=part.features, spine=distinct, rule=rules[part.view.name])
+        for part, (distinct, _) in zip(selection.views, moments, strict=True)
+    ]
+    answers = yield from store.join_history(reads)
+    return [
+        _joined(read, part, answer, positions, spine)
+        for read, part, answer, (_, positions) in zip(
+            reads, selection.views, answers, moments, strict=True
+        )
+    ]
+
+
+def _refuse_options(store: Store, options: TrainingOptions) -> None:
+    asked = {
+        "known_by": options.known_by != "event",
+        "lookback": options.lookback is not None,
+        "strict": options.strict,
+        "feature_timestamps": options.feature_timestamps,
+    }
+    for name, wanted in asked.items():
+        if wanted and name not in store.capabilities.history_options:
+            msg = (
+                f"the store {store.scheme!r} joins history by itself and does not heed {name}=; "
+                "leave it out, or join over the files of the views with an embedded store "
+                "(a feature_views.toml beside them)"
+            )
+            raise NotSupportedError(msg)
+
+
+def _moments(
+    part: ViewSelection, spine: SpineColumns
+) -> tuple[pl.DataFrame, npt.NDArray[np.int64]]:
+    """Find the distinct moments of entities, and for each row of the spine which is its own."""
+    keys, _ = spine.of(part.view)
+    pairs = EntityKeys.of(pl.DataFrame({"code": keys.positions, AT: spine.at}))
+    distinct = pl.DataFrame(
+        [
+            pl.int_range(pairs.unique.height, eager=True).alias(ROW),
+            *keys.unique[pairs.unique["code"]].get_columns(),
+            pairs.unique[AT],
+        ]
+    )
+    return distinct, pairs.positions.cast(pl.Int64).fill_null(-1).to_numpy()
+
+
+def _joined(
+    read: JoinRead,
+    part: ViewSelection,
+    answer: pl.DataFrame,
+    moments: npt.NDArray[np.int64],
+    spine: SpineColumns,
+) -> Joined:
+    places = _places(read, answer)
+    positions = np.where(moments >= 0, places[moments] if len(places) else -1, -1)
+    values = {feature.name: _value(read, answer, feature.name) for feature in part.features}
+    rows = pl.DataFrame([series.alias(name) for name, series in values.items()])
+    if EVENT in answer.columns:
+        rows = rows.with_columns(answer[EVENT].dt.convert_time_zone("UTC").cast(TIMESTAMP))
+    return Joined(
+        part=part,
+        rule=read.rule,
+        match=Match(rows, positions),
+        positions=positions,
+        values=values,
+        usable=spine.usable(part.view),
+        notes=tuple(_notes(read, answer)),
+    )
+
+
+def _places(read: JoinRead, answer: pl.DataFrame) -> npt.NDArray[np.int64]:
+    """Find for each distinct moment the place of its row in the answer; -1: it is not there."""
+    view, height = read.view.name, read.spine.height
+    wanted = [ROW, *(feature.name for feature in read.features)]
+    if missing := [name for name in wanted if name not in answer.columns]:
+        msg = f"the history of feature view {view!r} came without the column {missing[0]!r}"
+        raise ProtocolError(msg)
+    rows = answer[ROW].cast(pl.Int64, strict=False)
+    if rows.null_count() or (len(rows) and not 0 <= rows.min() <= rows.max() < height):  # type: ignore[operator] # whole numbers
+        msg = f"the history of feature view {view!r} came with rows that were not asked for"
+        raise RowMismatch(msg)
+    if rows.n_unique() < len(rows):
+        msg = f"the history of feature view {view!r} came with several answers for one row"
+        raise RowMismatch(msg)
+    places = np.full(height, -1)
+    places[rows.to_numpy()] = np.arange(len(rows))
+    return places
+
+
+def _value(read: JoinRead, answer: pl.DataFrame, name: str) -> pl.Series:
+    wanted = read.view[name].dtype
+    if wanted is None:
+        return answer[name]
+    try:
+        return cast_exactly(answer[name], wanted)
+    except ValueError as error:
+        msg = f"the history of '{read.view.name}:{name}' {error}"
+        raise ProtocolError(msg) from error
+
+
+def _notes(read: JoinRead, answer: pl.DataFrame) -> Iterator[str]:
+    if dropped := read.spine.height - answer.height:
+        yield (
+            f"the store left out {dropped:,} of {read.spine.height:,} distinct moments; they were "
+            "put back, with nulls"
+        )

@@ -1,0 +1,143 @@
+"""What a training set was made of, so that it can be made again and compared."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import platform
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import polars as pl
+
+from featkit._version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from datetime import datetime
+    from pathlib import Path
+
+    from featkit.history import HistoryFile
+
+_ROWS = 2**18  # hashed at a time
+
+
+def _versions() -> dict[str, str]:
+    """Tell the versions that answers depend on."""
+    return {
+        "Python": platform.python_version(),
+        "featkit": __version__,
+        "polars": version("polars"),
+        "numpy": version("numpy"),
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ViewManifest:
+    """One feature view as it was.
+
+    Attributes
+    ----------
+    view, schema_hash
+        Name of the view, and what changes with its keys, features and dtypes.
+    rule
+        What counted as known, in words.
+    features
+        Names of the features that were joined.
+    files
+        The files that rows were read from; empty where a store joined by itself.
+    """
+
+    view: str
+    schema_hash: str
+    rule: str
+    features: tuple[str, ...]
+    files: tuple[HistoryFile, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """All that a training set depends on.
+
+    Attributes
+    ----------
+    target
+        The store, as the user calls it.
+    made_at
+        When the training set was made, in UTC.
+    versions
+        Of Python, featkit and polars.
+    options
+        What was asked for besides the features.
+    views
+        The feature views.
+    spine_rows, spine_hash
+        Rows of the spine, and what changes with its keys and moments.
+    """
+
+    target: str
+    made_at: datetime
+    options: Mapping[str, Any]
+    views: tuple[ViewManifest, ...]
+    spine_rows: int
+    spine_hash: str
+    versions: Mapping[str, str] = field(default_factory=_versions)
+
+    def changes(self, now: Manifest) -> list[str]:
+        """Say in words what is different in a later manifest; empty: nothing that counts."""
+        return list(self._changes(now))
+
+    def _changes(self, now: Manifest) -> Iterator[str]:
+        for name, was in self.versions.items():
+            if (new := now.versions.get(name)) != was:
+                yield f"{name} was {was} and is {new}"
+        if self.spine_hash != now.spine_hash:
+            yield f"the spine has other keys or moments ({self.spine_rows:,} rows then)"
+        after = {view.view: view for view in now.views}
+        for view in self.views:
+            yield from _view_changes(view, after[view.view])
+
+    def to_json(self, path: str | Path) -> None:
+        """Write the manifest as JSON."""
+        from pathlib import Path as File  # noqa: PLC0415 - only annotations need it otherwise
+
+        File(path).write_bytes(msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n")
+
+    def __str__(self) -> str:
+        files = sum(len(view.files) for view in self.views)
+        return (
+            f"training set from {self.target}, {self.made_at:%Y-%m-%d %H:%M} UTC: "
+            f"{self.spine_rows:,} rows (spine {self.spine_hash}), "
+            f"{len(self.views)} feature views, {files} files"
+        )
+
+
+def _view_changes(was: ViewManifest, now: ViewManifest) -> Iterator[str]:
+    if was.schema_hash != now.schema_hash:
+        yield f"{was.view}: keys, features or dtypes changed"
+    if was.rule != now.rule:
+        yield f"{was.view}: {was.rule}; now {now.rule}"
+    before, after = ({file.path: file for file in each.files} for each in (was, now))
+    for path in before.keys() - after.keys():
+        yield f"{was.view}: {path} is gone"
+    for path in after.keys() - before.keys():
+        yield f"{was.view}: {path} is new"
+    for path in before.keys() & after.keys():
+        old, new = before[path], after[path]
+        if (old.size, old.modified) != (new.size, new.modified):
+            yield (
+                f"{was.view}: {path} was written again at {new.modified:%Y-%m-%d %H:%M:%S} UTC "
+                f"({old.rows:,} rows then, {new.rows:,} now)"
+            )
+
+
+def spine_hash(columns: pl.DataFrame) -> str:
+    """Make sixteen hex digits that change with the keys and moments of a spine, and their order."""
+    digest = hashlib.blake2b(digest_size=8)
+    for piece in columns.iter_slices(_ROWS):
+        buffer = io.BytesIO()
+        piece.rechunk().write_ipc_stream(buffer, compat_level=pl.CompatLevel.oldest())
+        digest.update(buffer.getbuffer())
+    return digest.hexdigest()

@@ -1,0 +1,185 @@
+"""The methods of both clients that assemble training sets."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from featkit.session import Session
+from featkit.training.flow import Request, assemble
+from featkit.training.options import TrainingOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Mapping
+
+    from featkit.calls import Flow
+    from featkit.progress import ProgressOption
+    from featkit.training.report import TrainingReport
+    from featkit.training.result import TrainingSet
+    from featkit.types import DtypeBackend, Duration, Features, KnownBy
+
+FrameT = TypeVar("FrameT")
+
+
+def training_flow(
+    client: Historical, spine: object, features: Features, options: TrainingOptions
+) -> Flow[TrainingSet[Any]]:
+    """Make the flow of a training set on a client."""
+    request = Request(
+        store=client.operations.store,
+        target=client.target,
+        timezone=client.operations.timezone,
+        spine=spine,
+        features=features,
+        options=options,
+        again=lambda: client.run(training_flow(client, spine, features, options)),
+    )
+    made = yield from assemble(request)
+    client.last_report = made.report
+    return made
+
+
+class Historical(Session):
+    """A client that has made training sets, or will."""
+
+    last_report: TrainingReport | None = None
+    """How the last training set of this client came to be; None before the first."""
+
+
+class HistoryMethods(Historical):
+    """Training sets of the synchronous client."""
+
+    def get_historical_features(
+        self,
+        spine: FrameT,
+        features: Features,
+        *,
+        at: Hashable,
+        on: Mapping[str, Hashable] | Hashable | None = None,
+        lookback: Duration | Mapping[str, Duration | None] | None = None,
+        known_by: KnownBy = "event",
+        strict: bool = False,
+        feature_timestamps: bool = False,
+        full_feature_names: bool | None = None,
+        dtype_backend: DtypeBackend = "numpy_nullable",
+        progress: ProgressOption = None,
+    ) -> TrainingSet[FrameT]:
+        """Assemble a training set: for each row of the spine the features as they were known then.
+
+        Each row of the spine stays, in its order, with its index and its own columns untouched. A
+        row of history counts if its event timestamp is not later than the row's moment, nor older
+        than the view's ttl (equal is young enough); among those the latest event timestamp wins,
+        then the latest created timestamp, then the last row in the source. The whole row is
+        chosen: a null in it is an answer. A null key or moment never matches.
+
+        Parameters
+        ----------
+        spine
+            A `pandas.DataFrame`, `polars.DataFrame` or `polars.LazyFrame` with the join keys and
+            the moment of each row. Of a LazyFrame the distinct keys and moments are collected, and
+            the features are joined to its plan by them.
+        features
+            References ``"view:feature"`` or ``"view:*"``, or names of feature services.
+        at
+            The column with the moment of each row: aware timestamps of any unit and zone; naive
+            ones only where the client was told their zone.
+        on
+            Column of the spine by join key, where the names differ; for a single join key the
+            column alone.
+        lookback
+            How old a row may be, instead of the views' ttls: for all views, or by view; None for a
+            view means any age.
+        known_by
+            From when on a row counts: ``"event"``; ``"created"``, once it was written, as its
+            created timestamp tells, where the newest revision then known wins; or by view a delay
+            after the event, such as ``{"weather": "1h"}``.
+        strict
+            Whether a row of the very moment does not count.
+        feature_timestamps
+            Add ``<view>__event_timestamp`` (UTC, microseconds) for each view, after the features.
+        full_feature_names
+            Call the columns ``<view>__<feature>``.
+        dtype_backend
+            For pandas, as for `FeaturesAccessor.enrich`.
+        progress
+            None: a bar where a person watches and it takes over two seconds; True or False; or a
+            callable.
+
+        Returns
+        -------
+        TrainingSet
+            The ``frame``, of the spine's kind; the ``report``, what was found and what not; the
+            ``manifest``; and ``reproduce()``.
+
+        Raises
+        ------
+        UnknownNameError
+            There is no such view, feature or service, or an option names another view.
+        KeyColumnError
+            The spine has no column for a join key, or none called `at`.
+        KeyTypeError
+            A key cannot become the entity's type without loss.
+        TimestampError
+            The moments are naive, or no timestamps.
+        NameClashError
+            A feature has the name of a column of the spine; ``full_feature_names=True`` helps.
+        NotSupportedError
+            The store has no history, or does not heed an option.
+        StoreError
+            The history cannot be read.
+
+        Examples
+        --------
+        >>> import featkit
+        >>> store = featkit.connect("demo:flights")
+        >>> flights = featkit.demo.flights("polars").select("carrier", "departs_at").tail(2)
+        >>> made = store.get_historical_features(
+        ...     flights, ["carrier_history:flights_7d"], at="departs_at"
+        ... )
+        >>> made.frame["flights_7d"].to_list(), made.report.views[0].hit
+        ([503, 503], 2)
+        """
+        options = TrainingOptions(
+            at=at,
+            on=on,
+            lookback=lookback,
+            known_by=known_by,
+            strict=strict,
+            feature_timestamps=feature_timestamps,
+            full_feature_names=full_feature_names,
+            dtype_backend=dtype_backend,
+        )
+        flow = training_flow(self, spine, features, options)
+        return self.run(flow, progress=progress)
+
+
+class AsyncHistoryMethods(Historical):
+    """Training sets of the client for asyncio."""
+
+    async def get_historical_features(
+        self,
+        spine: FrameT,
+        features: Features,
+        *,
+        at: Hashable,
+        on: Mapping[str, Hashable] | Hashable | None = None,
+        lookback: Duration | Mapping[str, Duration | None] | None = None,
+        known_by: KnownBy = "event",
+        strict: bool = False,
+        feature_timestamps: bool = False,
+        full_feature_names: bool | None = None,
+        dtype_backend: DtypeBackend = "numpy_nullable",
+        progress: ProgressOption = None,
+    ) -> TrainingSet[FrameT]:
+        """Assemble a training set: the features of each row as they were known then."""
+        options = TrainingOptions(
+            at=at,
+            on=on,
+            lookback=lookback,
+            known_by=known_by,
+            strict=strict,
+            feature_timestamps=feature_timestamps,
+            full_feature_names=full_feature_names,
+            dtype_backend=dtype_backend,
+        )
+        flow = training_flow(self, spine, features, options)
+        return await self.arun(flow, progress=progress)

@@ -1,0 +1,111 @@
+"""Training sets over stores whose rows featkit joins itself."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from featkit.calls import Call, LocalRead
+from featkit.engines import polars
+from featkit.engines.base import JoinTask
+from featkit.errors import FeatkitError
+from featkit.history import EVENT, HistoryRead
+from featkit.training.spine import Joined
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import numpy.typing as npt
+
+    from featkit.calls import Flow
+    from featkit.history import HistoryRows, Match, Rule
+    from featkit.references import Selection, ViewSelection
+    from featkit.stores.base import Store
+    from featkit.training.spine import SpineColumns
+
+
+def join_rows(
+    store: Store, selection: Selection, rules: dict[str, Rule], spine: SpineColumns
+) -> Flow[list[Joined]]:
+    """Read the history of each view once and join it; views of the same rows share one join."""
+    reads = [HistoryRead(part.view, part.features) for part in selection.views]
+    found = yield [store.read_history(read) for read in reads]
+    histories: list[HistoryRows] = []
+    for each in found:
+        if isinstance(each, FeatkitError):
+            raise each
+        histories.append(each)
+    joined: dict[str, Joined] = {}
+    for group in _groups(selection.views, rules, histories):
+        task = _task(group, spine)
+        what = "history of " + ", ".join(part.view.name for part, _, _ in group)
+        run = LocalRead(partial(polars.join, task), what, threaded=True)
+        match: Match = yield Call(run, keys=len(spine.at))
+        for part, rule, history in group:
+            joined[part.view.name] = _joined(part, rule, history, match, spine)
+    return [joined[part.view.name] for part in selection.views]
+
+
+_Member = tuple["ViewSelection", "Rule", "HistoryRows"]
+
+
+def _groups(
+    parts: Sequence[ViewSelection], rules: dict[str, Rule], histories: Sequence[HistoryRows]
+) -> Iterator[list[_Member]]:
+    """Put views together whose rows are the same, and known from the same moments on."""
+    groups: dict[object, list[_Member]] = {}
+    for part, history in zip(parts, histories, strict=True):
+        rule = rules[part.view.name]
+        same = (history.origin, rule.created, rule.delay, rule.strict)
+        groups.setdefault(same, []).append((part, rule, history))
+    yield from groups.values()
+
+
+def _task(group: Sequence[_Member], spine: SpineColumns) -> JoinTask:
+    part, rule, history = group[0]
+    limits = [rule.limit for _, rule, _ in group if rule.limit is not None]
+    features = dict.fromkeys(each.name for part, _, _ in group for each in part.features)
+    _, sorted_spine = spine.of(part.view)
+    return JoinTask(
+        spine=sorted_spine,
+        history=history,
+        features=tuple(features),
+        rule=rule,
+        oldest=max(limits) if len(limits) == len(group) else None,
+    )
+
+
+def _joined(
+    part: ViewSelection, rule: Rule, history: HistoryRows, match: Match, spine: SpineColumns
+) -> Joined:
+    return Joined(
+        part=part,
+        rule=rule,
+        match=match,
+        positions=_young_enough(match, rule, spine),
+        values={each.name: history.convert(match.rows[each.name], each) for each in part.features},
+        usable=spine.usable(part.view),
+        files=history.files,
+        notes=tuple(_notes(part, rule)),
+    )
+
+
+def _young_enough(match: Match, rule: Rule, spine: SpineColumns) -> npt.NDArray[np.int64]:
+    if rule.limit is None or EVENT not in match.rows.columns or not match.rows.height:
+        return match.positions
+    event = match.rows[EVENT].to_physical().to_numpy()
+    old = rule.expired(spine.moments, event[match.positions])
+    return np.where(old, -1, match.positions)
+
+
+def _notes(part: ViewSelection, rule: Rule) -> Iterator[str]:
+    view = part.view
+    if not view.timestamp:
+        yield (
+            "static, so that each entity's last row is joined whatever the moment: it may tell "
+            "what was not known then"
+        )
+    elif rule.created and not view.created:
+        yield "no created timestamp, so that each row counts as written at its event"

@@ -1,0 +1,157 @@
+"""The keys and moments of a spine, checked; and what was joined to them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from featkit.dtypes import TIMESTAMP, format_dtype
+from featkit.engines.spine import Spine, without_sign_of_zero
+from featkit.errors import TimestampError
+from featkit.keys import EntityKeys, check
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Mapping
+
+    import numpy as np
+    import numpy.typing as npt
+
+    from featkit.history import HistoryFile, Match, Rule
+    from featkit.keys import RowLabel
+    from featkit.references import ViewSelection
+    from featkit.schema import FeatureView
+
+AT_COLUMN = "featkit_at"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SpineColumns:
+    """What of a spine takes part in the joins.
+
+    Attributes
+    ----------
+    keys
+        One column per join key, as they are in the user's frame.
+    at
+        The moments, UTC in microseconds.
+    weights
+        How many rows of the user's frame each row stands for; None: one.
+    row, zone
+        How the user calls a row, and what naive timestamps mean.
+    """
+
+    keys: pl.DataFrame
+    at: pl.Series
+    weights: npt.NDArray[np.int64] | None
+    row: RowLabel
+    zone: str | None
+    _ready: dict[object, tuple[EntityKeys, Spine]] = field(default_factory=dict)
+
+    @cached_property
+    def rows(self) -> int:
+        """How many rows the user's frame has."""
+        return len(self.at) if self.weights is None else int(self.weights.sum())
+
+    @property
+    def moments(self) -> npt.NDArray[np.int64]:
+        """The moments as whole numbers; 0 for null."""
+        found: npt.NDArray[np.int64] = self.at.to_physical().fill_null(0).to_numpy()
+        return found
+
+    def of(self, view: FeatureView) -> tuple[EntityKeys, Spine]:
+        """Return the entities of a view, and the spine sorted by them; made once for equal keys."""
+        same = tuple((entity.join_key, str(entity.dtype)) for entity in view.entities)
+        if same not in self._ready:
+            chosen = self.keys.select(view.join_keys) if view.join_keys else self._no_keys()
+            checked = check(chosen, view, zone=self.zone, row=self.row)
+            keys = EntityKeys.of(checked.select(map(without_sign_of_zero, checked)))
+            self._ready[same] = keys, Spine(keys, self.at)
+        return self._ready[same]
+
+    def _no_keys(self) -> pl.DataFrame:
+        return pl.DataFrame(height=len(self.at))
+
+    def usable(self, view: FeatureView) -> npt.NDArray[np.bool_]:
+        """Tell which rows have a key of the view, and a moment."""
+        keys, _ = self.of(view)
+        found: npt.NDArray[np.bool_] = (
+            keys.positions.is_not_null() & self.at.is_not_null()
+        ).to_numpy()
+        return found
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Joined:
+    """One view, joined.
+
+    Attributes
+    ----------
+    part
+        The view and its features.
+    rule
+        What counted.
+    match
+        What was found, whatever its age.
+    positions
+        As in the match, without rows that are too old.
+    values
+        By feature, the values of the rows in the match, in the view's dtypes.
+    usable
+        Which rows of the spine have a key and a moment.
+    files
+        Where the rows come from.
+    notes
+        What there is to know.
+    """
+
+    part: ViewSelection
+    rule: Rule
+    match: Match
+    positions: npt.NDArray[np.int64]
+    values: Mapping[str, pl.Series]
+    usable: npt.NDArray[np.bool_]
+    files: tuple[HistoryFile, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def check_moments(
+    column: pl.Series, *, name: Hashable, zone: str | None, row: RowLabel
+) -> pl.Series:
+    """Read the moments of a spine as UTC microseconds.
+
+    Raises
+    ------
+    TimestampError
+        They are no timestamps, or naive and there is no `zone`.
+    """
+    if column.null_count() == len(column):
+        return pl.repeat(None, len(column), dtype=TIMESTAMP, eager=True).alias(column.name)
+    match column.dtype:
+        case pl.Datetime(time_zone=None) | pl.Date() if zone is None:
+            msg = (
+                f"the moments in {name!r} are naive; say what they mean: "
+                "connect(..., timezone='UTC'), or give the column a zone"
+            )
+            raise TimestampError(msg)
+        case pl.Datetime(time_zone=None) | pl.Date():
+            naive = column.cast(pl.Datetime("us"))
+            column = naive.dt.replace_time_zone(zone, ambiguous="null", non_existent="null")
+            unclear = (column.is_null() & naive.is_not_null()).arg_true()
+            if len(unclear):
+                msg = (
+                    f"the moments in {name!r} are naive, and {naive[unclear[0]]} "
+                    f"({row(unclear[0])}) came twice or never in {zone}; give the column a zone"
+                )
+                raise TimestampError(msg)
+        case pl.Datetime():
+            pass
+        case dtype:
+            msg = (
+                f"at={name!r}: the column is {format_dtype(dtype)}, not a timestamp; convert it "
+                "first, to aware timestamps"
+            )
+            raise TimestampError(msg)
+    return column.dt.convert_time_zone("UTC").cast(TIMESTAMP)
