@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
+from featkit.errors import FeatkitError
 from featkit.training.methods import AsyncHistoryMethods
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from featkit.columns import FeatureColumns
     from featkit.health import HealthListener, HealthMonitor, HealthReport
     from featkit.schema import Entity, FeatureRef, FeatureService, FeatureView
     from featkit.types import Duration, EntityId, Features, Keys
+    from featkit.widgets.browser import FeatureViewBrowser
 
 
 class AsyncFeatureStoreClient(AsyncHistoryMethods):
@@ -100,9 +102,19 @@ class AsyncFeatureStoreClient(AsyncHistoryMethods):
         """Report how old features are: not in this version, raises `NotSupportedError`."""
         self._not_yet("staleness")
 
-    async def browse(self) -> NoReturn:
-        """Browse feature views in a widget: not in this version, raises `NotSupportedError`."""
-        self._not_yet("browse")
+    async def browse(
+        self,
+        views: Sequence[str] = (),
+        *,
+        entities: Keys | None = None,
+        state: Mapping[str, Any] | None = None,
+    ) -> FeatureViewBrowser:
+        """Look around in what the store holds, and choose features to use in the next cell."""
+        try:
+            found = await self.arun(self._catalogued(views))
+        except FeatkitError as error:
+            return self._browser(error, entities, state)
+        return self._browser(found, entities, state)
 
     async def close(self) -> None:
         """Close the client."""

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
+from featkit.errors import FeatkitError
 from featkit.training.methods import HistoryMethods
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from featkit.columns import FeatureColumns
     from featkit.health import HealthListener, HealthMonitor, HealthReport
     from featkit.schema import Entity, FeatureRef, FeatureService, FeatureView
     from featkit.types import Duration, EntityId, Features, Keys
+    from featkit.widgets.browser import FeatureViewBrowser
 
 
 class FeatureStoreClient(HistoryMethods):
@@ -290,9 +292,53 @@ class FeatureStoreClient(HistoryMethods):
         """Report how old features are: not in this version, raises `NotSupportedError`."""
         self._not_yet("staleness")
 
-    def browse(self) -> NoReturn:
-        """Browse feature views in a widget: not in this version, raises `NotSupportedError`."""
-        self._not_yet("browse")
+    def browse(
+        self,
+        views: Sequence[str] = (),
+        *,
+        entities: Keys | None = None,
+        state: Mapping[str, Any] | None = None,
+    ) -> FeatureViewBrowser:
+        """Look around in what the store holds, and choose features to use in the next cell.
+
+        In a notebook this is a widget; elsewhere the catalogue is printed.
+
+        Parameters
+        ----------
+        views
+            Names of the views to show; none: all that the store lists.
+        entities
+            Keys to sample values of, as `lookup` takes them: needed where the store names none.
+        state
+            The ``state`` of another browser, to begin where that was.
+
+        Returns
+        -------
+        FeatureViewBrowser
+            Its ``selected`` are the references of the ticked features, which `enrich` takes.
+
+        Raises
+        ------
+        StoreError
+            The store failed, and this client has no catalogue of it from before.
+
+        Examples
+        --------
+        >>> import featkit
+        >>> browser = featkit.connect("demo:flights").browse()
+        demo:flights: 5 feature views, 27 features
+        view             join keys     ttl     owner        features
+        origin_weather   origin        3h      weather      temperature, dew_point, humidity, ...
+        aircraft         tailnum       static  fleet        manufactured_year, manufacturer, ...
+        carrier_history  carrier       7d      punctuality  mean_dep_delay_7d, mean_delay_7d, ...
+        tail_history     tailnum       30d     fleet        flights_so_far, last_arr_delay, ...
+        route_history    origin, dest  30d     network      mean_air_time_30d, ...
+        """
+        try:
+            found = self.run(self._catalogued(views))
+        except FeatkitError as error:
+            return self._browser(error, entities, state)
+        return self._browser(found, entities, state)
 
     def close(self) -> None:
         """Close the client; what runs in other threads ends by itself."""

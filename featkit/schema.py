@@ -262,7 +262,7 @@ class FeatureView:
             "tags": _tags(self.tags),
             "source": self.source,
             "computed from": ", ".join(map(str, self.computed_from)),
-            "schema": self.schema_hash,
+            "schema version": self.schema_hash,
         }
 
     def _repr_html_(self) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import weakref
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
+from featkit.catalogue import read_catalogue
 from featkit.durations import parse_duration
-from featkit.errors import ClosedError, StoreUnavailable
+from featkit.errors import ClosedError, FeatkitError, StoreError, StoreUnavailable
 from featkit.health import HealthMonitor
 from featkit.operations import Operations
 from featkit.progress import watched
@@ -15,16 +16,18 @@ from featkit.transports.deadline import Deadline
 from featkit.transports.drive import Silent, Transports, adrive, drive
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime, timedelta
 
     from featkit.calls import Flow
+    from featkit.catalogue import Catalogue
     from featkit.health import HealthListener, HealthReport
     from featkit.progress import ProgressOption
     from featkit.stores.base import Store
     from featkit.summary import LookupSummary
     from featkit.transports.options import TransportOptions
-    from featkit.types import Duration
+    from featkit.types import Duration, Keys
+    from featkit.widgets.browser import FeatureViewBrowser
 
 T = TypeVar("T")
 
@@ -68,6 +71,7 @@ class Session:
         self._transports = Transports(reach)
         self._closed = False
         self._monitor: HealthMonitor | None = None
+        self._catalogue: Catalogue | None = None
         weakref.finalize(self, _release, self._transports, store)
 
     @property
@@ -117,6 +121,27 @@ class Session:
             self._monitor.stop()
         self._monitor = HealthMonitor(self._health(), every, on_change)
         return self._monitor
+
+    def _catalogued(self, names: Sequence[str]) -> Flow[Catalogue]:
+        found = yield from read_catalogue(self.operations.store, self.target, names)
+        self._catalogue = found
+        return found
+
+    def _browser(
+        self,
+        found: Catalogue | FeatkitError,
+        entities: Keys | None,
+        state: Mapping[str, Any] | None,
+    ) -> FeatureViewBrowser:
+        """Show a catalogue, or the one from before where the store just failed."""
+        from featkit.widgets.browser import FeatureViewBrowser  # noqa: PLC0415 - ipywidgets is heavy
+
+        problem = ""
+        if isinstance(found, FeatkitError):
+            if self._catalogue is None or not isinstance(found, StoreError):
+                raise found
+            found, problem = self._catalogue, str(found)
+        return FeatureViewBrowser(found, self, entities=entities, state=state, problem=problem)
 
     def _check_usable(self) -> None:
         self._check_open()

@@ -23,13 +23,14 @@ LAYERS = {
         *("binary_columns", "protobuf"),
         *("json_rows", "json_kinds", "oauth"),
     ],
-    2: ["keys", "references", "online", "history"],
+    2: ["keys", "references", "online", "history", "catalogue"],
     3: ["stores.*", "transports.*", "writing", "files", "engines.*"],
     4: [
         *("client", "async_client", "session", "connection", "operations", "health", "progress"),
         "sampling",
         "training.*",
         "frames.*",
+        "widgets.*",
     ],
     5: ["accessor", "api", "cli.*", "terminal", "demo.*", "pandas", "polars"],
 }
@@ -44,7 +45,8 @@ LOADS_AT_ONCE = {  # the only modules that import these with themselves
     "pandas": {"featkit.conversion", "featkit.frames.pandas", "featkit.pandas"},
     "httpx": {"featkit.transports.http"},
     "httpx2": {"featkit.transports.http"},
-    "ipywidgets": set(),
+    "ipywidgets": {"featkit.widgets.browser"},
+    "anywidget": {"featkit.widgets.table", "featkit.widgets.details"},
     "matplotlib": set(),
 }
 UNPICKLING = {"pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}

@@ -32,7 +32,6 @@ PINNED = {
 }
 NOT_YET = {  # with arguments that would do
     "staleness": ((), {}),
-    "browse": ((), {}),
 }
 
 

@@ -39,7 +39,7 @@ def test_a_view_tells_all_that_is_known():
         "event timestamp": "at",
         "served": "online",
         "tags": f"team={EVIL}, alone",
-        "schema": VIEW.schema_hash,
+        "schema version": VIEW.schema_hash,
     }
     assert cells[12:] == ["visits", "int64", EVIL, "unit=1", "rating", "unknown", "", ""]
     assert texts(html, "script") == []
@@ -52,7 +52,7 @@ def test_a_view_without_anything_is_shown_too():
         "static",
         "served",
         "nowhere",
-        "schema",
+        "schema version",
         view.schema_hash,
     ]
 

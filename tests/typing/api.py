@@ -94,7 +94,7 @@ def client_methods(client: featkit.FeatureStoreClient, keys: pd.DataFrame) -> No
 
 def not_yet(client: featkit.FeatureStoreClient) -> NoReturn:
     """Type checkers know that this does not return."""
-    client.browse()
+    client.staleness()
 
 
 async def async_client_methods(client: featkit.AsyncFeatureStoreClient) -> None:
