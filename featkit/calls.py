@@ -126,6 +126,68 @@ class HttpReply:
     body: bytearray
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GrpcRequest:
+    """A call of a method that takes one message and returns one, over gRPC.
+
+    Attributes
+    ----------
+    address
+        Host and port.
+    method
+        ``/SERVICE/METHOD``.
+    body
+        The message, as it is written.
+    headers
+        Metadata by lower-case name; an `Auth` adds the credentials.
+    tls
+        Whether what is sent is encrypted.
+    idempotent
+        Whether it may be sent again when its fate is unknown.
+    """
+
+    address: str
+    method: str
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    tls: bool = False
+    idempotent: bool = True
+
+    transport: ClassVar[str] = "featkit.transports.grpc:GrpcTransport"
+
+    @property
+    def host(self) -> str:
+        """The address."""
+        return self.address
+
+    def __str__(self) -> str:
+        return f"{'grpcs' if self.tls else 'grpc'}://{self.address}{self.method}"
+
+
+@dataclass(frozen=True, slots=True)
+class GrpcReply:
+    """What came back over gRPC.
+
+    Attributes
+    ----------
+    code
+        The name of the status, ``"OK"`` where all went well.
+    details
+        What the server says of it.
+    body
+        The message.
+    """
+
+    code: str
+    details: str
+    body: bytes
+
+    @property
+    def status(self) -> int:
+        """The status as HTTP has it, where there is one of the same meaning; else 500."""
+        return {"OK": 200, "UNAUTHENTICATED": 401, "PERMISSION_DENIED": 403}.get(self.code, 500)
+
+
 class HasStatus(Protocol):
     """A reply with a status as HTTP has it."""
 
@@ -162,7 +224,7 @@ def _unchanged(reply: Any) -> Any:  # noqa: ANN401 - whatever the transport repl
     return reply
 
 
-def _no_explanation(reply: HttpReply) -> FeatkitError | None:  # noqa: ARG001 - it knows no store
+def _no_explanation(reply: Any) -> FeatkitError | None:  # noqa: ANN401, ARG001 - it knows no store
     return None
 
 
@@ -180,14 +242,14 @@ class Call(Generic[Result]):
     keys
         How many entities it asks for; progress counts them.
     explain
-        Reads a reply of HTTP whose status says that it failed, where the store tells why; None
-        leaves it to the status.
+        Reads a reply whose status says that it failed, where the store tells why; None leaves it
+        to the status.
     """
 
     request: Request
     decode: Callable[[Any], Result] = _unchanged
     keys: int = 0
-    explain: Callable[[HttpReply], FeatkitError | None] = _no_explanation
+    explain: Callable[[Any], FeatkitError | None] = _no_explanation
 
 
 Effect: TypeAlias = Call[Any] | Sequence[Call[Any]]

@@ -29,7 +29,7 @@ from featkit.binary_columns import BinaryColumn, words
 from featkit.errors import ProtocolError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     import numpy.typing as npt
 
@@ -39,7 +39,8 @@ VARINT, FIXED64, DELIMITED, FIXED32 = 0, 1, 2, 5
 """The wire types."""
 
 _CONTINUED = np.uint64(0x8080_8080_8080_8080)
-_LONGEST = 10  # bytes of a varint
+LONGEST = 10
+"""Bytes of a varint at the most."""
 
 
 def tag(number: int, wire_type: int) -> bytes:
@@ -85,7 +86,7 @@ def varints_at(data: Bytes, starts: Places, limits: Places) -> tuple[Words, Plac
         at = starts[wide] + 8
         more = words(data, at)
         longer = _size(more)
-        _refuse_unless(longer <= _LONGEST - 8, "a varint of more than ten bytes")
+        _refuse_unless(longer <= LONGEST - 8, "a varint of more than ten bytes")
         values[wide] |= _joined(more, longer) << np.uint64(56)
         size[wide] = 8 + longer
     ends = np.where(there, starts + size, limits)
@@ -275,3 +276,44 @@ def _refuse_unless(sound: Mask, what: str) -> None:
         row = int(np.argmin(sound))
         msg = f"it is not protobuf as expected: {what} (at {row})"
         raise ProtocolError(msg)
+
+
+def members(message: memoryview) -> Iterator[tuple[int, memoryview]]:
+    r"""Read one message of few fields, all of them bytes, field by field.
+
+    Yields
+    ------
+    tuple
+        The number of the field, and its bytes. Numbers among the fields are passed over.
+
+    Examples
+    --------
+    >>> [(number, bytes(held)) for number, held in members(memoryview(b"\x0a\x02hi\x18\x01"))]
+    [(1, b'hi')]
+    """
+    place = 0
+    while place < len(message):
+        written, place = _one_varint(message, place)
+        number, wire_type = written >> 3, written & 7
+        length, place = _one_varint(message, place)
+        if wire_type == VARINT:
+            continue
+        if wire_type != DELIMITED or place + length > len(message):
+            msg = f"it is not protobuf as expected: field {number} is cut short or no bytes"
+            raise ProtocolError(msg)
+        yield number, message[place : place + length]
+        place += length
+
+
+def _one_varint(message: memoryview, place: int) -> tuple[int, int]:
+    value = 0
+    for shift in range(0, 7 * LONGEST, 7):
+        if place >= len(message):
+            break
+        byte = message[place]
+        value |= (byte & 0x7F) << shift
+        place += 1
+        if byte < 0x80:  # noqa: PLR2004 - the byte that ends a varint
+            return value, place
+    msg = "it is not protobuf as expected: a varint that is cut short"
+    raise ProtocolError(msg)

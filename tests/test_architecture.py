@@ -18,9 +18,18 @@ LONGEST = 450  # lines of a module
 LAYERS = {
     0: ["errors", "types", "durations", "settings", "html", "_version"],
     1: [
-        *("dtypes", "schema", "columns", "freshness", "conversion", "calls", "summary"),
+        *(
+            "protobuf_writing",
+            "dtypes",
+            "schema",
+            "columns",
+            "freshness",
+            "conversion",
+            "calls",
+            "summary",
+        ),
         *("definitions", "auth", "json_columns", "json_rows", "json_kinds"),
-        *("binary_columns", "protobuf"),
+        *("binary_columns", "protobuf", "protobuf_writing"),
         *("json_rows", "json_kinds", "oauth"),
     ],
     2: ["keys", "references", "online", "history", "catalogue"],
@@ -43,6 +52,7 @@ NEVER = {  # whom a room does not know, whatever the layer
 }
 LOADS_AT_ONCE = {  # the only modules that import these with themselves
     "pandas": {"featkit.conversion", "featkit.frames.pandas", "featkit.pandas"},
+    "grpc": {"featkit.transports.grpc"},
     "httpx": {"featkit.transports.http"},
     "httpx2": {"featkit.transports.http"},
     "ipywidgets": {"featkit.widgets.browser"},

@@ -12,6 +12,7 @@ Facts about the servers (seen with Feast 0.67) that shape this package:
 from __future__ import annotations
 
 from functools import partial
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -19,11 +20,12 @@ import msgspec
 
 from featkit.auth import Bearer
 from featkit.calls import Call, HttpRequest
-from featkit.errors import SettingsError
+from featkit.errors import MissingExtraError, SettingsError
 from featkit.schema import Entity
 from featkit.settings import Secret
 from featkit.stores.base import Capabilities, Store, find
-from featkit.stores.feast.answers import Question
+from featkit.stores.feast.over_grpc import GrpcServer
+from featkit.stores.feast.over_http import HttpServer
 from featkit.stores.feast.refusals import explained
 from featkit.stores.feast.registry import (
     DUMMY_ENTITY,
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
     from featkit.stores.base import OnlineRead, Target
 
 
+_TRANSPORTS = ("http", "https", "grpc", "grpcs")
 _BATCH = 2000  # above it the server gets no faster, and a lost reply costs more
 
 
@@ -78,8 +81,8 @@ class FeastStore(Store):
         token: Any = None
         ca: str | None = None
 
-    def __init__(self, server_url: str, options: Options) -> None:
-        self._server = server_url.rstrip("/")
+    def __init__(self, server: HttpServer | GrpcServer, options: Options) -> None:
+        self._server = server
         self._registry = options.registry_url.rstrip("/") + "/api/v1"
         self._project = options.project
         self.auth = _bearer(options.token)
@@ -87,12 +90,20 @@ class FeastStore(Store):
 
     @classmethod
     def open(cls, target: Target, options: Options, *, timezone: str | None) -> FeastStore:  # noqa: ARG003 - Feast's times have zones
-        """Open ``feast+http://HOST:PORT`` or ``feast+https://HOST:PORT``."""
+        """Open ``feast+http://HOST:PORT``, ``feast+grpc://HOST:PORT``, or either over TLS."""
         transport = target.scheme.partition("+")[2]
-        if transport not in {"http", "https"} or not target.rest.startswith("//"):
-            msg = f"{target} is no Feast server; write 'feast+http://HOST:6566' or 'feast+https://...'"
+        address = target.rest.removeprefix("//").rstrip("/")
+        if transport not in _TRANSPORTS or not target.rest.startswith("//") or not address:
+            msg = (
+                f"{target} is no Feast server; write 'feast+http://HOST:6566', 'feast+https://...' "
+                "or 'feast+grpc://HOST:50051'"
+            )
             raise SettingsError(msg)
-        return cls(f"{transport}:{target.rest}", options)
+        if transport in {"http", "https"}:
+            return cls(HttpServer(f"{transport}://{address}"), options)
+        if find_spec("grpc") is None:
+            raise MissingExtraError("grpc", f"{target}")
+        return cls(GrpcServer(address, tls=transport == "grpcs"), options)
 
     @classmethod
     def target_of(cls, table: dict[str, Any]) -> str | None:
@@ -147,22 +158,15 @@ class FeastStore(Store):
 
     def read_online(self, read: OnlineRead) -> Call[FeatureColumns]:
         """Ask the feature server."""
-        question = Question(read)
-        request = HttpRequest(
-            url=f"{self._server}/get-online-features?status=true",  # Feast's Go server wants it
-            method="POST",
-            headers={"Content-Type": "application/json"},
-            body=question.body(),
-        )
-        return Call(request, decode=question.answer, keys=read.keys.height, explain=explained)
+        return self._server.read(read)
 
     def checks(self) -> dict[str, Flow[str]]:
         """Ask the feature server and the registry, and look whether the project exists."""
         return {"feature server": self._answers(), "registry": self._knows_project()}
 
     def _answers(self) -> Flow[str]:
-        yield Call(HttpRequest(url=f"{self._server}/health"), explain=explained)
-        return "answers"
+        said: str = yield self._server.health()
+        return said
 
     def _knows_project(self) -> Flow[str]:
         project: Project = yield self._registered(

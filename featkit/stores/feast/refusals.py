@@ -9,7 +9,7 @@ import msgspec
 from featkit.errors import AuthError, FeatkitError, RequestRejected, UnknownNameError
 
 if TYPE_CHECKING:
-    from featkit.calls import HttpReply
+    from featkit.calls import GrpcReply, HttpReply
 
 _NO_ACCESS = (401, 403)
 _TROUBLE = (408, 429, 502, 503, 504)
@@ -49,3 +49,17 @@ def _reason(reply: HttpReply) -> tuple[str, str | None]:
             return "", f"{reason} at {place}"
         case _:
             return "", None
+
+
+def explained_status(reply: GrpcReply) -> FeatkitError | None:
+    """Read why Feast's gRPC server refuses; None: it does not say.
+
+    It says ``UNKNOWN`` for whatever its code raised, most of which are mistakes of the caller.
+    """
+    if reply.code != "UNKNOWN":
+        return None
+    reason = reply.details.removeprefix("Exception calling application: ")
+    message = f"Feast says: {reason}"
+    if "ermission" in reason:
+        return AuthError(message)
+    return RequestRejected(message)

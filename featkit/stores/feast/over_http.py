@@ -1,0 +1,146 @@
+"""Feast's feature server over HTTP: questions and answers in JSON."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+import polars as pl
+
+from featkit import json_columns
+from featkit.calls import Call, HttpRequest
+from featkit.columns import STATUS, FeatureColumns
+from featkit.errors import ProtocolError
+from featkit.stores.feast.answers import STATUSES, Question
+from featkit.stores.feast.refusals import explained
+from featkit.stores.feast.registry import DUMMY_KEY
+from featkit.stores.feast.types import decode_column
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from featkit.calls import HttpReply
+    from featkit.stores.base import OnlineRead
+    from featkit.stores.feast.types import FeastType
+
+_NO_TIME = "1970-01-01T00:00:00Z"
+
+
+@dataclass(frozen=True, slots=True)
+class HttpServer:
+    """The feature server as `feast serve` starts it."""
+
+    url: str
+
+    def read(self, read: OnlineRead) -> Call[FeatureColumns]:
+        """Ask for features."""
+        question = Question(read)
+        request = HttpRequest(
+            url=f"{self.url}/get-online-features?status=true",  # Feast's Go server wants it
+            method="POST",
+            headers={"Content-Type": "application/json"},
+            body=_written(question),
+        )
+        return Call(
+            request,
+            decode=lambda reply: _answer(question, reply),
+            keys=read.keys.height,
+            explain=explained,
+        )
+
+    def health(self) -> Call[str]:
+        """Ask whether it is well."""
+        return Call(
+            HttpRequest(url=f"{self.url}/health"), decode=lambda _: "answers", explain=explained
+        )
+
+    def __str__(self) -> str:
+        return self.url
+
+
+def _written(question: Question) -> bytes:
+    """Write the request, its keys column by column."""
+    refs = [str(ref) for ref in question.refs + question.parents]
+    wanted = json.dumps({"features": refs, "full_feature_names": True})
+    keys = question.read.keys
+    if keys.width:
+        columns = pl.struct(_json_key(name, dtype) for name, dtype in keys.schema.items())
+        entities = keys.select(columns.struct.json_encode()).item()
+    else:
+        entities = json.dumps({DUMMY_KEY: [""]})
+    return f'{wanted[:-1]}, "entities": {entities}}}'.encode()
+
+
+def _json_key(name: str, dtype: pl.DataType) -> pl.Expr:
+    """Write a column of keys as the server reads it: times in seconds, bytes in base64."""
+    keys = pl.col(name)
+    if isinstance(dtype, pl.Binary):
+        keys = keys.bin.encode("base64")
+    elif isinstance(dtype, pl.Datetime):
+        keys = keys.dt.epoch("s")
+    return keys.implode().alias(name)
+
+
+class _Vector(msgspec.Struct):
+    values: msgspec.Raw
+    statuses: msgspec.Raw = msgspec.Raw(b"")
+    event_timestamps: msgspec.Raw = msgspec.Raw(b"")
+
+
+class _Metadata(msgspec.Struct):
+    feature_names: list[str]
+
+
+class _Response(msgspec.Struct):
+    metadata: _Metadata
+    results: list[_Vector]
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """A `Vector` in JSON."""
+
+    raw: _Vector
+    read_statuses: Callable[[bytes | memoryview, str], pl.Series]
+    read_times: Callable[[bytes | memoryview, str], pl.Series]
+
+    def values(self, kind: FeastType, name: str) -> pl.Series:
+        return decode_column(self.raw.values, kind, name)
+
+    def statuses(self, name: str) -> pl.Series:
+        return self.read_statuses(self.raw.statuses, name)
+
+    def times(self, name: str) -> pl.Series:
+        return self.read_times(self.raw.event_timestamps, name)
+
+
+def _answer(question: Question, reply: HttpReply) -> FeatureColumns:
+    try:
+        said = msgspec.json.decode(reply.body, type=_Response)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        msg = f"the feature server's reply is not what Feast sends: {error}"
+        raise ProtocolError(msg) from error
+    statuses, times = json_columns.shared(_statuses), json_columns.shared(_times)
+    columns = [_Column(vector, statuses, times) for vector in said.results]
+    return question.answer(said.metadata.feature_names, columns)
+
+
+def _times(raw: bytes, name: str) -> pl.Series:
+    text = json_columns.decode(raw, pl.String(), name)
+    times = text.str.to_datetime("%+", time_unit="us", time_zone="UTC", strict=False)
+    return times.set(text == _NO_TIME, None)
+
+
+def _statuses(raw: bytes, name: str) -> pl.Series:
+    words = json_columns.decode(raw, pl.String(), name)
+    if words.null_count():
+        msg = f"{name}: the feature server sent a value without a status"
+        raise ProtocolError(msg)
+    try:
+        return words.replace_strict(STATUSES, return_dtype=STATUS)
+    except pl.exceptions.PolarsError as error:
+        unknown = sorted(set(words.unique()) - set(STATUSES), key=str)
+        msg = f"{name}: the feature server sent the unknown status {unknown[0]!r}"
+        raise ProtocolError(msg) from error
