@@ -18,19 +18,9 @@ LONGEST = 450  # lines of a module
 LAYERS = {
     0: ["errors", "types", "durations", "settings", "html", "_version"],
     1: [
-        *(
-            "protobuf_writing",
-            "dtypes",
-            "schema",
-            "columns",
-            "freshness",
-            "conversion",
-            "calls",
-            "summary",
-        ),
-        *("definitions", "auth", "json_columns", "json_rows", "json_kinds"),
+        *("dtypes", "schema", "columns", "freshness", "conversion", "calls", "queries", "summary"),
+        *("definitions", "auth", "oauth", "json_columns", "json_rows", "json_kinds"),
         *("binary_columns", "protobuf", "protobuf_writing"),
-        *("json_rows", "json_kinds", "oauth"),
     ],
     2: ["keys", "references", "online", "history", "catalogue"],
     3: ["stores.*", "transports.*", "writing", "files", "engines.*"],

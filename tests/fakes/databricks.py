@@ -20,11 +20,12 @@ import polars as pl
 from tests.fakes.wire import Answer, Asked, served
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from featkit.schema import FeatureView
 
 CATALOG, SCHEMA = "main", "f"
+USER = "me@example.com"
 LIMIT = 16 * 2**20
 PAGE = 3  # tables; fewer than the tests have
 SHAPES = {"dataframe_split", "dataframe_records", "inputs", "instances"}
@@ -74,6 +75,8 @@ class DatabricksFake:
         Whether the endpoint has an address of its own.
     latency
         Seconds that each lookup takes.
+    lakebase
+        Told a new password, it says where the database instance ``os1`` is; None: there is none.
     requests
         The lookups, as they came.
     tokens
@@ -87,10 +90,12 @@ class DatabricksFake:
     echo: bool = True
     route_optimized: bool = False
     latency: float = 0.0
+    lakebase: Callable[[str], str] | None = None
     tags: dict[str, dict[str, str]] = field(default_factory=dict)
     requests: list[dict[str, Any]] = field(default_factory=list)
     asked: list[Asked] = field(default_factory=list)
     tokens: list[str] = field(default_factory=list)
+    passwords: list[str] = field(default_factory=list)
     endpoint_tokens: list[str] = field(default_factory=list)
     url: str = ""
 
@@ -132,6 +137,10 @@ class DatabricksFake:
                 return Answer(body=self._endpoint(name))
             case "GET", ["api", "2.0", "feature-engineering", "feature-specs", name]:
                 return self._spec(name)
+        if asked.parts[2:3] == ["database"] and self.lakebase is not None:
+            return self._database(asked, self.lakebase)
+        if asked.path == "/api/2.0/preview/scim/v2/Me":
+            return Answer(body={"id": "1", "userName": USER, "active": True})
         return refused(404, "ENDPOINT_NOT_FOUND", f"No API found for '{asked.method} {asked.path}'")
 
     # -- credentials
@@ -240,6 +249,29 @@ class DatabricksFake:
         named = [{"entity_name": name, "tag_key": k, "tag_value": v} for k, v in found.items()]
         return {"tag_assignments": named} if named else {}
 
+    # -- Lakebase
+
+    def _database(self, asked: Asked, renewed: Callable[[str], str]) -> Answer:
+        match asked.method, asked.parts[3:]:
+            case "GET", ["instances"]:
+                return Answer(body={"database_instances": [{"name": "os1", "state": "AVAILABLE"}]})
+            case "GET", ["instances", "os1"]:
+                place = renewed("")
+                body = {"name": "os1", "read_write_dns": place, "state": "AVAILABLE"}
+                return Answer(body=body)
+            case "GET", ["synced_tables", name]:
+                table = self._table(name)
+                return Answer(body=synced(table))
+            case "POST", ["credentials"]:
+                body = json.loads(asked.body)
+                if body.get("instance_names") != ["os1"] or not body.get("request_id"):
+                    return refused(400, "INVALID_PARAMETER_VALUE", "instance_names, request_id")
+                self.passwords.append(f"pg-canary-{len(self.asked)}")
+                renewed(self.passwords[-1])
+                expires = "2026-11-22T23:00:00Z"
+                return Answer(body={"token": self.passwords[-1], "expiration_time": expires})
+        return refused(404, "NOT_FOUND", f"Resource '{asked.parts[-1]}' not found")
+
     # -- serving
 
     def _endpoint(self, name: str) -> dict[str, Any]:
@@ -337,6 +369,32 @@ class DatabricksFake:
             own = dict(zip(view.join_keys, key, strict=True)) if self.echo else {}
             outputs.append(own | dict(zip(names, map(written, values), strict=True)))
         return outputs
+
+
+def synced(table: dict[str, Any]) -> dict[str, Any]:
+    """Describe the online table of a feature table, which has the same name here."""
+    key = table["table_constraints"][0]["primary_key_constraint"]
+    times = key.get("timeseries_columns", [])
+    last = {
+        "sync_start_timestamp": "2024-05-01T10:58:00Z",
+        "sync_end_timestamp": "2024-05-01T11:02:00Z",
+        "delta_table_sync_info": {
+            "delta_commit_version": 12,
+            "delta_commit_timestamp": "2024-05-01T10:57:00Z",
+        },
+    }
+    state = "SYNCED_TABLE_ONLINE_NO_PENDING_UPDATE"
+    return {
+        "name": table["full_name"],
+        "effective_logical_database_name": CATALOG,
+        "spec": {
+            "source_table_full_name": table["full_name"],
+            "primary_key_columns": [name for name in key["child_columns"] if name not in times],
+            **({"timeseries_key": times[0]} if times else {}),
+            "scheduling_policy": "TRIGGERED",
+        },
+        "data_synchronization_status": {"detailed_state": state, "last_sync": last},
+    }
 
 
 def records(body: dict[str, Any]) -> list[dict[str, Any]]:

@@ -11,7 +11,6 @@ Facts that shape this package (see ``docs/stores/databricks.md`` for what they s
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -19,7 +18,6 @@ import msgspec
 
 from featkit.calls import Call, HttpRequest
 from featkit.errors import (
-    FeatkitError,
     SettingsError,
     StoreUnavailable,
     UnknownNameError,
@@ -35,17 +33,17 @@ from featkit.stores.databricks.catalog import (
     Tables,
     Tags,
     ViewOptions,
-    decode,
     service_of,
     view_of,
 )
-from featkit.stores.databricks.credentials import WorkspaceAuth, find, workspace
-from featkit.stores.databricks.refusals import explained
+from featkit.stores.databricks.credentials import WorkspaceAuth, find, with_scheme
+from featkit.stores.databricks.lakebase import Lakebase
+from featkit.stores.databricks.workspace import Workspace, together
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from featkit.calls import Flow, HttpReply
+    from featkit.calls import Flow
     from featkit.columns import FeatureColumns
     from featkit.schema import FeatureService, FeatureView
     from featkit.stores.base import OnlineRead, Target
@@ -86,8 +84,12 @@ class DatabricksStore(Store):
             Whether descriptions have the tags of tables and columns: a request for each.
         batch_size
             How many keys one request asks for.
+        lakebase
+            The database instance that holds online tables; views without an endpoint are looked
+            up there.
         views
-            What Databricks does not tell of a view: ``endpoint``, ``ttl``, ``timestamp``.
+            What Databricks does not tell of a view: ``endpoint``, ``ttl``, ``timestamp``,
+            ``online_table``.
         ca
             File of certificates to trust.
         """
@@ -103,19 +105,25 @@ class DatabricksStore(Store):
         timestamps: bool = False
         tags: bool = False
         batch_size: int = _BATCH
+        lakebase: str | None = None
         views: dict[str, ViewOptions] = {}
         ca: str | None = None
 
     def __init__(self, auth: WorkspaceAuth, options: Options, *, zone: str | None) -> None:
         self.auth: WorkspaceAuth = auth
         self.ca = options.ca
+        served = {options.endpoint, *(view.endpoint for view in options.views.values())} != {None}
+        direct = options.lakebase is not None and not served
         self.capabilities = Capabilities(
             batch_size=options.batch_size,
-            timestamp_level="row" if options.timestamps else "none",
-            tells_missing=False,
+            timestamp_level="row" if options.timestamps or direct else "none",
+            tells_missing=direct,
             serves_future=True,
         )
-        self._host = auth.host
+        self._workspace = Workspace(auth)
+        self._lakebase = options.lakebase and Lakebase(
+            self._workspace, options.lakebase, options.ca
+        )
         self._options = options
         self._zone = zone
         self._urls: dict[str, str] = {}  # of endpoints, by name; they do not move
@@ -126,7 +134,7 @@ class DatabricksStore(Store):
         transport = target.scheme.partition("+")[2]
         host, profile = None, options.profile
         if transport in {"http", "https"} and target.rest.startswith("//"):
-            host = workspace(f"{transport}:{target.rest}")
+            host = with_scheme(f"{transport}:{target.rest}")
         elif not transport and not target.rest.startswith("//"):
             profile = target.rest
         else:
@@ -147,7 +155,7 @@ class DatabricksStore(Store):
     def target_of(cls, table: dict[str, Any]) -> str | None:
         """Make the target of the settings' ``host``, or ``profile``."""
         if "host" in table:
-            return f"databricks+{workspace(table.pop('host'))}"
+            return f"databricks+{with_scheme(table.pop('host'))}"
         return f"databricks:{table.pop('profile')}" if "profile" in table else None
 
     # -- what it holds
@@ -170,11 +178,14 @@ class DatabricksStore(Store):
         for endpoint in dict.fromkeys(map(self._endpoint, names)):
             if endpoint is not None and endpoint not in self._urls:
                 yield from self._locate(endpoint)
+        if self._lakebase:
+            direct = [name for name in names if self._endpoint(name) is None]
+            yield from self._lakebase.locate(map(self._online_table, direct))
         return views
 
     def list_feature_services(self) -> Flow[list[FeatureService]]:
         """List the feature specs that endpoints serve."""
-        found: Endpoints = yield self._get(_SERVING, Endpoints)
+        found: Endpoints = yield self._workspace.get(_SERVING, Endpoints)
         served = [
             entity
             for each in found.endpoints
@@ -182,8 +193,11 @@ class DatabricksStore(Store):
             for entity in each.config.served_entities
         ]
         names = sorted({entity.entity_name for entity in served if entity.entity_name})
-        specs = yield from self._all(
-            [self._get(f"{_SPECS}/{quote(name, safe='')}", FeatureSpec) for name in names],
+        specs = yield from together(
+            [
+                self._workspace.get(f"{_SPECS}/{quote(name, safe='')}", FeatureSpec)
+                for name in names
+            ],
             but=UnknownNameError,  # what is served is a model
         )
         return [service_of(spec, self._short) for spec in specs]
@@ -210,7 +224,7 @@ class DatabricksStore(Store):
         more: dict[str, str] = {}
         while True:
             # 0: as many on a page as the server likes
-            page: Tables = yield self._get(
+            page: Tables = yield self._workspace.get(
                 f"{_CATALOG}/tables?{urlencode({**query, 'max_results': '0', **more})}", Tables
             )
             names += [table.name for table in page.tables]
@@ -220,7 +234,7 @@ class DatabricksStore(Store):
 
     def _tables(self, names: Sequence[str]) -> Flow[list[Table]]:
         paths = [f"{_CATALOG}/tables/{quote(self._full(name), safe='')}" for name in names]
-        return (yield from self._all([self._get(path, Table) for path in paths]))
+        return (yield from together([self._workspace.get(path, Table) for path in paths]))
 
     def _described(self, tables: Mapping[str, Table]) -> Flow[list[FeatureView]]:
         views = []
@@ -235,21 +249,26 @@ class DatabricksStore(Store):
         for column in table.columns:
             places[column.name] = f"columns/{quote(f'{table.full_name}.{column.name}', safe='')}"
         calls = [
-            self._get(f"{_CATALOG}/entity-tag-assignments/{p}/tags", Tags) for p in places.values()
+            self._workspace.get(f"{_CATALOG}/entity-tag-assignments/{p}/tags", Tags)
+            for p in places.values()
         ]
-        found: list[Tags] = yield from self._all(calls)
+        found: list[Tags] = yield from together(calls)
         return {name: tags.read() for name, tags in zip(places, found, strict=True)}
 
     # -- lookups
 
     def read_online(self, read: OnlineRead) -> Call[FeatureColumns]:
-        """Ask the endpoint of the view."""
-        endpoint = self._endpoint(read.view.name)
+        """Ask the endpoint of the view, or Lakebase where it has none."""
+        name = read.view.name
+        endpoint = self._endpoint(name)
+        if endpoint is None and self._lakebase:
+            return self._lakebase.read(read, self._online_table(name), self._zone)
         if endpoint is None:
             msg = (
-                f"no serving endpoint is known for the feature view {read.view.name!r}: name it "
-                "with connect(..., endpoint='NAME'), or in the settings as `endpoint` in "
-                f"[databricks.views.{read.view.name}]; check_health() lists the endpoints"
+                f"no serving endpoint is known for the feature view {name!r}: name it with "
+                "connect(..., endpoint='NAME'), or in the settings as `endpoint` in "
+                f"[databricks.views.{name}]; check_health() lists the endpoints. Or name a "
+                "database instance with lakebase='NAME'"
             )
             raise SettingsError(msg)
         question = Question(read, endpoint, self._zone)
@@ -259,20 +278,30 @@ class DatabricksStore(Store):
             headers={"Content-Type": "application/json"},
             body=question.body(),
         )
-        return Call(request, decode=question.answer, keys=read.keys.height, explain=self._explained)
+        return Call(
+            request,
+            decode=question.answer,
+            keys=read.keys.height,
+            explain=self._workspace.explained,
+        )
 
     def _endpoint(self, view: str) -> str | None:
         return self._of_view(view).endpoint or self._options.endpoint
 
+    def _online_table(self, view: str) -> str:
+        return self._of_view(view).online_table or self._full(view)
+
     def _url(self, endpoint: str) -> str:
-        return f"{self._host}/serving-endpoints/{quote(endpoint, safe='')}/invocations"
+        return f"{self.auth.host}/serving-endpoints/{quote(endpoint, safe='')}/invocations"
 
     def _locate(self, name: str) -> Flow[None]:
         """Find where an endpoint is queried: a route-optimized one has an address of its own."""
         try:
-            found: Endpoint = yield self._get(f"{_SERVING}/{quote(name, safe='')}", Endpoint)
+            found: Endpoint = yield self._workspace.get(
+                f"{_SERVING}/{quote(name, safe='')}", Endpoint
+            )
         except UnknownNameError as error:
-            listed: Endpoints = yield self._get(_SERVING, Endpoints)
+            listed: Endpoints = yield self._workspace.get(_SERVING, Endpoints)
             near = nearest(name, [each.name for each in listed.endpoints])
             msg = f"there is no serving endpoint {name!r}; {near} ({error})"
             raise UnknownNameError(msg) from error
@@ -287,14 +316,15 @@ class DatabricksStore(Store):
 
     def checks(self) -> dict[str, Flow[str]]:
         """Look at the catalog and at the endpoints."""
-        return {"Unity Catalog": self._count_tables(), "serving endpoints": self._ready()}
+        checks = {"Unity Catalog": self._count_tables(), "serving endpoints": self._ready()}
+        return checks | ({"Lakebase": self._lakebase.state()} if self._lakebase else {})
 
     def _count_tables(self) -> Flow[str]:
         names = yield from self._table_names()
         return f"{len(names)} tables in {self._place}"
 
     def _ready(self) -> Flow[str]:
-        found: Endpoints = yield self._get(_SERVING, Endpoints)
+        found: Endpoints = yield self._workspace.get(_SERVING, Endpoints)
         states = {each.name: each.state.ready for each in found.endpoints}
         named = {self._options.endpoint, *(view.endpoint for view in self._options.views.values())}
         for name in sorted(named - {None}, key=str):
@@ -319,28 +349,5 @@ class DatabricksStore(Store):
     def _short(self, name: str) -> str:
         return name.removeprefix(f"{self._place}.")
 
-    def _get(self, path: str, kind: type[T]) -> Call[T]:
-        request = HttpRequest(url=self._host + path)
-        return Call(request, decode=partial(decode, kind), explain=self._explained)
-
-    def _explained(self, reply: HttpReply) -> FeatkitError | None:
-        return explained(reply, self.auth.origin)
-
-    def _all(
-        self, calls: list[Call[T]], *, but: type[FeatkitError] | tuple[()] = ()
-    ) -> Flow[list[T]]:
-        """Ask everything at once; raise the first failure, leave out those of a kind."""
-        if not calls:
-            return []
-        outcomes = yield calls
-        found = []
-        for outcome in outcomes:
-            if isinstance(outcome, but):
-                continue
-            if isinstance(outcome, FeatkitError):
-                raise outcome
-            found.append(outcome)
-        return found
-
     def __repr__(self) -> str:
-        return f"<DatabricksStore {self._host} {self._place}>"
+        return f"<DatabricksStore {self.auth.host} {self._place}>"

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from featkit.durations import parse_duration
-from featkit.errors import ProtocolError
 from featkit.schema import Entity, Feature, FeatureRef, FeatureService, FeatureView
 from featkit.stores.databricks.types import kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import timedelta
-
-    from featkit.calls import HttpReply
-
-T = TypeVar("T")
 
 
 class ViewOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -163,15 +158,6 @@ class FeatureSpec(msgspec.Struct, frozen=True):
     name: str
     features: list[_SpecFeature] = []
     exclude_columns: list[str] = []
-
-
-def decode(kind: type[T], reply: HttpReply) -> T:
-    """Read an answer of the workspace; raise `ProtocolError` where it is none."""
-    try:
-        return msgspec.json.decode(reply.body, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        msg = f"the reply is not what Databricks sends: {error}"
-        raise ProtocolError(msg) from error
 
 
 def view_of(

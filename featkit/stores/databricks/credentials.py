@@ -190,17 +190,17 @@ def _of_profile(host: str | None, profile: str, path: Path) -> WorkspaceAuth:
         msg = f"there is no profile {profile!r} in {path}; {near}"
         raise SettingsError(msg)
     section = parser[profile]
-    its = workspace(section.get("host", ""))
+    its = with_scheme(section.get("host", ""))
     if host and not _same(host, its):
         msg = f"the profile {profile!r} of {path} is for {its}, not for {host}"
         raise SettingsError(msg)
     return _made(its, section, f"those of the profile {profile!r} in {path}")
 
 
-def workspace(host: str) -> str:
+def with_scheme(host: str) -> str:
     """Return a host with its scheme and without a slash at the end."""
     return (host if "://" in host else f"https://{host}").rstrip("/")
 
 
 def _same(host: str, other: str) -> bool:
-    return workspace(host).casefold() == workspace(other).casefold()
+    return with_scheme(host).casefold() == with_scheme(other).casefold()

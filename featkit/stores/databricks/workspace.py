@@ -1,0 +1,74 @@
+"""Requests to the REST API of a workspace."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+
+from featkit.calls import Call, HttpRequest
+from featkit.errors import FeatkitError, ProtocolError
+from featkit.stores.databricks.refusals import explained
+
+if TYPE_CHECKING:
+    from featkit.calls import Flow, HttpReply
+    from featkit.stores.databricks.credentials import WorkspaceAuth
+
+T = TypeVar("T")
+
+
+class Workspace:
+    """A workspace, as its API is asked.
+
+    Parameters
+    ----------
+    auth
+        Knows the host, and where the credentials come from.
+    """
+
+    def __init__(self, auth: WorkspaceAuth) -> None:
+        self.auth = auth
+        self.host = auth.host
+
+    def get(self, path: str, kind: type[T]) -> Call[T]:
+        """Ask for something; the reply is read as `kind`."""
+        request = HttpRequest(url=self.host + path)
+        return Call(request, decode=partial(decoded, kind), explain=self.explained)
+
+    def post(self, path: str, body: object, kind: type[T], *, idempotent: bool = True) -> Call[T]:
+        """Send something as JSON; the reply is read as `kind`."""
+        request = HttpRequest(
+            url=self.host + path,
+            method="POST",
+            headers={"Content-Type": "application/json"},
+            body=json.dumps(body).encode(),
+            idempotent=idempotent,
+        )
+        return Call(request, decode=partial(decoded, kind), explain=self.explained)
+
+    def explained(self, reply: HttpReply) -> FeatkitError | None:
+        """Read why the workspace refuses."""
+        return explained(reply, self.auth.origin)
+
+
+def together(calls: list[Call[T]], *, but: type[FeatkitError] | tuple[()] = ()) -> Flow[list[T]]:
+    """Ask everything at once; raise the first failure, leave out those of a kind."""
+    if not calls:
+        return []
+    outcomes: list[Any] = yield calls
+    kept = [outcome for outcome in outcomes if not isinstance(outcome, but)]
+    for outcome in kept:
+        if isinstance(outcome, FeatkitError):
+            raise outcome
+    return kept
+
+
+def decoded(kind: type[T], reply: HttpReply) -> T:
+    """Read an answer of the workspace; raise `ProtocolError` where it is none."""
+    try:
+        return msgspec.json.decode(reply.body, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        msg = f"the reply is not what Databricks sends: {error}"
+        raise ProtocolError(msg) from error
