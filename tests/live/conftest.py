@@ -1,11 +1,9 @@
 """What the tests of real stores share: `feast`, a Feast of our own on this machine."""
 
 import base64
-import contextlib
 import dataclasses
 import datetime as dt
 import decimal
-import fcntl
 import json
 import os
 import subprocess
@@ -18,11 +16,14 @@ import httpx
 import pyarrow as pa
 import pytest
 
+from tests.live.environments import environment, locked
+
 HERE = Path(__file__).parent
+VENDORS = HERE / "vendors"
 SERVE = HERE / "feast" / "serve.py"
 
-# All but serve.py runs in Feast's environment, and none of it is a test.
-collect_ignore = ["feast"]
+# These run in environments of their own, and none of it is a test.
+collect_ignore = ["feast", "vendors"]
 
 STARTED = []  # keeps the handles of processes that outlive this one
 
@@ -113,13 +114,6 @@ class Feast:
         return reply
 
 
-@contextlib.contextmanager
-def locked(path):
-    with path.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
 def start(owner):
     """Start the servers, which end with the process `owner`, and return where they are."""
     command = [sys.executable, SERVE, "--watch", str(owner)]
@@ -151,3 +145,27 @@ def feast(tmp_path_factory):
         for process in STARTED:
             process.terminate()
             process.wait()
+
+
+@pytest.fixture(scope="session")
+def vendor():
+    """Ask a vendor's own client: a script of `vendors`, with a request that JSON can say."""
+    cache = HERE.parents[1] / ".cache" / "vendors"
+    cache.mkdir(parents=True, exist_ok=True)
+    with locked(cache / "lock"):
+        python = environment(cache, VENDORS / "requirements.lock", lambda _: None)
+
+    def ask(script, request):
+        done = subprocess.run(
+            [python, VENDORS / script],
+            input=json.dumps(request),
+            capture_output=True,
+            text=True,
+            check=False,
+            env={"PATH": os.environ["PATH"], "HOME": str(cache), "NO_PROXY": "*"},
+        )
+        if done.returncode:
+            raise RuntimeError(f"{script} failed.\n{done.stderr}")
+        return json.loads(done.stdout)
+
+    return ask

@@ -12,8 +12,6 @@ The standard library is all this needs.
 
 import argparse
 import contextlib
-import fcntl
-import hashlib
 import http.client
 import json
 import os
@@ -23,12 +21,14 @@ import signal
 import socket
 import subprocess
 import sys
-import sysconfig
 import tempfile
 import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+from environments import environment, fingerprint, locked  # noqa: E402 - found beside this folder
+
 CACHE = HERE.parents[2] / ".cache" / "feast"
 LOCK = HERE / "requirements.lock"
 BUILT_FROM = [*sorted((HERE / "repo").iterdir()), HERE / "sources.py", HERE / "build.py"]
@@ -46,20 +46,6 @@ SETTINGS_TYPE = 4
 
 def note(text):
     sys.stderr.write(f"feast: {text}\n")
-
-
-def fingerprint(*parts):
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(hashlib.sha256(part).digest())
-    return digest.hexdigest()[:16]
-
-
-@contextlib.contextmanager
-def locked(path):
-    with path.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def surroundings(**more):
@@ -85,23 +71,6 @@ def run(*command, **variables):
         sys.exit(f"feast: this failed: {' '.join(map(str, command))}\n\n{done.stdout}")
 
 
-def environment():
-    """Return the Python of Feast's environment, which is made where it is missing."""
-    made_with = f"{sys.implementation.cache_tag} {sysconfig.get_platform()}".encode()
-    folder = CACHE / f"env-{fingerprint(LOCK.read_bytes(), made_with)}"
-    python = folder / "bin" / "python"
-    complete = folder / "complete"
-    if not complete.exists():
-        note("installing it, which takes a minute or two; this happens once")
-        for outdated in CACHE.glob("env-*"):
-            shutil.rmtree(outdated)
-        run(sys.executable, "-m", "venv", folder)
-        pip = [python, "-m", "pip", "--disable-pip-version-check", "--no-input", "--quiet"]
-        run(*pip, "install", "--require-hashes", "--requirement", LOCK)
-        complete.touch()
-    return python
-
-
 def repository(python, bench_entities):
     """Return the folder of the built feature repository, which is made where it is missing."""
     contents = [path.read_bytes() for path in [LOCK, *BUILT_FROM]]
@@ -122,7 +91,7 @@ def repository(python, bench_entities):
 def prepare(bench_entities):
     CACHE.mkdir(parents=True, exist_ok=True)
     with locked(CACHE / "lock"):
-        python = environment()
+        python = environment(CACHE, LOCK, note)
         return python, repository(python, bench_entities)
 
 
