@@ -18,6 +18,7 @@
     └── StoreError                  the store failed, or its answer cannot be trusted
         ├── SourceError             a Parquet source is missing or unreadable
         ├── MissingEntitiesError    entities are not in the store, with ``on_missing="raise"``
+        ├── IncompleteAnswer        the store could answer for some of the entities only
         ├── ProtocolError           the answer is not what the protocol says
         │   └── RowMismatch         the answer has other rows than were asked for
         ├── AuthError               the credentials are missing, wrong, expired or not enough
@@ -54,6 +55,7 @@ __all__ = [
     "ExpiredWarning",
     "FeatkitError",
     "FeatkitWarning",
+    "IncompleteAnswer",
     "InputError",
     "KeyColumnError",
     "KeyTypeError",
@@ -166,6 +168,22 @@ class SourceError(StoreError, OSError):
 
 class MissingEntitiesError(StoreError, LookupError):
     """The store does not know some of the entities (raised with ``on_missing="raise"``)."""
+
+
+class IncompleteAnswer(StoreError):  # noqa: N818 - the name says what happened, not that it is an error
+    """The store could answer for some of the entities only; `partial` has these.
+
+    Parameters
+    ----------
+    message
+        What the store says of the others.
+    again
+        Whether they may be asked for once more.
+    """
+
+    def __init__(self, message: str, *, again: bool = False) -> None:
+        super().__init__(message)
+        self.again = again
 
 
 class ProtocolError(StoreError):

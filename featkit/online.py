@@ -13,10 +13,12 @@ import polars as pl
 
 from featkit.calls import Call, LocalRead, made_once
 from featkit.columns import STATUS, FeatureColumns, KeyedColumn, Status
+from featkit.completion import completed
 from featkit.dtypes import TIMESTAMP
 from featkit.errors import (
     BatchTooLarge,
     FeatkitError,
+    IncompleteAnswer,
     MissingEntitiesError,
     NotSupportedError,
     ProtocolError,
@@ -259,7 +261,8 @@ def _ask(
     """
     if not reads:
         return []
-    answers = yield from made_once([store.read_online(read) for read in reads])
+    first = yield from made_once([store.read_online(read) for read in reads])
+    answers = yield from completed(store, reads, first)
     moves = not all(isinstance(answer, SlowAnswer) for answer in answers)
     if not (alive or moves) or not any(map(_too_large, reads, answers)):
         return list(zip(reads, answers, strict=True))
@@ -308,6 +311,9 @@ def _checked(
             )
             raise ProtocolError(msg)
         _check_answer(answer, read, schema)
+    except IncompleteAnswer as error:
+        failures.append(error)
+        return _checked(error.partial, read, dtypes, failures)
     except FeatkitError as error:
         failures.append(error)
         return FeatureColumns.unanswered(schema, read.keys.height, Status.ERROR)

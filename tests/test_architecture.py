@@ -19,10 +19,10 @@ LAYERS = {
     0: ["errors", "types", "durations", "settings", "html", "_version"],
     1: [
         *("dtypes", "schema", "columns", "freshness", "conversion", "calls", "queries", "summary"),
-        *("definitions", "auth", "oauth", "json_columns", "json_rows", "json_kinds"),
+        *("definitions", "auth", "aws", "oauth", "json_columns", "json_rows", "json_kinds"),
         *("binary_columns", "protobuf", "protobuf_writing"),
     ],
-    2: ["keys", "references", "online", "history", "catalogue"],
+    2: ["keys", "references", "online", "completion", "history", "catalogue"],
     3: ["stores.*", "transports.*", "writing", "files", "engines.*"],
     4: [
         *("client", "async_client", "session", "connection", "operations", "health", "progress"),

@@ -1,0 +1,373 @@
+"""SageMaker Feature Store: online records, and what its control plane says of feature groups.
+
+Facts about the service (from its models and documentation) that shape this package:
+
+- A call asks for at most 100 records; the client must see to that.
+- All values are text, and typed by the feature definitions; a null feature is absent.
+- The event time is a feature like others, and must be asked for to be known.
+- An answer with status 200 may hold errors, and leave entities unprocessed.
+- A feature group has one record identifier: composite keys are written into one text.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import quote
+
+import msgspec
+
+from featkit import aws
+from featkit.calls import Call, HttpRequest
+from featkit.dtypes import parse_dtype
+from featkit.errors import (
+    AuthError,
+    FeatkitError,
+    SettingsError,
+    UnknownNameError,
+    nearest,
+)
+from featkit.schema import Entity, Feature, FeatureView
+from featkit.settings import Secret
+from featkit.stores.base import Capabilities, Store
+from featkit.stores.sagemaker.answers import EVENT_TIME, EVENT_TYPE, GROUP, Question
+from featkit.stores.sagemaker.messages import (
+    Group,
+    Groups,
+    Search,
+    ValueType,
+    body_of,
+    decoded,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from featkit.calls import Flow
+    from featkit.columns import FeatureColumns
+    from featkit.stores.base import OnlineRead, Target
+    from featkit.stores.sagemaker.messages import Described
+
+T = TypeVar("T")
+
+_BATCH = 100  # records; the limit of the service
+_PAGE = 100  # results of the control plane
+_REGION = re.compile(r"[a-z]{2,}(-[a-z]+)+-\d+")
+
+
+class _ToldFeature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    dtype: str | None = None
+    description: str = ""
+
+
+class _Told(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What SageMaker does not tell about a feature group."""
+
+    join_keys: dict[str, str] = {}
+    separator: str | None = None
+    static: bool = False
+    owner: str = ""
+    tags: dict[str, str] = {}
+    features: dict[str, _ToldFeature] = {}
+
+
+class SageMakerStore(Store):
+    """The feature groups of an account in a region."""
+
+    scheme = "sagemaker"
+    capabilities = Capabilities(batch_size=_BATCH, serves_future=True)
+
+    class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+        """Options of `featkit.connect` for SageMaker.
+
+        Attributes
+        ----------
+        profile
+            A profile of the files in ``~/.aws``.
+        access_key_id, secret_access_key, session_token
+            Credentials; without them they are looked for where all of Amazon's tools look.
+        feature_groups
+            Names of the feature groups to read; in text, separated by commas. Without it, all.
+        endpoint_url, control_url
+            Addresses of the online store and of the control plane, where they are not the usual.
+        views
+            What SageMaker does not tell, by the name of the group: `join_keys` (names and dtypes
+            of the parts of a composite key, in order), `separator` (what stands between them),
+            `static`, `owner`, `tags`, and `features` (`dtype` and `description` by name).
+        ca
+            File of certificates to trust.
+        """
+
+        profile: str | None = None
+        access_key_id: str | None = None
+        secret_access_key: Any = None
+        session_token: Any = None
+        feature_groups: tuple[str, ...] | str = ()
+        endpoint_url: str | None = None
+        control_url: str | None = None
+        views: dict[str, _Told] = {}
+        ca: str | None = None
+
+    def __init__(self, region: str, options: Options) -> None:
+        domain = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
+        runtime = f"https://featurestore-runtime.sagemaker.{region}.{domain}"
+        self._runtime = (options.endpoint_url or runtime).rstrip("/")
+        self._control = (options.control_url or f"https://api.sagemaker.{region}.{domain}").rstrip(
+            "/"
+        )
+        self._region = region
+        listed = options.feature_groups
+        names = listed.split(",") if isinstance(listed, str) else listed
+        self._names = tuple(dict.fromkeys(name.strip() for name in names if name.strip()))
+        self._told = options.views
+        _check_dtypes(options.views)
+        self.ca = options.ca
+        self.auth = aws.AwsSignature(
+            "sagemaker",
+            region,
+            profile=options.profile,
+            key_id=options.access_key_id,
+            secret=_secret(options.secret_access_key, "secret_access_key"),
+            token=_secret(options.session_token, "session_token"),
+        )
+
+    @classmethod
+    def open(cls, target: Target, options: Options, *, timezone: str | None) -> SageMakerStore:  # noqa: ARG003 - times without a zone are unknown
+        """Open ``sagemaker:REGION``."""
+        if not _REGION.fullmatch(target.rest):
+            msg = f"{target} names no region of AWS; write 'sagemaker:eu-west-1'"
+            raise SettingsError(msg)
+        return cls(target.rest, options)
+
+    @classmethod
+    def target_of(cls, table: dict[str, Any]) -> str | None:
+        """Make the target of the settings' ``region``."""
+        return f"sagemaker:{table.pop('region')}" if "region" in table else None
+
+    # -- what there is
+
+    def list_feature_views(self) -> Flow[list[FeatureView]]:
+        """List the feature groups, with what people say of their features."""
+        names = self._names or (yield from self._list())
+        groups = yield from self._groups(names)
+        said = yield from self._said_of()
+        return [self._view(group, said) for group in groups]
+
+    def feature_views(self, names: Sequence[str]) -> Flow[list[FeatureView]]:
+        """Describe these feature groups, without the words of people, which lookups do not need."""
+        groups = yield from self._groups(names)
+        return [self._view(group, {}) for group in groups]
+
+    def feature_view(self, name: str) -> Flow[FeatureView]:
+        """Describe one feature group."""
+        (group,) = yield from self._groups([name])
+        said = yield from self._said_of(name)
+        return self._view(group, said)
+
+    def _list(self) -> Flow[tuple[str, ...]]:
+        names: list[str] = []
+        token = None
+        while True:
+            page: Groups = yield self._controlled(
+                "ListFeatureGroups", Groups, MaxResults=_PAGE, NextToken=token
+            )
+            names += [own.feature_group_name for own in page.feature_group_summaries]
+            if (token := page.next_token) is None:
+                return tuple(sorted(names))
+
+    def _groups(self, names: Sequence[str]) -> Flow[list[Group]]:
+        """Describe feature groups, all at once; features beyond the first page come after."""
+        found = yield [
+            self._controlled("DescribeFeatureGroup", Group, FeatureGroupName=name) for name in names
+        ]
+        groups: list[Group] = []
+        for name, group in zip(names, found, strict=True):
+            if isinstance(group, UnknownNameError):
+                raise (yield from self._unknown(name, group))
+            if isinstance(group, FeatkitError):
+                raise group
+            groups.append((yield from self._whole(group)))
+        return groups
+
+    def _whole(self, group: Group) -> Flow[Group]:
+        definitions, token = group.feature_definitions, group.next_token
+        while token is not None:
+            page: Group = yield self._controlled(
+                "DescribeFeatureGroup",
+                Group,
+                FeatureGroupName=group.feature_group_name,
+                NextToken=token,
+            )
+            definitions, token = definitions + page.feature_definitions, page.next_token
+        return msgspec.structs.replace(group, feature_definitions=definitions, next_token=None)
+
+    def _unknown(self, name: str, error: UnknownNameError) -> Flow[UnknownNameError]:
+        """Name the feature groups that there are, where they may be listed."""
+        try:
+            known = self._names or (yield from self._list())
+        except FeatkitError:
+            return error
+        msg = f"there is no feature group {name!r} in {self._region}; {nearest(name, known)}"
+        better = UnknownNameError(msg)
+        better.__cause__ = error
+        return better
+
+    def _said_of(self, group: str | None = None) -> Flow[dict[tuple[str, str], Described]]:
+        """Find what people say of features; who may not search reads none of it."""
+        said: dict[tuple[str, str], Described] = {}
+        token = None
+        only = {"Name": "FeatureGroupName", "Operator": "Equals", "Value": group}
+        while True:
+            try:
+                page: Search = yield self._controlled(
+                    "Search",
+                    Search,
+                    Resource="FeatureMetadata",
+                    SearchExpression=None if group is None else {"Filters": [only]},
+                    MaxResults=_PAGE,
+                    NextToken=token,
+                )
+            except AuthError:  # the health check tells; values can be read all the same
+                return {}
+            for own in page.results:
+                if (one := own.feature_metadata) is not None:
+                    said[one.feature_group_name, one.feature_name] = one
+            if (token := page.next_token) is None:
+                return said
+
+    def _view(self, group: Group, said: Mapping[tuple[str, str], Described]) -> FeatureView:
+        name, told = group.feature_group_name, self._told.get(group.feature_group_name, _Told())
+        identifier = group.definition(group.record_identifier_feature_name)
+        event = group.definition(group.event_time_feature_name)
+        types = self._types(group)
+        online = group.online_store_config
+        ttl = online.ttl_duration
+        place = group.offline_store_config and group.offline_store_config.s3_storage_config
+        keys = {own: parse_dtype(dtype) for own, dtype in told.join_keys.items()}
+        if not keys:
+            keys = {identifier.feature_name: ValueType.of(identifier).dtype}
+        features = []
+        for own, kind in types.items():
+            words = said.get((name, own))
+            also = told.features.get(own, _ToldFeature())
+            features.append(
+                Feature(
+                    own,
+                    kind.dtype,
+                    also.description or (words.description if words else ""),
+                    {each.key: each.value for each in words.parameters} if words else {},
+                    store_type=str(kind),
+                )
+            )
+        return FeatureView(
+            name=name,
+            entities=tuple(
+                Entity(own, own, dtype, store_type=identifier.feature_type)
+                for own, dtype in keys.items()
+            ),
+            features=tuple(features),
+            timestamp=None if told.static else event.feature_name,
+            ttl=ttl.duration if ttl else None,
+            source=(place and (place.resolved_output_s3_uri or place.s3_uri)) or "",
+            online=online.enable_online_store,
+            offline=False,
+            description=group.description,
+            owner=told.owner,
+            tags={
+                **told.tags,
+                GROUP: name,
+                EVENT_TIME: event.feature_name,
+                EVENT_TYPE: event.feature_type,
+            },
+        )
+
+    def _types(self, group: Group) -> dict[str, ValueType]:
+        """Find the types of what is neither the identifier nor the event time."""
+        told = self._told.get(group.feature_group_name, _Told()).features
+        roles = {group.record_identifier_feature_name, group.event_time_feature_name}
+        types = {}
+        for own in group.feature_definitions:
+            if own.feature_name not in roles:
+                dtype = told.get(own.feature_name, _ToldFeature()).dtype
+                types[own.feature_name] = ValueType.of(own, parse_dtype(dtype) if dtype else None)
+        return types
+
+    # -- what it holds
+
+    def read_online(self, read: OnlineRead) -> Call[FeatureColumns]:
+        """Ask for the records."""
+        group = read.view.tags[GROUP]
+        separator = self._told.get(group, _Told()).separator
+        types = {own.name: ValueType.named(own.store_type, own.dtype) for own in read.features}
+        question = Question(read, types, separator)
+        ids = question.ids()
+        request = HttpRequest(
+            url=f"{self._runtime}/BatchGetRecord",
+            method="POST",
+            headers={"Content-Type": "application/json"},
+            body=question.body(ids),
+        )
+        answer = partial(question.answer, ids)
+        return Call(request, decode=answer, keys=read.keys.height, explain=aws.explained)
+
+    def checks(self) -> dict[str, Flow[str]]:
+        """Ask the control plane, the online store, and for the words of people."""
+        return {
+            "control plane": self._count_groups(),
+            "online store": self._answers(),
+            "feature descriptions": self._searches(),
+        }
+
+    def _count_groups(self) -> Flow[str]:
+        names = self._names or (yield from self._list())
+        return f"{len(names)} feature groups"
+
+    def _answers(self) -> Flow[str]:
+        names = self._names or (yield from self._list())
+        for group in (yield from self._groups(names[:_PAGE])):
+            if group.online_store_config.enable_online_store:
+                url = f"{self._runtime}/FeatureGroup/{quote(group.feature_group_name, safe='')}"
+                nobody = "RecordIdentifierValueAsString=0"
+                yield Call(HttpRequest(url=f"{url}?{nobody}"), explain=aws.explained)
+                return f"answers for {group.feature_group_name}"
+        return "no feature group is online"
+
+    def _searches(self) -> Flow[str]:
+        yield self._controlled("Search", Search, Resource="FeatureMetadata", MaxResults=1)
+        return "can be read"
+
+    def _controlled(self, operation: str, kind: type[T], **fields: Any) -> Call[T]:  # noqa: ANN401 - what JSON can say
+        request = HttpRequest(
+            url=f"{self._control}/",
+            method="POST",
+            headers={
+                "Content-Type": "application/x-amz-json-1.1",
+                "X-Amz-Target": f"SageMaker.{operation}",
+            },
+            body=body_of(**fields),
+        )
+        return Call(request, decode=partial(decoded, kind), explain=aws.explained)
+
+    def __repr__(self) -> str:
+        return f"<SageMakerStore {self._region}>"
+
+
+def _secret(value: object, name: str) -> Secret | None:
+    if value is None or isinstance(value, Secret):
+        return value
+    if isinstance(value, str):
+        return Secret(value)
+    msg = f"{name} must be text, or {{env = ...}} in the settings"
+    raise SettingsError(msg)
+
+
+def _check_dtypes(views: Mapping[str, _Told]) -> None:
+    for view, told in views.items():
+        named = {own: each.dtype for own, each in told.features.items() if each.dtype}
+        for name, dtype in {**told.join_keys, **named}.items():
+            try:
+                parse_dtype(dtype)
+            except ValueError as error:
+                msg = f"{name!r} of the feature group {view!r}: {error}"
+                raise SettingsError(msg) from error

@@ -1,0 +1,233 @@
+"""Questions to SageMaker's online store, and whether what comes back answers them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+import polars as pl
+
+from featkit import aws, json_columns
+from featkit.columns import STATUS, FeatureColumns, Status
+from featkit.errors import (
+    IncompleteAnswer,
+    KeyTypeError,
+    ProtocolError,
+    RowMismatch,
+    StoreUnavailable,
+    ThrottledError,
+)
+from featkit.stores.sagemaker.messages import (
+    RECORD,
+    Batch,
+    ValueType,
+    as_json,
+    as_text,
+    body_of,
+    decoded,
+    times,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from featkit.calls import HttpReply
+    from featkit.errors import FeatkitError
+    from featkit.schema import Feature
+    from featkit.stores.base import OnlineRead
+
+GROUP, EVENT_TIME, EVENT_TYPE = "feature_group", "event_time_feature", "event_time_type"
+"""Tags of a view: its feature group, and which feature of that is the event time."""
+
+_AT = "__featkit_row"
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of a feature group about some entities, and how its answer is read.
+
+    Attributes
+    ----------
+    read
+        The question.
+    types
+        The type of each feature.
+    separator
+        What stands between the parts of a composite key; None: they are a JSON array.
+    """
+
+    read: OnlineRead
+    types: Mapping[str, ValueType]
+    separator: str | None
+
+    @property
+    def _group(self) -> str:
+        return self.read.view.tags[GROUP]
+
+    def ids(self) -> pl.Series:
+        """Write the keys as record identifiers."""
+        keys = self.read.keys
+        schema = list(keys.schema.items())
+        if len(schema) == 1:
+            written = as_text(*schema[0])
+        elif self.separator is None:
+            parts = pl.concat_str([as_json(*own) for own in schema], separator=",")
+            written = pl.concat_str(pl.lit("["), parts, pl.lit("]"))
+        else:
+            texts = [as_text(*own) for own in schema]
+            written = pl.concat_str(texts, separator=self.separator)
+            held = keys.select(pl.any_horizontal(_holds(own, self.separator) for own in texts))
+            if (bad := held.to_series().arg_max()) is not None and held.item(bad, 0):
+                msg = (
+                    f"the key {keys.row(bad)!r} of feature view {self.read.view.name!r} holds the "
+                    f"separator {self.separator!r}, so that its identifier may be that of another"
+                )
+                raise KeyTypeError(msg)
+        return keys.select(written.alias("id")).to_series()
+
+    def body(self, ids: pl.Series) -> bytes:
+        """Write the request; the event time is always asked for."""
+        names = [self.read.view.tags[EVENT_TIME], *(own.name for own in self.read.features)]
+        asked = {
+            "FeatureGroupName": self._group,
+            "RecordIdentifiersValueAsString": msgspec.Raw(_array(ids)),
+            "FeatureNames": list(dict.fromkeys(names)),
+        }
+        return body_of(Identifiers=[asked], ExpirationTimeResponse="Enabled")
+
+    def answer(self, ids: pl.Series, reply: HttpReply) -> FeatureColumns:
+        """Read the answer, if it is one to this question.
+
+        Raises
+        ------
+        IncompleteAnswer
+            Some entities were not looked for, or failed; the others are in its `partial`.
+        """
+        said = decoded(Batch, reply)
+        records = json_columns.decode(said.records, RECORD, "Records").struct.unnest()
+        rows = self._rows(ids, records["RecordIdentifierValueAsString"], "Records")
+        if not records["FeatureGroupName"].eq_missing(self._group).all():
+            msg = f"the answer has records of other feature groups than {self._group!r}"
+            raise ProtocolError(msg)
+        failed = [own.record_identifier_value_as_string for own in said.errors]
+        left = [
+            one
+            for own in said.unprocessed_identifiers
+            for one in own.record_identifiers_value_as_string
+        ]
+        lost = self._rows(ids, pl.Series(failed + left, dtype=pl.String), "Errors")
+        status = pl.repeat(Status.NOT_FOUND, len(ids), dtype=STATUS, eager=True)
+        status = status.scatter(rows, Status.PRESENT).scatter(lost, Status.ERROR)
+        if len(rows) + len(lost) != pl.concat([rows, lost]).n_unique():
+            msg = "the answer tells of an entity twice; nothing was joined"
+            raise RowMismatch(msg)
+        columns = self._columns(rows, records, status)
+        if len(lost):
+            raise self._incomplete(said, columns, left)
+        return columns
+
+    def _rows(self, ids: pl.Series, echoed: pl.Series, what: str) -> pl.Series:
+        """Find the row of each entity that the answer tells of, by its identifier."""
+        asked = ids.to_frame("id").with_row_index(_AT)
+        found = echoed.to_frame("id").join(asked, on="id", how="left", maintain_order="left")
+        if found[_AT].null_count():
+            msg = (
+                f"{what}: the answer is for other entities than were asked for; nothing was joined"
+            )
+            raise RowMismatch(msg)
+        return found[_AT]
+
+    def _columns(self, rows: pl.Series, records: pl.DataFrame, status: pl.Series) -> FeatureColumns:
+        cells = (
+            records.select("Record", rows.alias(_AT))
+            .explode("Record")
+            .drop_nulls("Record")
+            .unnest("Record")
+            .partition_by("FeatureName", as_dict=True)
+        )
+        height = len(status)
+        columns = {
+            own.name: self._values(cells.get((own.name,)), own, height)
+            for own in self.read.features
+        }
+        values = pl.DataFrame(list(columns.values()))
+        statuses = dict.fromkeys(columns, status)
+        expired = self._expired(rows, records["ExpiresAt"], height)
+        if expired is not None:
+            statuses = {
+                name: status.set(expired & column.is_not_null(), Status.EXPIRED)
+                for name, column in columns.items()
+            }
+        if self.read.view.timestamp is None:
+            return FeatureColumns(values, statuses)
+        tags = self.read.view.tags
+        texts = _scattered(
+            cells.get((tags[EVENT_TIME],)), "ValueAsString", tags[EVENT_TIME], height
+        )
+        stamps = times(texts, tags[EVENT_TYPE], strict=False).alias("time")
+        return FeatureColumns(values, statuses, dict.fromkeys(columns, stamps))
+
+    def _values(self, cells: pl.DataFrame | None, feature: Feature, height: int) -> pl.Series:
+        """Read one feature; where a record does not have it, it is null."""
+        kind = self.types[feature.name]
+        column = "ValueAsStringList" if kind.many else "ValueAsString"
+        return kind.read(_scattered(cells, column, feature.name, height), feature.name)
+
+    def _expired(self, rows: pl.Series, ends: pl.Series, height: int) -> pl.Series | None:
+        """Tell which records should be gone by now, but are not yet; None: none of them."""
+        over = times(ends, "String", strict=False) < self.read.now
+        late = rows.filter(over.fill_null(value=False))
+        none = pl.Series([False]).new_from_index(0, height)
+        return none.scatter(late, values=True) if len(late) else None
+
+    def _incomplete(self, said: Batch, columns: FeatureColumns, left: list[str]) -> FeatkitError:
+        """Say why some entities have no answer, and whether asking again may help."""
+        kinds = {own.error_code for own in said.errors}
+        reasons = [aws.named(own.error_code, own.error_message, 200) for own in said.errors]
+        passing = [isinstance(reason, StoreUnavailable) for reason in reasons]
+        lost = len(said.errors) + len(left)
+        if len(said.errors) == len(columns) and len(kinds) == 1 and not passing[0] and reasons[0]:
+            return reasons[0]  # it is about the feature group, not about an entity
+        first = said.errors[0] if said.errors else None
+        why = f"{first.error_code}: {first.error_message}" if first else "left unprocessed"
+        msg = (
+            f"the feature group {self._group!r} did not answer for {lost:,} of {len(columns):,} "
+            f"entities; the first: {why}"
+        )
+        again = bool(left) or any(passing)
+        if again and lost == len(columns):  # nothing was gained: the store needs a pause
+            return ThrottledError(msg)
+        error = IncompleteAnswer(msg, again=again)
+        error.partial = columns
+        return error
+
+
+def _array(texts: pl.Series) -> str:
+    """Write texts as a JSON array."""
+    whole = pl.struct(pl.col("text").implode().alias("")).struct.json_encode()  # {"":[...]}
+    array: str = texts.to_frame("text").select(whole.str.slice(4).str.head(-1)).item()
+    return array
+
+
+def _holds(texts: pl.Expr, separator: str) -> pl.Expr:
+    return texts.str.contains(separator, literal=True)
+
+
+def _scattered(cells: pl.DataFrame | None, column: str, name: str, height: int) -> pl.Series:
+    """Put the texts of a feature at the rows of their records."""
+    dtype = pl.List(pl.String()) if column == "ValueAsStringList" else pl.String()
+    empty = pl.repeat(None, height, dtype=dtype, eager=True)
+    if cells is None:
+        return empty
+    if cells[_AT].is_duplicated().any():
+        msg = f"a record of the answer has the feature {name!r} twice"
+        raise ProtocolError(msg)
+    other = cells["ValueAsString" if dtype.is_nested() else "ValueAsStringList"]
+    if other.null_count() < len(other):
+        msg = f"{name!r} should be {'a list' if dtype.is_nested() else 'one value'}, and is not"
+        raise ProtocolError(msg)
+    if not dtype.is_nested():
+        return empty.scatter(cells[_AT], cells[column])
+    rows = pl.DataFrame({_AT: pl.int_range(height, dtype=pl.UInt32, eager=True)})
+    return rows.join(cells.select(_AT, column), on=_AT, how="left", maintain_order="left")[column]
