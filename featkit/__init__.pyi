@@ -16,6 +16,8 @@ from .client import FeatureStoreClient
 from .columns import FeatureColumns, Status
 from .freshness import FeatureValue
 from .health import HealthCheck, HealthMonitor, HealthReport
+from .reports.history import StalenessTrend
+from .reports.staleness import StalenessReport
 from .schema import Entity, Feature, FeatureRef, FeatureService, FeatureView
 from .summary import LookupSummary
 from .training.report import TrainingReport, ViewReport
@@ -41,6 +43,8 @@ __all__ = [
     "LookupSummary",
     "Reproduction",
     "Retry",
+    "StalenessReport",
+    "StalenessTrend",
     "Status",
     "TrainingReport",
     "TrainingSet",

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from featkit.connection import default_client
 from featkit.operations import EnrichOptions
+from featkit.staleness_audit import AuditOptions
+from featkit.staleness_methods import frame_flow
 from featkit.training.methods import training_flow
 from featkit.training.options import TrainingOptions
 
@@ -14,12 +16,14 @@ if TYPE_CHECKING:
 
     from featkit.connection import Client
     from featkit.progress import ProgressOption
+    from featkit.reports.staleness import StalenessReport
     from featkit.types import (
         DtypeBackend,
         Duration,
         Expired,
         Features,
         KnownBy,
+        Now,
         OnError,
         OnMissing,
     )
@@ -29,7 +33,10 @@ FrameT = TypeVar("FrameT")
 ACCESSOR = "features"
 """The name under which frames have it."""
 
-VERBS = ("enrich", "enrich_async", "training_set", "training_set_async")
+VERBS = (
+    *("enrich", "enrich_async", "training_set", "training_set_async"),
+    *("staleness", "staleness_async"),
+)
 """What can be done with a frame."""
 
 
@@ -293,6 +300,89 @@ class FeaturesAccessor(Generic[FrameT]):
         flow = training_flow(client, self._frame, features, options)
         made: FrameT = (await client.arun(flow, progress=progress)).frame
         return made
+
+    def staleness(
+        self,
+        features: Features | None = None,
+        *,
+        on: Mapping[str, Hashable] | Hashable | None = None,
+        store: Client | None = None,
+        sample: int | None = None,
+        warn_after: Duration | Mapping[str, Duration] | None = None,
+        error_after: Duration | Mapping[str, Duration] | None = None,
+        tolerate: float = 0.0,
+        now: Now = None,
+        compare_offline: bool = False,
+        progress: ProgressOption = None,
+    ) -> StalenessReport:
+        """Report how old the features of the frame's entities are, and whether that is too old.
+
+        Each entity counts once, however many rows it has; rows without a key are left out.
+
+        Parameters
+        ----------
+        features
+            As for `enrich`; None: all features of the views whose join keys the frame has.
+        on
+            Column of the frame by join key, as for `enrich`.
+        store
+            The client; None: the one connected last.
+        sample, warn_after, error_after, tolerate, now, compare_offline
+            As for `featkit.FeatureStoreClient.staleness`.
+        progress
+            Whether to show how far it is, as for `enrich`.
+
+        Returns
+        -------
+        StalenessReport
+
+        Examples
+        --------
+        >>> import featkit, polars as pl
+        >>> store = featkit.connect("demo:flights")
+        >>> flights = pl.DataFrame({"carrier": ["UA", "AA", "UA"]})
+        >>> report = flights.features.staleness()
+        >>> report["carrier_history"].n, report.verdict
+        (2, 'pass')
+        """
+        client = store or default_client()
+        options = AuditOptions(
+            sample=sample,
+            warn_after=warn_after,
+            error_after=error_after,
+            tolerate=tolerate,
+            now=now,
+            compare_offline=compare_offline,
+        )
+        flow = frame_flow(client, self._frame, features, on, options)
+        return client.run(flow, progress=progress)
+
+    async def staleness_async(
+        self,
+        features: Features | None = None,
+        *,
+        on: Mapping[str, Hashable] | Hashable | None = None,
+        store: Client | None = None,
+        sample: int | None = None,
+        warn_after: Duration | Mapping[str, Duration] | None = None,
+        error_after: Duration | Mapping[str, Duration] | None = None,
+        tolerate: float = 0.0,
+        now: Now = None,
+        compare_offline: bool = False,
+        progress: ProgressOption = None,
+    ) -> StalenessReport:
+        """Do what `staleness` does without blocking the event loop."""
+        client = store or default_client()
+        options = AuditOptions(
+            sample=sample,
+            warn_after=warn_after,
+            error_after=error_after,
+            tolerate=tolerate,
+            now=now,
+            compare_offline=compare_offline,
+        )
+        flow = frame_flow(client, self._frame, features, on, options)
+        return await client.arun(flow, progress=progress)
 
     def __repr__(self) -> str:
         return f"<features of a {type(self._frame).__name__}: {', '.join(VERBS)}>"

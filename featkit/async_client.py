@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NoReturn, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from featkit.errors import FeatkitError
+from featkit.staleness_methods import AsyncStalenessMethods
 from featkit.training.methods import AsyncHistoryMethods
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from featkit.widgets.browser import FeatureViewBrowser
 
 
-class AsyncFeatureStoreClient(AsyncHistoryMethods):
+class AsyncFeatureStoreClient(AsyncHistoryMethods, AsyncStalenessMethods):
     """A connected feature store for asyncio; made by `featkit.connect_async`.
 
     Its methods are those of `FeatureStoreClient`, where they are described, to be awaited. It may
@@ -93,14 +94,6 @@ class AsyncFeatureStoreClient(AsyncHistoryMethods):
     ) -> HealthMonitor:
         """Check the store's health in the background, in a thread of its own."""
         return self._monitored(interval, on_change)
-
-    async def staleness(
-        self,
-        features: Features | None = None,  # noqa: ARG002 - the names are fixed
-        entities: object = None,  # noqa: ARG002
-    ) -> NoReturn:
-        """Report how old features are: not in this version, raises `NotSupportedError`."""
-        self._not_yet("staleness")
 
     async def browse(
         self,

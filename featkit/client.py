@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NoReturn, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from featkit.errors import FeatkitError
+from featkit.staleness_methods import StalenessMethods
 from featkit.training.methods import HistoryMethods
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from featkit.widgets.browser import FeatureViewBrowser
 
 
-class FeatureStoreClient(HistoryMethods):
+class FeatureStoreClient(HistoryMethods, StalenessMethods):
     """A connected feature store; made by `featkit.connect`.
 
     It can be used from several threads, also while an event loop runs, and as a context manager
@@ -283,14 +284,6 @@ class FeatureStoreClient(HistoryMethods):
         True
         """
         return self._monitored(interval, on_change)
-
-    def staleness(
-        self,
-        features: Features | None = None,  # noqa: ARG002 - the names are fixed
-        entities: object = None,  # noqa: ARG002
-    ) -> NoReturn:
-        """Report how old features are: not in this version, raises `NotSupportedError`."""
-        self._not_yet("staleness")
 
     def browse(
         self,

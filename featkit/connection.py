@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -12,11 +11,12 @@ from featkit.async_client import AsyncFeatureStoreClient
 from featkit.client import FeatureStoreClient
 from featkit.durations import parse_duration
 from featkit.errors import InputError, NotSupportedError, SettingsError
+from featkit.moments import clock_of
 from featkit.stores.base import Store, open_store, store_class
 from featkit.transports.options import Limits, Retry, TransportOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from featkit.types import Duration, Now
 
@@ -68,7 +68,7 @@ def open_client(
         named,
         timezone=zone,
         timeout=None if limit is None else parse_duration(limit, what="timeout"),
-        now=_clock(now or chosen.now),
+        now=clock_of(now or chosen.now),
         reach=reach,
         persistent=patience is not None,
     )
@@ -119,17 +119,3 @@ def _zone(name: str | None) -> str | None:
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
         msg = f"timezone={name!r} is no time zone; write a name such as 'UTC' or 'Europe/Paris'"
         raise SettingsError(msg) from error
-
-
-def _clock(now: Now) -> Callable[[], datetime] | None:
-    if now is None or callable(now):
-        return now
-    try:
-        moment = datetime.fromisoformat(now) if isinstance(now, str) else now
-    except ValueError as error:
-        msg = f"now={now!r} is no ISO 8601 time, such as '2014-01-01T00:00:00Z'"
-        raise SettingsError(msg) from error
-    if moment.tzinfo is None:
-        msg = f"now={now!r} is naive; give it a zone, such as '2014-01-01T00:00:00Z'"
-        raise SettingsError(msg)
-    return lambda: moment

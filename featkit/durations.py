@@ -95,3 +95,19 @@ def format_duration(duration: timedelta) -> str:
         if count:
             words.append(f"{count}{unit}")
     return "".join(words) or "0s"
+
+
+def roughly(duration: timedelta) -> str:
+    """Write a duration by its two largest units, as people say it; a negative one with a minus.
+
+    Examples
+    --------
+    >>> roughly(timedelta(days=3, hours=4, minutes=5)), roughly(timedelta(seconds=-90.5))
+    ('3d4h', '-1m30s')
+    """
+    if duration < timedelta(0):
+        return f"-{roughly(-duration)}"
+    sizes = list(_UNITS.values())[1:]
+    place = next((n for n, size in enumerate(sizes) if duration >= size), len(sizes) - 1)
+    step = sizes[min(place + 1, len(sizes) - 1)]
+    return format_duration(duration - duration % step)

@@ -15,6 +15,7 @@
     │   └── DurationError           a duration cannot be read
     ├── NotSupportedError           this store, or this version of featkit, cannot do that
     ├── ClosedError                 the client was closed
+    ├── StalenessError              an audit found values that are too old
     └── StoreError                  the store failed, or its answer cannot be trusted
         ├── SourceError             a Parquet source is missing or unreadable
         ├── MissingEntitiesError    entities are not in the store, with ``on_missing="raise"``
@@ -70,6 +71,7 @@ __all__ = [
     "SettingsError",
     "SlowAnswer",
     "SourceError",
+    "StalenessError",
     "StoreError",
     "StoreUnavailable",
     "ThrottledError",
@@ -156,6 +158,10 @@ class NotSupportedError(FeatkitError, NotImplementedError):
 
 class ClosedError(FeatkitError):
     """The client was closed and cannot be used any more."""
+
+
+class StalenessError(FeatkitError, AssertionError):
+    """An audit found values that are too old, or none that could be judged."""
 
 
 class StoreError(FeatkitError):

@@ -48,6 +48,38 @@ def is_fresh(
     return (timestamp <= now) & (timestamp >= oldest)
 
 
+@overload
+def is_stale(timestamp: datetime | None, ttl: timedelta | None, now: datetime) -> bool: ...
+@overload
+def is_stale(timestamp: pl.Series, ttl: timedelta | None, now: datetime) -> pl.Series: ...
+def is_stale(
+    timestamp: datetime | pl.Series | None, ttl: timedelta | None, now: datetime
+) -> bool | pl.Series:
+    """Tell whether values with these event timestamps are stale at `now`: not shown to be fresh.
+
+    What is not fresh is stale, and so is a value of unknown age (None, null) of which freshness was
+    promised by a ttl.
+
+    Parameters
+    ----------
+    timestamp, ttl, now
+        As for `is_fresh`; also None.
+
+    Examples
+    --------
+    >>> noon = datetime(2024, 5, 1, 12, tzinfo=UTC)
+    >>> is_stale(noon - timedelta(hours=4), timedelta(hours=3), noon)
+    True
+    >>> is_stale(None, timedelta(hours=3), noon), is_stale(None, None, noon)
+    (True, False)
+    """
+    if timestamp is None:
+        return ttl is not None
+    if isinstance(timestamp, datetime):
+        return not is_fresh(timestamp, ttl, now)
+    return ~is_fresh(timestamp, ttl, now).fill_null(ttl is None)
+
+
 @dataclass(frozen=True, slots=True)
 class FeatureValue:
     """One feature value with its event timestamp and its view's ttl.
@@ -98,7 +130,6 @@ class FeatureValue:
             if time is not None and time.tzinfo is None:
                 msg = f"{name} is naive ({time}); give it a zone: .replace(tzinfo=datetime.UTC)"
                 raise TimestampError(msg)
-        if self.timestamp is None:
-            return self.ttl is not None
         # in UTC: Python compares two times of one zone by the clock on the wall
-        return not is_fresh(self.timestamp.astimezone(UTC), self.ttl, moment.astimezone(UTC))
+        known = self.timestamp and self.timestamp.astimezone(UTC)
+        return is_stale(known, self.ttl, moment.astimezone(UTC))

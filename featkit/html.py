@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from html import escape
 from typing import TYPE_CHECKING, Literal
 
@@ -18,6 +19,12 @@ Tone = Literal["good", "warn", "bad", "quiet"]
 
 _VOID = {"br", "hr", "img", "input", "meta"}
 _MARKS: dict[Tone, str] = {"good": "✓", "warn": "!", "bad": "✗", "quiet": "–"}  # noqa: RUF001 - a dash
+
+_UNPRINTABLE = re.compile(  # controls, surrogates, and what Unicode says are no characters
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef"
+    + "".join(f"{chr(end)}{chr(end + 1)}" for end in range(0xFFFE, 0x110000, 0x10000))
+    + "]"
+)
 
 STYLE = """
 :root { color-scheme: light dark; --line: light-dark(#d0d7de, #3a424b);
@@ -47,6 +54,17 @@ class Markup(str):
         return str(self)
 
 
+def printable(value: object) -> str:
+    r"""Write what is no character of a text, such as NUL, as U+FFFD; HTML and XML have it not.
+
+    Examples
+    --------
+    >>> printable("a\0b") == "a\ufffdb"
+    True
+    """
+    return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", str(value))
+
+
 def element(name: str, *children: object, attributes: Mapping[str, object] | None = None) -> Markup:
     """Make an element.
 
@@ -65,7 +83,7 @@ def element(name: str, *children: object, attributes: Mapping[str, object] | Non
     '<td class="number">a &lt; b</td>'
     """
     given = "".join(
-        f' {key}="{escape(str(value))}"'
+        f' {key}="{escape(printable(value))}"'
         for key, value in (attributes or {}).items()
         if value is not None
     )
@@ -77,7 +95,7 @@ def joined(parts: Iterable[object], between: str = "") -> Markup:
     """Join markup, and text, which is escaped."""
     return Markup(
         escape(between).join(
-            part if isinstance(part, Markup) else escape(str(part))
+            part if isinstance(part, Markup) else escape(printable(part))
             for part in parts
             if part is not None
         )

@@ -253,11 +253,17 @@ class Operations:
         return found
 
     def look(
-        self, selection: Selection, columns: pl.DataFrame, options: EnrichOptions, frame: UserFrame
+        self,
+        selection: Selection,
+        columns: pl.DataFrame,
+        options: EnrichOptions,
+        frame: UserFrame,
+        *,
+        now: datetime | None = None,
     ) -> Flow[Lookup]:
         """Look keys up for featkit's own use: the user hears of it neither now nor later."""
         lookup_options = LookupOptions(
-            now=(yield from self.now()),
+            now=now or (yield from self.now()),
             timezone=self._timezone,
             expired=options.expired,
             on_missing=options.on_missing,

@@ -16,17 +16,18 @@ LONGEST = 450  # lines of a module
 # layers go from the words that everybody may use to the faces that nobody imports: a module imports
 # its own layer and those below.
 LAYERS = {
-    0: ["errors", "types", "durations", "settings", "html", "_version"],
+    0: ["errors", "types", "durations", "moments", "settings", "html", "_version"],
     1: [
         *("dtypes", "schema", "columns", "freshness", "conversion", "calls", "queries", "summary"),
         *("definitions", "auth", "aws", "oauth", "json_columns", "json_rows", "json_kinds"),
         *("binary_columns", "protobuf", "protobuf_writing"),
+        *("figures", "populations"),
     ],
-    2: ["keys", "references", "online", "completion", "history", "catalogue"],
-    3: ["stores.*", "transports.*", "writing", "files", "engines.*"],
+    2: ["keys", "references", "online", "completion", "history", "catalogue", "staleness.*"],
+    3: ["stores.*", "transports.*", "writing", "files", "engines.*", "reports.*"],
     4: [
         *("client", "async_client", "session", "connection", "operations", "health", "progress"),
-        "sampling",
+        *("sampling", "staleness_audit", "staleness_methods"),
         "training.*",
         "frames.*",
         "widgets.*",

@@ -18,7 +18,6 @@ from featkit.errors import (
     ClosedError,
     InputError,
     KeyTypeError,
-    NotSupportedError,
     UnknownNameError,
 )
 
@@ -29,9 +28,6 @@ PINNED = {
     *("lookup", "get_historical_features", "get_feature_metadata", "list_feature_views"),
     *("list_entities", "list_feature_services", "search", "health_check", "check_health"),
     *("monitor_health", "staleness", "browse", "close"),
-}
-NOT_YET = {  # with arguments that would do
-    "staleness": ((), {}),
 }
 
 
@@ -68,17 +64,6 @@ def test_every_method_is_described(kind):
         name for name in public_methods(kind) if not (getattr(kind, name).__doc__ or "").strip()
     ]
     assert undescribed == []
-
-
-@pytest.mark.anyio
-@pytest.mark.parametrize("name", NOT_YET)
-async def test_what_is_not_there_yet_says_so_by_name(store_folder, name):
-    positional, named = NOT_YET[name]
-    target = f"parquet:{store_folder}"
-    with pytest.raises(NotSupportedError, match=rf"{name}\(\)"):
-        getattr(featkit.connect(target), name)(*positional, **named)
-    with pytest.raises(NotSupportedError, match=rf"{name}\(\)"):
-        await getattr(featkit.connect_async(target), name)(*positional, **named)
 
 
 @pytest.mark.anyio

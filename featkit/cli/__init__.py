@@ -1,20 +1,22 @@
-"""The command line: ``featkit demo | views | show | lookup | enrich``.
+"""The command line: ``featkit demo | views | show | lookup | enrich | staleness``.
 
 What was asked for goes to stdout, or to a file: tables for people, ``--json`` for programs.
 Everything else goes to stderr: summaries, notes, errors. Exit codes: 0, done; 1, the store was
-asked and does not have it; 2, it could not be asked.
+asked and does not have it, or an audit found something too old; 2, it could not be asked.
 """
 
 from featkit.cli.app import Command, app
 from featkit.cli.demo import demo
 from featkit.cli.enrich import enrich
 from featkit.cli.lookup import lookup
+from featkit.cli.staleness import AuditCommand, staleness
 from featkit.cli.views import show, views
 
 __all__ = ["app", "main"]
 
 for _command in (demo, views, show, lookup, enrich):  # in the order in which help lists them
     app.command(cls=Command)(_command)
+app.command(cls=AuditCommand)(staleness)
 
 
 def main() -> None:

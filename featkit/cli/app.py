@@ -21,6 +21,9 @@ NOT_THERE, FAILED = 1, 2  # exit codes; typer's own for a wrong command line is 
 class Command(TyperCommand):
     """A command whose ``--json`` needs no value, and whose errors are one message."""
 
+    not_there = NOT_THERE
+    """The exit code where the store was asked and does not have it."""
+
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - typer's own click
         """Read the words of the command line."""
         return super().parse_args(ctx, _with_json_target(args))
@@ -33,7 +36,7 @@ class Command(TyperCommand):
         except FeatkitError as error:
             terminal.say("error", str(error))
             missing = isinstance(error, (UnknownNameError, MissingEntitiesError))
-            raise typer.Exit(NOT_THERE if missing else FAILED) from error
+            raise typer.Exit(self.not_there if missing else FAILED) from error
 
 
 def _with_json_target(args: Sequence[str]) -> list[str]:

@@ -17,7 +17,15 @@ if TYPE_CHECKING:
     from featkit.schema import FeatureView
     from featkit.types import DtypeBackend, EntityId, Keys
 
-__all__ = ["UserFrame", "adapt", "key_labels", "of_entities", "of_keys", "refuse_unknown"]
+__all__ = [
+    "UserFrame",
+    "adapt",
+    "is_column",
+    "key_labels",
+    "of_entities",
+    "of_keys",
+    "refuse_unknown",
+]
 
 
 def adapt(frame: object, *, dtype_backend: DtypeBackend = "numpy_nullable") -> UserFrame:

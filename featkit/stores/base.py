@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from featkit.calls import Auth, Call, Flow
     from featkit.columns import FeatureColumns
     from featkit.history import HistoryRead, HistoryRows, JoinRead
+    from featkit.populations import Arrivals, Population, PopulationRead
     from featkit.schema import Entity, Feature, FeatureService, FeatureView
 
 ENTRY_POINTS = "featkit.stores"
@@ -268,6 +269,22 @@ class Store(ABC):
         """List all feature services; a store without such a thing has none."""
         return []
         yield  # a flow that yields nothing
+
+    def read_population(self, read: PopulationRead) -> Call[Population] | None:  # noqa: ARG002 - for the subclasses
+        """Ask for the latest rows of a view's entities; None: the store cannot list them."""
+        return None
+
+    def read_arrivals(self, view: FeatureView, now: datetime) -> Call[Arrivals] | None:  # noqa: ARG002 - for the subclasses
+        """Ask when the rows of a view came, up to `now`; None: the store has no history of it."""
+        return None
+
+    def read_offline_times(self, read: OnlineRead) -> Call[pl.Series] | None:  # noqa: ARG002 - for the subclasses
+        """Ask for the newest event timestamps in the offline store; None: there is none to ask.
+
+        The call's result is a series (UTC, microseconds) with one time per row of ``read.keys``,
+        null where the offline store has no row up to ``read.now``; ``read.features`` is not used.
+        """
+        return None
 
     def checks(self) -> dict[str, Flow[str]]:
         """Name what shows that the store can be used, with flows that say what they found."""

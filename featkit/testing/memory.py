@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import polars as pl
 from polars import selectors as cs
@@ -15,12 +15,13 @@ from featkit.dtypes import TIMESTAMP, format_dtype
 from featkit.durations import parse_duration
 from featkit.errors import NameClashError, SettingsError, TimestampError
 from featkit.keys import spread
+from featkit.populations import Arrivals, Population, PopulationRead, drawn
 from featkit.schema import Entity, Feature, FeatureView
 from featkit.stores.base import Capabilities, OnlineRead, Store, Target, TimestampLevel, find
 from featkit.writing import check_columns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import datetime
 
     import pandas as pd
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from featkit.calls import Flow
     from featkit.schema import FeatureService
     from featkit.types import Duration
+
+T = TypeVar("T")
 
 _FOUND = "__featkit_found"
 
@@ -129,12 +132,17 @@ class MemoryStore(Store):
     batch_size
         How many entities one call may ask for; None: any number.
     timestamp_level
-        ``"row"``: answers have event timestamps; ``"none"``: they have not.
+        ``"row"`` or ``"feature"``: answers have the event timestamps of their rows; ``"view"``:
+        that of the view's newest row; ``"none"``: they have none.
     serves_future
         Whether a row later than now counts as the latest, as in a store that does not look at
         the time when it is read.
     now
         The clock of a frozen data set, aware; None: the present.
+    offline
+        By view, the rows of the offline store where they are not those that are served.
+    lists
+        Whether it lists its entities and has a history, as a remote online store has not.
 
     Raises
     ------
@@ -161,6 +169,8 @@ class MemoryStore(Store):
         timestamp_level: TimestampLevel = "row",
         serves_future: bool = False,
         now: datetime | None = None,
+        offline: Mapping[str, pl.DataFrame] | None = None,
+        lists: bool = True,
     ) -> None:
         self.capabilities = Capabilities(
             batch_size=batch_size, timestamp_level=timestamp_level, serves_future=serves_future
@@ -168,6 +178,8 @@ class MemoryStore(Store):
         self._views = list(views)
         self._services = list(services)
         self._now = now
+        self._offline = dict(offline or {})
+        self._lists = lists
         names = [view.name for view, _ in self._views]
         if twice := {name for name in names if names.count(name) > 1}:
             msg = f"two views have the name {min(twice)!r}"
@@ -205,10 +217,30 @@ class MemoryStore(Store):
         return spread(rows.drop_nulls().unique().sort(view.join_keys), count)
         yield  # a flow that yields nothing
 
-    def _rows(self, view: FeatureView, now: datetime) -> pl.DataFrame:
-        """Return the rows that are there at `now`."""
+    def read_population(self, read: PopulationRead) -> Call[Population] | None:
+        """Read the latest row of each entity, in the order of their keys."""
+        if not self._lists:
+            return None
+        return self._local(read.view, partial(self._population, read))
+
+    def read_arrivals(self, view: FeatureView, now: datetime) -> Call[Arrivals] | None:
+        """Read the times of the offline rows that can be seen."""
+        return self._local(view, partial(self._arrivals, view, now)) if self._lists else None
+
+    def read_offline_times(self, read: OnlineRead) -> Call[pl.Series] | None:
+        """Read the event timestamps of the latest offline rows."""
+        if not (self._lists or self._offline):
+            return None
+        return self._local(read.view, partial(self._offline_times, read))
+
+    def _local(self, view: FeatureView, run: Callable[[], T]) -> Call[T]:
+        return Call(LocalRead(run, f"feature view {view.name!r}"))
+
+    def _rows(self, view: FeatureView, now: datetime, *, offline: bool = False) -> pl.DataFrame:
+        """Return the rows that are there at `now`, in the order in which the last one counts."""
         view = find([view for view, _ in self._views], view.name, "feature view")
         rows = next(rows for own, rows in self._views if own is view)
+        rows = self._offline.get(view.name, rows) if offline else rows
         horizon = None if self.capabilities.serves_future else now
         if view.timestamp:
             event = pl.col(view.timestamp)
@@ -216,30 +248,53 @@ class MemoryStore(Store):
         if view.created and horizon is not None:
             written = pl.col(view.created)
             rows = rows.filter(written.is_null() | (written <= horizon))
+        for time in filter(None, (view.created, view.timestamp)):
+            rows = rows.sort(time, maintain_order=True)
         return rows
 
     def _latest(self, read: OnlineRead) -> FeatureColumns:
-        view = find([view for view, _ in self._views], read.view.name, "feature view")
-        rows = self._rows(view, read.now)
-        for time in filter(None, (view.created, view.timestamp)):
-            rows = rows.sort(time, maintain_order=True)
-        last = rows.unique(view.join_keys, keep="last", maintain_order=True)
-        found = read.keys.join(
-            last.with_columns(pl.lit(value=True).alias(_FOUND)),
-            on=view.join_keys,
-            how="left",
-            maintain_order="left",
-        )
+        view, rows = read.view, self._rows(read.view, read.now)
+        found = _joined(view, read.keys, rows)
         status = pl.when(_FOUND).then(pl.lit(Status.PRESENT)).otherwise(pl.lit(Status.NOT_FOUND))
         statuses = found.select(status.cast(STATUS)).to_series()
         names = [feature.name for feature in read.features]
+        level = self.capabilities.timestamp_level
         timestamps: dict[str, pl.Series] = {}
-        if view.timestamp and self.capabilities.timestamp_level != "none":
-            timestamps = dict.fromkeys(names, found[view.timestamp])
+        if view.timestamp and level != "none":
+            times = found[view.timestamp]
+            if level == "view":
+                newest = pl.repeat(rows[view.timestamp].max(), len(times), dtype=TIMESTAMP)
+                times = pl.select(newest).to_series().set(times.is_null(), None)
+            timestamps = dict.fromkeys(names, times)
         return FeatureColumns(found.select(names), dict.fromkeys(names, statuses), timestamps)
+
+    def _population(self, read: PopulationRead) -> Population:
+        view, keys = read.view, list(read.view.join_keys)
+        every = self._rows(view, read.now).select(keys).drop_nulls().unique().sort(keys)
+        some = every if read.sample is None else drawn(every, keys, read.sample)
+        columns = self._latest(OnlineRead(view, read.features, some, read.now))
+        return Population(some, columns, every.height)
+
+    def _arrivals(self, view: FeatureView, now: datetime) -> Arrivals:
+        event = pl.col(view.timestamp or "")
+        rows = self._rows(view, now, offline=True).filter(event <= now)
+        seen = pl.max_horizontal(filter(None, (view.timestamp, view.created)))
+        newest: Any = rows.select(event.max()).item()
+        return Arrivals(rows.select(seen).to_series(), newest)
+
+    def _offline_times(self, read: OnlineRead) -> pl.Series:
+        rows = self._rows(read.view, read.now, offline=True)
+        return _joined(read.view, read.keys, rows)[read.view.timestamp or ""]
 
     def __repr__(self) -> str:
         return f"<MemoryStore {', '.join(view.name for view, _ in self._views)}>"
+
+
+def _joined(view: FeatureView, keys: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
+    """Give each key its last row."""
+    last = rows.unique(view.join_keys, keep="last", maintain_order=True)
+    found = last.with_columns(pl.lit(value=True).alias(_FOUND))
+    return keys.join(found, on=view.join_keys, how="left", maintain_order="left")
 
 
 class RecordingStore(Store):
@@ -321,6 +376,18 @@ class RecordingStore(Store):
     def sample_entities(self, view: FeatureView, count: int, now: datetime) -> Flow[pl.DataFrame]:
         """Ask the store."""
         return self._store.sample_entities(view, count, now)
+
+    def read_population(self, read: PopulationRead) -> Call[Population] | None:
+        """Ask the store."""
+        return self._store.read_population(read)
+
+    def read_arrivals(self, view: FeatureView, now: datetime) -> Call[Arrivals] | None:
+        """Ask the store."""
+        return self._store.read_arrivals(view, now)
+
+    def read_offline_times(self, read: OnlineRead) -> Call[pl.Series] | None:
+        """Ask the store."""
+        return self._store.read_offline_times(read)
 
     def checks(self) -> dict[str, Flow[str]]:
         """Ask the store."""

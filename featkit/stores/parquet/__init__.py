@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from featkit import definitions
 from featkit.calls import Call, LocalRead
@@ -22,7 +22,7 @@ from featkit.stores.parquet.history import history
 from featkit.stores.parquet.source import Source
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from datetime import datetime
 
     import polars as pl
@@ -30,7 +30,10 @@ if TYPE_CHECKING:
     from featkit.calls import Flow
     from featkit.columns import FeatureColumns
     from featkit.history import HistoryRead, HistoryRows
+    from featkit.populations import Arrivals, Population, PopulationRead
     from featkit.schema import FeatureService, FeatureView
+
+T = TypeVar("T")
 
 
 class ParquetStore(Store):
@@ -119,6 +122,24 @@ class ParquetStore(Store):
         """Describe all rows of a view; what the footers of the files tell is read, no row is."""
         run = partial(self._history, read)
         return Call(LocalRead(run, f"files of feature view {read.view.name!r}", threaded=True))
+
+    def read_population(self, read: PopulationRead) -> Call[Population]:
+        """Read the latest row of each entity that the source has."""
+        return self._local(read.view, lambda source: source.population(read))
+
+    def read_arrivals(self, view: FeatureView, now: datetime) -> Call[Arrivals]:
+        """Read the event and created timestamps of the source."""
+        return self._local(view, lambda source: source.arrivals(view, now))
+
+    def read_offline_times(self, read: OnlineRead) -> Call[pl.Series]:
+        """Read the times of the latest rows: the data are the same online and offline."""
+        return self._local(read.view, lambda source: source.times(read))
+
+    def _local(self, view: FeatureView, read: Callable[[Source], T]) -> Call[T]:
+        def run() -> T:
+            return read(self._source(_load(self._path), view.name))
+
+        return Call(LocalRead(run, f"feature view {view.name!r}", threaded=True))
 
     def _definition(self) -> Call[Definition]:
         return Call(LocalRead(partial(_load, self._path), str(self._path)))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import polars as pl
 
@@ -13,12 +13,14 @@ from featkit.definitions import FeatureEntry, ViewDefinition
 from featkit.dtypes import TIMESTAMP, cast_exactly, format_dtype
 from featkit.errors import DefinitionError, SourceError, TimestampError, nearest
 from featkit.keys import spread
+from featkit.populations import Arrivals, Population, PopulationRead, drawn
 from featkit.schema import Entity, Feature, FeatureView
-from featkit.stores.base import OnlineRead
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
+
+    from featkit.stores.base import OnlineRead
 
 T = TypeVar("T")
 
@@ -121,10 +123,7 @@ class Source:
         """Read the latest row of each entity asked for, among those visible at ``read.now``."""
         keys = _names("k", read.keys.width)
         asked = read.keys.rename(dict(zip(read.view.join_keys, keys, strict=True)))
-        try:
-            found = self._narrowed(asked, self._visible(read)).collect()
-        except FAILURES as error:
-            raise self.unreadable(error) from error
+        found = self._collected(self._narrowed(asked, self._visible(read)))
         rows = _picked(found, [name for name in found.columns if name not in keys])
         rows = rows[_places(asked, found)]
         values = [self.value(rows[name], item) for item, name in _named("f", read.features)]
@@ -133,14 +132,50 @@ class Source:
     def some_entities(self, view: FeatureView, count: int, now: datetime) -> pl.DataFrame:
         """Find entities that have a row at `now`: all, or as many of them, evenly spread."""
         keys = _names("k", len(view.entities))
-        rows = self._visible(OnlineRead(view, (), pl.DataFrame(), now))
-        try:
-            found = rows.select(keys).drop_nulls().unique().collect()
-        except FAILURES as error:
-            raise self.unreadable(error) from error
+        rows = self._visible(PopulationRead(view, (), now))
+        found = self._collected(rows.select(keys).drop_nulls().unique())
         return spread(found.sort(keys), count).rename(dict(zip(keys, view.join_keys, strict=True)))
 
-    def _visible(self, read: OnlineRead) -> pl.LazyFrame:
+    def population(self, read: PopulationRead) -> Population:
+        """Read the latest row of each entity, among the rows visible at ``read.now``."""
+        keys = _names("k", len(read.view.entities))
+        found = self._collected(self._visible(read))
+        for key in keys:
+            if found[key].null_count():
+                found = found.filter(pl.col(key).is_not_null())
+        last = _last(found, keys)
+        total = last.height
+        if read.sample is not None:
+            last = drawn(last, keys, read.sample)
+        rows = _picked(found, [name for name in found.columns if name not in keys])
+        if last.height < found.height:
+            rows = rows.rechunk()[last[_PLACE]]
+        elif not last[_PLACE].is_sorted():
+            rows = rows[last[_PLACE]]
+        values = [self.value(rows[name], item) for item, name in _named("f", read.features)]
+        named = dict(zip(keys, read.view.join_keys, strict=True))
+        return Population(last.select(keys).rename(named), _answer(read, rows, values), total)
+
+    def arrivals(self, view: FeatureView, now: datetime) -> Arrivals:
+        """Read when rows could be seen for the first time."""
+        rows = self._visible(PopulationRead(view, (), now))
+        times = [name for name in ("t0", "t1") if name == "t0" or view.created]
+        found = self._collected(rows.select("t0", pl.max_horizontal(times).alias("seen")))
+        newest: Any = found["t0"].max()  # of a column of datetimes
+        return Arrivals(found["seen"], newest)
+
+    def times(self, read: OnlineRead) -> pl.Series:
+        """Read the event timestamp of the latest row of each entity asked for."""
+        (feature, *_) = read.view.features
+        return self.latest(replace(read, features=(feature,))).timestamps[feature.name]
+
+    def _collected(self, rows: pl.LazyFrame) -> pl.DataFrame:
+        try:
+            return rows.collect()
+        except FAILURES as error:
+            raise self.unreadable(error) from error
+
+    def _visible(self, read: OnlineRead | PopulationRead) -> pl.LazyFrame:
         """Name the columns k0 (keys), t0 (times), f0 (features), ...; keep the rows of the past."""
         entry, scan = self.definition.entry, self.scan()
         found = self.schema(scan)
@@ -296,20 +331,25 @@ def _picked(rows: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
 
 
 def _places(asked: pl.DataFrame, found: pl.DataFrame) -> pl.Series:
-    """Tell for each entity asked for where its last row is among the rows found.
+    """Tell for each entity asked for where its last row is among the rows found."""
+    last = _last(found, asked.columns)
+    return asked.join(last, on=asked.columns, how="left", maintain_order="left")[_PLACE].rechunk()
+
+
+def _last(found: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
+    """Tell for each key where its last row is among the rows found.
 
     That is the last by the times, then in the source. Files that `write_view` wrote are in order
     already, which takes one pass to see; sorting and hashing them again would take four times as
     long. The values stay where they are: each is copied only once, later.
     """
-    keys, times = asked.columns, [name for name in found.columns if name.startswith("t")]
+    times = [name for name in found.columns if name.startswith("t")]
     rows = _picked(found, [*keys, *times, _ROW]).rechunk()
     if (ends := _ends(rows, keys)) is not None:
-        last = rows[ends].select(*keys, ends.alias(_PLACE))
-    else:
-        ordered = rows.with_row_index(_PLACE).sort(*times, _ROW, nulls_last=False)
-        last = ordered.unique(keys, keep="last").select(*keys, _PLACE)
-    return asked.join(last, on=keys, how="left", maintain_order="left")[_PLACE].rechunk()
+        own = rows.select(keys)
+        return (own if len(ends) == rows.height else own[ends]).with_columns(ends.alias(_PLACE))
+    ordered = rows.with_row_index(_PLACE).sort(*times, _ROW, nulls_last=False)
+    return ordered.unique(keys, keep="last").select(*keys, _PLACE)
 
 
 def _ends(rows: pl.DataFrame, keys: Sequence[str]) -> pl.Series | None:
@@ -327,7 +367,9 @@ def _ends(rows: pl.DataFrame, keys: Sequence[str]) -> pl.Series | None:
     return pl.concat([~runs, pl.Series([True])]).head(rows.height).arg_true()
 
 
-def _answer(read: OnlineRead, rows: pl.DataFrame, values: Sequence[pl.Series]) -> FeatureColumns:
+def _answer(
+    read: OnlineRead | PopulationRead, rows: pl.DataFrame, values: Sequence[pl.Series]
+) -> FeatureColumns:
     """Make the answer of rows that stand in the order asked, null where nothing was found."""
     status = pl.repeat(Status.NOT_FOUND, rows.height, dtype=STATUS, eager=True)
     status = status.set(rows[_ROW].is_not_null(), Status.PRESENT)
