@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from featkit.catalogue import read_catalogue
 from featkit.durations import parse_duration
@@ -11,7 +11,6 @@ from featkit.errors import ClosedError, FeatkitError, StoreError, StoreUnavailab
 from featkit.health import HealthMonitor
 from featkit.operations import Operations
 from featkit.progress import watched
-from featkit.stores.base import not_supported
 from featkit.transports.deadline import Deadline
 from featkit.transports.drive import Silent, Transports, adrive, drive
 
@@ -155,9 +154,6 @@ class Session:
                 "monitor.wait() waits until it is up, and connect(..., wait='60s') has calls wait"
             )
             raise StoreUnavailable(msg)
-
-    def _not_yet(self, method: str) -> NoReturn:
-        not_supported(self.operations.store, method)
 
     def __repr__(self) -> str:
         state = " (closed)" if self._closed else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, NoReturn, assert_type
+from typing import Any, assert_type
 
 import pandas as pd
 import polars as pl
@@ -92,9 +92,18 @@ def client_methods(client: featkit.FeatureStoreClient, keys: pd.DataFrame) -> No
     client.close()
 
 
-def not_yet(client: featkit.FeatureStoreClient) -> NoReturn:
-    """Type checkers know that this does not return."""
-    client.staleness()
+def staleness(client: featkit.FeatureStoreClient, frame: pl.DataFrame) -> None:
+    """What a report is, and what can be had from it."""
+    report = client.staleness(["a:b"], {"k": [1]}, sample=5, warn_after="1h", tolerate=0.1)
+    assert_type(report, featkit.StalenessReport)
+    assert_type(featkit.features(frame).staleness(on="k"), featkit.StalenessReport)
+    assert_type(report.to_polars(by="view"), pl.DataFrame)
+    assert_type(report.to_pandas(), pd.DataFrame)
+    assert_type(report.worst(3), pl.DataFrame)
+    assert_type(report.to_html("page.html"), str)
+    assert_type(featkit.StalenessReport.trend("audits.parquet"), featkit.StalenessTrend)
+    report.assert_fresh(fail_on="warn")
+    report.assert_fresh(fail_on="sometimes")  # type: ignore[arg-type]
 
 
 async def async_client_methods(client: featkit.AsyncFeatureStoreClient) -> None:
