@@ -138,7 +138,7 @@ function code(text) {
 
 function render({ model, el }) {
   const root = h("div", { class: "fk fk-details", role: "region", "aria-label": "Feature view",
-    "data-lm-suppress-shortcuts": "true", keydown: (event) => event.stopPropagation() });
+    keydown: (event) => event.stopPropagation() });
   let shown = null;
   const draw = () => {
     const view = model.get("view");

@@ -1,6 +1,7 @@
 // What every widget uses. All text from a store becomes text nodes, never HTML.
 
 const SVG = new Set(["svg", "g", "path", "rect", "text", "line", "title"]);
+const FOCUSED = new Set(["button", "input", "summary"]);
 
 /** Make an element: attributes by name, functions as listeners, strings as text. */
 function h(tag, attributes = {}, ...children) {
@@ -12,6 +13,8 @@ function h(tag, attributes = {}, ...children) {
     else if (value === true) node.setAttribute(name, "");
     else if (value !== null && value !== undefined && value !== false) node.setAttribute(name, value);
   }
+  // Notebook 7 sees keys before any element does, and leaves those alone whose target says so.
+  if (FOCUSED.has(tag) || "tabindex" in attributes) node.setAttribute("data-lm-suppress-shortcuts", "true");
   node.append(...children.filter((child) => child !== null && child !== undefined));
   return node;
 }

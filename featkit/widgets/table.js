@@ -130,6 +130,7 @@ class Table {
     this.id = `fk${Math.random().toString(36).slice(2)}`;
     this.ticked = new Set();
     this.toggled = new Map(); // view -> open, where the user said so
+    this.told = model.get("search"); // what the kernel knows of the search
     this.rows = []; // v: a view, ~f: a feature
     this.at = 0; // the row that the keyboard is at
     this.build(el);
@@ -168,7 +169,7 @@ class Table {
     this.picked = h("div", { class: "fk-picked", hidden: true }, this.bar, this.code);
     const keys = [["↑ ↓", "move"], ["→ ←", "open, close"], ["space", "tick"], ["enter", "show"], ["/", "search"]];
     const help = keys.flatMap(([key, does]) => [h("kbd", {}, key), ` ${does}  `]);
-    this.root = h("div", { class: "fk fk-table", "data-lm-suppress-shortcuts": "true" },
+    this.root = h("div", { class: "fk fk-table" },
       h("div", { class: "fk-bar" }, this.search, this.status, h("span", { class: "fk-gap" }),
         h("button", { type: "button", class: "fk-button", click: () => this.saveCsv(),
           title: "Save what is listed as a table" }, "CSV"),
@@ -213,12 +214,20 @@ class Table {
     });
   }
 
-  /** Tell the kernel; what changes with every key waits until the keys rest. */
-  save(name, value, rest = 0) {
+  /** Tell the kernel. */
+  save(name, value) {
     this.model.set(name, value);
-    clearTimeout(this.saving);
-    if (rest) this.saving = setTimeout(() => this.model.save_changes(), rest);
-    else this.model.save_changes();
+    this.model.save_changes();
+  }
+
+  /** Tell the kernel of the search once the keys rest, and not before: what the kernel echoes of
+      an earlier one must not take the place of what has been typed since. */
+  saveSearch() {
+    clearTimeout(this.resting);
+    this.resting = setTimeout(() => {
+      this.told = this.search.value;
+      this.save("search", this.told);
+    }, 150);
   }
 
   // -- what comes in -----------------------------------------------------------------------------
@@ -242,8 +251,9 @@ class Table {
   }
 
   takeSearch() {
-    if (this.search.value === this.model.get("search")) return;
-    this.search.value = this.model.get("search");
+    const search = this.model.get("search");
+    if (search === this.search.value || search === this.told) return;
+    this.search.value = this.told = search;
     this.refresh();
   }
 
@@ -257,7 +267,7 @@ class Table {
   refresh() {
     if (!this.catalogue) return;
     const { words } = this;
-    if (this.search.value !== this.model.get("search")) this.save("search", this.search.value, 150);
+    if (this.search.value !== this.told) this.saveSearch();
     const found = this.catalogue.find(words, this.model.get("facets"));
     Object.assign(this, found);
     this.sequence = this.catalogue.order(this.model.get("sort"), words);

@@ -42,6 +42,10 @@ MODEL = """
       state[name] = value;
       if (changed) for (const run of listeners[`change:${name}`] ?? []) run();
     },
+    echo: (name) => {
+      state[name] = window.saved[name];
+      for (const run of listeners[`change:${name}`] ?? []) run();
+    },
     save_changes: () => {
       window.saved = JSON.parse(JSON.stringify({ ...state, payload: 0 }));
     },
@@ -129,23 +133,29 @@ def chromium():
 
 @pytest.fixture
 def open_page(chromium):
-    """Open pages that collect their errors; there must be none at the end."""
+    """Open pages that collect their errors; there must be none at the end.
+
+    A notebook has errors of its own: `only` those are collected whose traceback names it.
+    """
     contexts, errors = [], []
 
-    def open_one(width=1000, height=700, scheme="light", **options):
+    def open_one(width=1000, height=700, scheme="light", only="", **options):
         context = chromium.new_context(
             viewport={"width": width, "height": height}, color_scheme=scheme, **options
         )
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(10_000)
-        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on(
+            "pageerror",
+            lambda error: only in (error.stack or "") and errors.append(error.stack or str(error)),
+        )
         page.on(
             "dialog", lambda dialog: (errors.append(f"dialog {dialog.message}"), dialog.dismiss())
         )
         page.on(
             "console",
-            lambda message: message.type == "error" and errors.append(message.text),
+            lambda message: message.type == "error" and not only and errors.append(message.text),
         )
         return page
 

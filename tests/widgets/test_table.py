@@ -111,6 +111,19 @@ def test_the_kernel_hears_of_the_search_when_the_keys_rest(table):
     shown.page.wait_for_function("() => window.saved?.search === 'visit'")
 
 
+def test_an_echo_of_the_kernel_takes_no_letter(table):
+    shown = table()
+    box = shown.find(".fk-bar > .fk-search")
+    box.press_sequentially("vi")
+    shown.page.wait_for_function("() => window.saved?.search === 'vi'")
+    shown.page.evaluate("() => window.model.echo('search')")
+    box.press_sequentially("si")
+    shown.page.evaluate("() => window.model.echo('search')")
+    assert box.input_value() == "visi"
+    shown.page.evaluate("() => window.model.set('search', 'age')")
+    assert box.input_value() == "age"  # what the kernel says itself counts
+
+
 def test_a_search_can_come_from_the_kernel(table):
     shown = table(state={"search": "stars"})
     assert shown.names() == ["shops", "rating"]
