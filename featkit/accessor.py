@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from featkit.types import (
         DtypeBackend,
         Duration,
+        Engine,
         Expired,
         Features,
         KnownBy,
@@ -220,6 +221,8 @@ class FeaturesAccessor(Generic[FrameT]):
         strict: bool = False,
         feature_timestamps: bool = False,
         full_feature_names: bool | None = None,
+        engine: Engine = "auto",
+        memory_limit: str | int | None = None,
         store: Client | None = None,
         progress: ProgressOption = None,
         dtype_backend: DtypeBackend = "numpy_nullable",
@@ -233,6 +236,8 @@ class FeaturesAccessor(Generic[FrameT]):
         ----------
         features, at, on, lookback, known_by, strict, feature_timestamps, full_feature_names
             As there.
+        engine, memory_limit
+            As there, too.
         store
             The client; None: the one connected last.
         progress, dtype_backend
@@ -261,6 +266,8 @@ class FeaturesAccessor(Generic[FrameT]):
             strict=strict,
             feature_timestamps=feature_timestamps,
             full_feature_names=full_feature_names,
+            engine=engine,
+            memory_limit=memory_limit,
             dtype_backend=dtype_backend,
         )
         flow = training_flow(client, self._frame, features, options)
@@ -278,6 +285,8 @@ class FeaturesAccessor(Generic[FrameT]):
         strict: bool = False,
         feature_timestamps: bool = False,
         full_feature_names: bool | None = None,
+        engine: Engine = "auto",
+        memory_limit: str | int | None = None,
         store: Client | None = None,
         progress: ProgressOption = None,
         dtype_backend: DtypeBackend = "numpy_nullable",
@@ -295,6 +304,8 @@ class FeaturesAccessor(Generic[FrameT]):
             strict=strict,
             feature_timestamps=feature_timestamps,
             full_feature_names=full_feature_names,
+            engine=engine,
+            memory_limit=memory_limit,
             dtype_backend=dtype_backend,
         )
         flow = training_flow(client, self._frame, features, options)

@@ -61,9 +61,10 @@ class JoinTask:
         chosen = [] if event is None else [event.alias(EVENT)]
         return [*chosen, *([] if created is None else [created.alias(CREATED)])]
 
-    def rows(self) -> pl.LazyFrame:
-        """Select keys, times and features."""
-        return self.history.scan.select(*self.keys(), *self.times(), *map(pl.col, self.features))
+    def rows(self, *predicates: pl.Expr) -> pl.LazyFrame:
+        """Select keys, times and features of the rows for which the predicates hold."""
+        scan = self.history.scan.filter(*predicates) if predicates else self.history.scan
+        return scan.select(*self.keys(), *self.times(), *map(pl.col, self.features))
 
     def none(self) -> pl.DataFrame:
         """Return what is kept of rows, without a row."""

@@ -10,61 +10,124 @@ from __future__ import annotations
 
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
 import polars as pl
 
-from featkit.engines.base import JoinTask, in_pieces
-from featkit.engines.winners import Piece, Winners
+from featkit.engines.base import in_pieces, timestamp
+from featkit.engines.winners import Best, Times, Winners, best_of
+from featkit.history import Match
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-    from featkit.history import Match
+    import numpy.typing as npt
+
+    from featkit.engines.base import JoinTask
+    from featkit.engines.plan import Strategy
 
 FAILURES = (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException)
 """What reading rows with polars raises; it panics over some of the files that are corrupt."""
 
 _AHEAD = 2  # pieces that are matched at the same time
+_LATEST = np.iinfo(np.int64).max
 
 
-def join(task: JoinTask) -> Match:
+def join(task: JoinTask, strategy: Strategy) -> Match:
     """Find for each row of a spine the row that was known then."""
-    winners = Winners(
-        task.spine,
-        created=task.history.created is not None,
-        revised=task.rule.created and task.history.created is not None,
-    )
     try:
-        for piece in _matched(task, in_pieces(task.rows())):
-            winners.take(piece)
-        return winners.match(task.none())
+        if strategy.buckets == 1:
+            return _joined(task, strategy)
+        parts = task.spine.parts(strategy.buckets)
+        matches = [_joined(replace(task, spine=part), strategy) for part in parts]
+        return _united(task, matches)
     except FAILURES as error:
         raise task.history.unreadable(error) from error
 
 
-def _matched(task: JoinTask, frames: Iterator[pl.DataFrame]) -> Iterator[Piece]:
+def _joined(task: JoinTask, strategy: Strategy) -> Match:
+    created = task.history.created is not None
+    winners = Winners(task.spine, created=created, revised=task.rule.created and created)
+    rows = task.rows(*strategy.predicates(task))
+    for best in _matched(task, in_pieces(rows), ahead=1 if strategy.memory else _AHEAD):
+        winners.take(best)
+    return _explained(task, strategy, winners.match(task.none()))
+
+
+def _matched(task: JoinTask, frames: Iterator[pl.DataFrame], *, ahead: int) -> Iterator[Best]:
     """Match pieces with the spine, the next ones in other threads meanwhile."""
-    waiting: deque[Future[Piece]] = deque()
-    with ThreadPoolExecutor(_AHEAD, thread_name_prefix="featkit-join") as pool:
+    waiting: deque[Future[Best]] = deque()
+    with ThreadPoolExecutor(ahead, thread_name_prefix="featkit-join") as pool:
         for frame in frames:
-            waiting.append(pool.submit(_piece, task, frame))
-            if len(waiting) > _AHEAD:
+            waiting.append(pool.submit(_best, task, frame))
+            if len(waiting) > ahead:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
 
 
-def _piece(task: JoinTask, frame: pl.DataFrame) -> Piece:
+def _best(task: JoinTask, frame: pl.DataFrame) -> Best:
     codes, event, created = task.usable(frame)
     known = None if task.static else task.rule.known_from(event, created)
-    index, slots = task.spine.slots(codes, known)
-    return Piece(
-        frame=frame.select(task.kept()),
-        height=frame.height,
-        index=index,
-        slots=slots,
-        event=event[index],
-        created=None if created is None else created[index],
-        entities=codes[codes >= 0],
-    )
+    times = Times(event, created, known)
+    return best_of(task.spine, codes, times, frame.select(task.kept()))
+
+
+def _united(task: JoinTask, matches: Sequence[Match]) -> Match:
+    """Put the answers for parts of a spine together; each row is in one part."""
+    positions = np.full(task.spine.height, -1)
+    flags = np.zeros((3, task.spine.height), bool)
+    height = 0
+    for match in matches:
+        found = match.positions >= 0
+        positions[found] = match.positions[found] + height
+        for place, own in enumerate((match.known, match.past, match.tied)):
+            if own is not None:
+                flags[place] |= own
+        height += match.rows.height
+    known, past, tied = flags
+    rows = pl.concat([match.rows for match in matches])
+    return Match(rows, positions, known=known, past=past, tied=tied)
+
+
+# -- rows that were left out by their time -------------------------------------------------------
+
+
+def _explained(task: JoinTask, strategy: Strategy, match: Match) -> Match:
+    """Tell why rows have no match, where rows were left out that would tell."""
+    if strategy.earliest is None and strategy.latest is None:
+        return match
+    spine, event = task.spine, task.history.event
+    missed = match.positions[spine.rows] < 0
+    if not missed.any() or event is None:
+        return match
+    seen = np.zeros(len(spine.entities) + 1, bool)
+    seen[spine.codes[match.known[spine.rows]]] = True  # type: ignore[index] # it is told here
+    first_known = np.full(len(spine.entities) + 1, _LATEST)
+    wanted = np.zeros(len(spine.entities) + 1, bool)
+    wanted[spine.codes[missed]] = True
+    if strategy.earliest is not None:
+        for codes, known in _left_out(task, event < timestamp(strategy.earliest), wanted):
+            seen[codes] = True
+            np.minimum.at(first_known, codes, known)
+    if strategy.latest is not None and not seen[:-1][wanted[:-1]].all():
+        for codes, _ in _left_out(task, event > timestamp(strategy.latest), wanted):
+            seen[codes] = True
+    known_rows, past = np.zeros((2, spine.height), bool)
+    known_rows[spine.rows] = seen[spine.codes]
+    past[spine.rows] = first_known[spine.codes] <= spine.at
+    return replace(match, known=known_rows, past=past)
+
+
+def _left_out(
+    task: JoinTask, predicate: pl.Expr, wanted: npt.NDArray[np.bool_]
+) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
+    """Read keys and times of rows that were left out; of the entities that are wanted."""
+    scan = task.history.scan.filter(predicate).select(*task.keys(), *task.times())
+    for frame in in_pieces(scan):
+        codes, event, created = task.usable(frame)
+        own = wanted[codes] & (codes >= 0)
+        known = task.rule.known_from(event, created)
+        yield codes[own], known[own]

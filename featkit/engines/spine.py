@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -38,22 +40,48 @@ class Spine:
 
     def __init__(self, keys: EntityKeys, at: pl.Series) -> None:
         self.height = len(at)
-        self.entities = Entities(keys.unique)
+        places, unique = _in_order(keys.unique)
+        self.entities = Entities(unique)
         usable = (keys.positions.is_not_null() & at.is_not_null()).to_numpy()
         whole = bool(usable.all())
-        codes = keys.positions.fill_null(0).to_numpy()
+        codes = places[keys.positions.fill_null(0).to_numpy()]
         moments = at.to_physical().fill_null(0).to_numpy()
         if not whole:
             codes, moments = codes[usable], moments[usable]
         self._ticks = _Ticks(moments, max(len(self.entities), 1))
-        packed = self._ticks.packed(codes.astype(np.int64), moments)
-        order = _argsort(packed)
+        packed = self._ticks.packed(codes, moments)
+        order = np.argsort(packed)
         self._packed = packed[order]
         self.rows = order if whole else np.flatnonzero(usable)[order]
         self.codes, self.at = codes[order], moments[order]
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def parts(self, count: int) -> list[Spine]:
+        """Cut the spine into parts of about as many slots, each with entities of its own."""
+        ends = [len(self) * n // count for n in range(1, count + 1)]
+        edges = sorted(
+            {
+                0,
+                *(
+                    int(np.searchsorted(self.codes, self.codes[end - 1], "right"))
+                    for end in ends
+                    if end
+                ),
+            }
+        )
+        return [self._part(*pair) for pair in pairwise(edges)] or [self]
+
+    def _part(self, begin: int, end: int) -> Spine:
+        part = copy(self)
+        first, last = int(self.codes[begin]), int(self.codes[end - 1])
+        part.entities = Entities(self.entities.unique[first : last + 1])
+        part.rows, part.at = self.rows[begin:end], self.at[begin:end]
+        part.codes = self.codes[begin:end] - first
+        part._packed = part._ticks.packed(part.codes, part.at)  # noqa: SLF001 - its own class
+        part.__dict__.pop("starts", None)
+        return part
 
     @cached_property
     def starts(self) -> npt.NDArray[np.bool_]:
@@ -62,45 +90,71 @@ class Spine:
         np.not_equal(self.codes[1:], self.codes[:-1], out=first[1:])
         return first
 
-    def slots(
+    def pack(
         self, codes: npt.NDArray[np.int64], known: npt.NDArray[np.int64] | None
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """Find for rows of a source the first slots at which they are known.
+    ) -> npt.NDArray[np.uint64]:
+        """Make one number of each entity and moment, in the order of the slots.
 
         Parameters
         ----------
         codes
-            Their entities; -1 where it is not in the spine.
+            Entities, none of them -1.
         known
-            From when on they are known, in microseconds; None: always.
+            Moments in microseconds; None: before all moments.
+        """
+        return self._ticks.packed(codes, known)
+
+    def first_slots(
+        self, codes: npt.NDArray[np.int64], packed: npt.NDArray[np.uint64]
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Find the first slot of the entity at or after each moment.
+
+        Parameters
+        ----------
+        codes, packed
+            As for `pack`, and its result.
 
         Returns
         -------
         index
-            Which of the rows are known at some slot; ordered by slot, not by number.
+            Those that have such a slot, ordered by slot.
         slots
-            The first slot of each.
+            The slots, ascending.
         """
-        if not len(self):
-            return np.empty(0, np.int64), np.empty(0, np.int64)
-        index = None
-        if len(codes) and codes.min() < 0:
-            index = np.flatnonzero(codes >= 0)
-            codes = codes[index]
-            known = None if known is None else known[index]
-        wanted = self._ticks.packed(codes, known)
-        if len(wanted) and not (wanted[1:] >= wanted[:-1]).all():
-            order = np.argsort(wanted)  # neighbours in the spine are found much faster in a row
-            wanted, codes = wanted[order], codes[order]
-            index = order if index is None else index[order]
-        slots = np.searchsorted(self._packed, wanted)
+        order = np.argsort(packed)  # neighbours are found much faster one after the other
+        slots = np.searchsorted(self._packed, packed[order])
         inside = slots < len(self)
         slots[~inside] = 0
-        inside &= self.codes[slots] == codes
-        if index is None:
-            index = np.flatnonzero(inside)
-            return (index, slots) if len(index) == len(slots) else (index, slots[index])
-        return index[inside], slots[inside]
+        inside &= self.codes[slots] == codes[order]
+        return order[inside], slots[inside]
+
+    def latest_rows(
+        self, codes: npt.NDArray[np.int64], packed: npt.NDArray[np.uint64]
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Find among ascending moments of entities the last one at or before each slot.
+
+        Parameters
+        ----------
+        codes, packed
+            As for `pack`, and its result, ascending.
+
+        Returns
+        -------
+        index
+            The moments that are the last before some slot.
+        slots
+            The first such slot of each, ascending.
+        """
+        begin = np.searchsorted(self._packed, packed[0])
+        end = np.searchsorted(self.codes, codes[-1], side="right")
+        found = np.searchsorted(packed, self._packed[begin:end], side="right") - 1
+        first = np.ones(len(found), bool)
+        np.not_equal(found[1:], found[:-1], out=first[1:])
+        slots = np.flatnonzero(first)
+        found = found[slots]
+        slots += begin
+        own = codes[found] == self.codes[slots]
+        return found[own], slots[own]
 
 
 class _Ticks:
@@ -131,9 +185,14 @@ class _Ticks:
         return packed
 
 
-def _argsort(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
-    order: npt.NDArray[np.int64] = np.argsort(values)
-    return order
+def _in_order(unique: pl.DataFrame) -> tuple[npt.NDArray[np.int64], pl.DataFrame]:
+    """Sort entities, as files are that are sorted; return the new place of each, too."""
+    if not unique.height or not unique.width:
+        return np.zeros(max(unique.height, 1), np.int64), unique
+    order = unique.select(pl.arg_sort_by(*unique.columns)).to_series().to_numpy()
+    places = np.empty(len(order), np.int64)
+    places[order] = np.arange(len(order))
+    return places, unique[order]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import polars as pl
 
 from featkit.errors import InputError, KeyColumnError, KeyTypeError, nearest
 from featkit.frames.base import UserFrame, is_column, series_of
-from featkit.frames.polars import EagerFrame, LazyFrame
+from featkit.frames.polars import EagerFrame, FileFrame, LazyFrame
 
 if TYPE_CHECKING:
     from featkit.references import Selection
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from featkit.types import DtypeBackend, EntityId, Keys
 
 __all__ = [
+    "FileFrame",
     "UserFrame",
     "adapt",
     "is_column",

@@ -16,7 +16,7 @@ import pyarrow as pa
 from featkit.errors import KeyTypeError, TimestampError
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable
+    from collections.abc import Hashable, Iterable, Iterator
 
     from featkit.columns import KeyedColumn
 
@@ -63,6 +63,13 @@ class UserFrame(ABC):
         columns
             Their positions are as long as the key columns read before, in their order.
         """
+
+    def pieces(self, rows: int) -> Iterator[tuple[UserFrame, int]]:
+        """Cut the frame into frames of so many rows, each with its height; never into none.
+
+        A plan cannot be cut, since its rows have no order.
+        """
+        raise NotImplementedError
 
     def row_label(self, position: int) -> str:
         """Call a row the way the user does."""

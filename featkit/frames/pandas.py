@@ -12,7 +12,7 @@ from featkit.errors import KeyColumnError, KeyTypeError
 from featkit.frames.base import UserFrame, series_of
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable, Mapping, Sequence
+    from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 
     from featkit.columns import KeyedColumn
     from featkit.types import DtypeBackend
@@ -79,6 +79,12 @@ class PandasFrame(UserFrame):
         joined: Any = pd.concat([frame, right], axis=1)
         result: pd.DataFrame = joined.__finalize__(frame)  # attrs, flags, a subclass's own
         return result
+
+    def pieces(self, rows: int) -> Iterator[tuple[UserFrame, int]]:
+        """Cut the frame into slices."""
+        for begin in range(0, max(len(self._frame), 1), rows):
+            piece = self._frame.iloc[begin : begin + rows]
+            yield PandasFrame(piece, self._dtype_backend), len(piece)
 
     def row_label(self, position: int) -> str:
         """Call a row by its label in the index."""

@@ -10,7 +10,8 @@ import polars as pl
 from featkit.frames.base import UserFrame
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable, Mapping, Sequence
+    from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from featkit.columns import KeyedColumn
 
@@ -52,6 +53,48 @@ class EagerFrame(UserFrame):
     def with_columns(self, columns: Iterable[KeyedColumn]) -> pl.DataFrame:
         """Put the columns beside the frame's own."""
         return self._frame.hstack(_spread(columns))
+
+    def pieces(self, rows: int) -> Iterator[tuple[UserFrame, int]]:
+        """Cut the frame into slices."""
+        for piece in self._frame.iter_slices(rows) if self._frame.height else [self._frame]:
+            yield EagerFrame(piece), piece.height
+
+
+class FileFrame(UserFrame):
+    """A plan whose rows were written to an Arrow file, so that they have an order."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    @property
+    def _rows(self) -> pl.LazyFrame:
+        return pl.scan_ipc(self._file, glob=False, hive_partitioning=False)
+
+    @property
+    def columns(self) -> Sequence[Hashable]:
+        """The names of its columns."""
+        return self._rows.collect_schema().names()
+
+    def key_columns(self, labels: Mapping[str, Hashable]) -> pl.DataFrame:
+        """Read the key columns."""
+        if not labels:
+            return pl.DataFrame(height=self._rows.select(pl.len()).collect().item())
+        return self._rows.select(
+            pl.col(str(own)).alias(key) for key, own in labels.items()
+        ).collect()
+
+    def with_columns(self, columns: Iterable[KeyedColumn]) -> pl.DataFrame:
+        """Read the whole file, and put the columns beside its own."""
+        return EagerFrame(self._rows.collect()).with_columns(columns)
+
+    def pieces(self, rows: int) -> Iterator[tuple[UserFrame, int]]:
+        """Read some rows at a time."""
+        cut = False
+        for piece in self._rows.collect_batches(chunk_size=rows, maintain_order=True):
+            cut = True
+            yield EagerFrame(piece), piece.height
+        if not cut:
+            yield EagerFrame(self._rows.collect()), 0
 
 
 class LazyFrame(UserFrame):

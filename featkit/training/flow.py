@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +15,7 @@ import polars as pl
 from featkit import frames
 from featkit.calls import Call, LocalRead
 from featkit.columns import TIMESTAMP_SUFFIX, KeyedColumn
+from featkit.engines.plan import JoinPlan
 from featkit.errors import KeyTypeError, NameClashError, NotSupportedError, TimestampError
 from featkit.history import EVENT, Rule, rules
 from featkit.references import select
@@ -22,7 +24,8 @@ from featkit.training.joined import join_by_store
 from featkit.training.manifest import Manifest, ViewManifest, spine_hash
 from featkit.training.report import Periods, TrainingReport, view_report
 from featkit.training.result import TrainingSet
-from featkit.training.rows import join_rows
+from featkit.training.rows import join_rows, plan_rows
+from featkit.training.sink import check_target, scratch, write
 from featkit.training.spine import AT_COLUMN, SpineColumns, check_moments
 
 if TYPE_CHECKING:
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
     from featkit.references import Selection, ViewSelection
     from featkit.stores.base import Store
     from featkit.training.options import TrainingOptions
+    from featkit.training.rows import PlannedJoin
     from featkit.training.spine import Joined
     from featkit.types import Features
 
@@ -67,6 +71,45 @@ class Request:
 def assemble(request: Request) -> Flow[TrainingSet[Any]]:
     """Assemble a training set; see `featkit.FeatureStoreClient.get_historical_features`."""
     started = time.perf_counter()
+    if request.options.sink is not None:
+        check_target(Path(request.options.sink))
+    with scratch(request.spine, request.options.sink) as file:
+        if file is None:
+            frame = frames.adapt(request.spine, dtype_backend=request.options.dtype_backend)
+        else:
+            spill = partial(request.spine.sink_ipc, file)
+            yield Call(LocalRead(spill, "the spine", threaded=True))
+            frame = frames.FileFrame(file)
+        ready = yield from _prepare(request, frame)
+        answer = yield from _joined(request, ready)
+        give = partial(answer.given_to, frame, request.options)
+        made = yield Call(LocalRead(give, "the training set", threaded=True))
+    report = replace(answer.report(request.store), seconds=time.perf_counter() - started)
+    return TrainingSet(
+        frame=made, report=report, manifest=answer.manifest(request), again=request.again
+    )
+
+
+def explain(request: Request) -> Flow[JoinPlan]:
+    """Plan a training set without joining anything."""
+    frame = frames.adapt(request.spine, dtype_backend=request.options.dtype_backend)
+    ready = yield from _prepare(request, frame)
+    if request.store.capabilities.history == "joined":
+        return JoinPlan(steps=(), joined_by=request.store.scheme)
+    planned = yield from _plan(request, ready)
+    return JoinPlan(steps=tuple(each.step for each in planned))
+
+
+@dataclass(frozen=True, eq=False)
+class _Ready:
+    """What is known before anything is joined."""
+
+    selection: Selection
+    rules: dict[str, Rule]
+    columns: SpineColumns
+
+
+def _prepare(request: Request, frame: UserFrame) -> Flow[_Ready]:
     store, options = request.store, request.options
     if store.capabilities.history == "none":
         not_supported(store, METHOD)
@@ -77,19 +120,29 @@ def assemble(request: Request) -> Flow[TrainingSet[Any]]:
         known_by=options.known_by,
         strict=options.strict,
     )
-    frame = frames.adapt(request.spine, dtype_backend=options.dtype_backend)
     _refuse_clashes(frame, selection, options)
     columns = yield from _spine_columns(request, frame, selection)
-    if store.capabilities.history == "rows":
-        joined = yield from join_rows(store, selection, wanted, columns)
-    else:
-        joined = yield from join_by_store(store, selection, wanted, columns, options)
-    answer = _Answer(selection, wanted, columns, joined)
-    made = yield Call(LocalRead(partial(answer.given_to, frame, options), "the training set"))
-    report = replace(answer.report(store), seconds=time.perf_counter() - started)
-    return TrainingSet(
-        frame=made, report=report, manifest=answer.manifest(request), again=request.again
+    return _Ready(selection, wanted, columns)
+
+
+def _plan(request: Request, ready: _Ready) -> Flow[list[PlannedJoin]]:
+    return (
+        yield from plan_rows(
+            request.store, ready.selection, ready.rules, ready.columns, request.options
+        )
     )
+
+
+def _joined(request: Request, ready: _Ready) -> Flow[_Answer]:
+    selection, columns = ready.selection, ready.columns
+    if request.store.capabilities.history == "joined":
+        joined = yield from join_by_store(
+            request.store, selection, ready.rules, columns, request.options
+        )
+        return _Answer(selection, columns, joined)
+    planned = yield from _plan(request, ready)
+    joined = yield from join_rows(selection, planned, columns)
+    return _Answer(selection, columns, joined, tuple(str(each.step) for each in planned))
 
 
 def _select(request: Request) -> Flow[Selection]:
@@ -162,13 +215,16 @@ class _Answer:
     """What was joined, before it is given to the user's frame."""
 
     selection: Selection
-    rules: dict[str, Rule]
     spine: SpineColumns
     joined: Sequence[Joined]
+    plan: tuple[str, ...] = ()
 
     def given_to(self, frame: UserFrame, options: TrainingOptions) -> Any:  # noqa: ANN401 - a frame of the user's kind
         """Put the features beside the frame's own columns, in the order asked for."""
-        return frame.with_columns(self._columns(options))
+        columns = self._columns(options)
+        if options.sink is None:
+            return frame.with_columns(columns)
+        return write(frame, list(columns), options.sink)
 
     def _columns(self, options: TrainingOptions) -> Iterator[KeyedColumn]:
         positions = [_positions(each.positions) for each in self.joined]
@@ -207,6 +263,7 @@ class _Answer:
             views=tuple(views),
             rows=self.spine.rows,
             periods=periods.edges,
+            plan=self.plan,
             notes=tuple(f"{store.scheme}: {rule}" for rule in store.capabilities.history_rules),
         )
 

@@ -2,29 +2,50 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar, overload
 
 from featkit.session import Session
 from featkit.training.flow import Request, assemble
+from featkit.training.flow import explain as plan
 from featkit.training.options import TrainingOptions
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping
+    from pathlib import Path
+    from typing import Unpack
+
+    import polars as pl
 
     from featkit.calls import Flow
+    from featkit.engines.plan import JoinPlan
     from featkit.progress import ProgressOption
     from featkit.training.report import TrainingReport
     from featkit.training.result import TrainingSet
-    from featkit.types import DtypeBackend, Duration, Features, KnownBy
+    from featkit.types import DtypeBackend, Duration, Engine, Features, Frame, KnownBy
 
 FrameT = TypeVar("FrameT")
 
 
-def training_flow(
+class HistoryOptions(TypedDict, total=False):
+    """The options of `get_historical_features` that do not change what it returns."""
+
+    on: Mapping[str, Hashable] | Hashable | None
+    lookback: Duration | Mapping[str, Duration | None] | None
+    known_by: KnownBy
+    strict: bool
+    feature_timestamps: bool
+    full_feature_names: bool | None
+    engine: Engine
+    memory_limit: str | int | None
+    dtype_backend: DtypeBackend
+    progress: ProgressOption
+
+
+def request_of(
     client: Historical, spine: object, features: Features, options: TrainingOptions
-) -> Flow[TrainingSet[Any]]:
-    """Make the flow of a training set on a client."""
-    request = Request(
+) -> Request:
+    """Say what a client asks of the flow of a training set."""
+    return Request(
         store=client.operations.store,
         target=client.target,
         timezone=client.operations.timezone,
@@ -33,7 +54,13 @@ def training_flow(
         options=options,
         again=lambda: client.run(training_flow(client, spine, features, options)),
     )
-    made = yield from assemble(request)
+
+
+def training_flow(
+    client: Historical, spine: object, features: Features, options: TrainingOptions
+) -> Flow[TrainingSet[Any]]:
+    """Make the flow of a training set on a client."""
+    made = yield from assemble(request_of(client, spine, features, options))
     client.last_report = made.report
     return made
 
@@ -48,9 +75,42 @@ class Historical(Session):
 class HistoryMethods(Historical):
     """Training sets of the synchronous client."""
 
+    @overload
     def get_historical_features(
         self,
         spine: FrameT,
+        features: Features,
+        *,
+        at: Hashable,
+        sink: None = None,
+        explain: Literal[False] = False,
+        **options: Unpack[HistoryOptions],
+    ) -> TrainingSet[FrameT]: ...
+    @overload
+    def get_historical_features(
+        self,
+        spine: Frame,
+        features: Features,
+        *,
+        at: Hashable,
+        sink: str | Path,
+        explain: Literal[False] = False,
+        **options: Unpack[HistoryOptions],
+    ) -> TrainingSet[pl.LazyFrame]: ...
+    @overload
+    def get_historical_features(
+        self,
+        spine: Frame,
+        features: Features,
+        *,
+        at: Hashable,
+        sink: str | Path | None = None,
+        explain: Literal[True],
+        **options: Unpack[HistoryOptions],
+    ) -> JoinPlan: ...
+    def get_historical_features(
+        self,
+        spine: Any,
         features: Features,
         *,
         at: Hashable,
@@ -60,9 +120,13 @@ class HistoryMethods(Historical):
         strict: bool = False,
         feature_timestamps: bool = False,
         full_feature_names: bool | None = None,
+        engine: Engine = "auto",
+        memory_limit: str | int | None = None,
+        sink: str | Path | None = None,
+        explain: bool = False,
         dtype_backend: DtypeBackend = "numpy_nullable",
         progress: ProgressOption = None,
-    ) -> TrainingSet[FrameT]:
+    ) -> TrainingSet[Any] | JoinPlan:
         """Assemble a training set: for each row of the spine the features as they were known then.
 
         Each row of the spine stays, in its order, with its index and its own columns untouched. A
@@ -98,6 +162,17 @@ class HistoryMethods(Historical):
             Add ``<view>__event_timestamp`` (UTC, microseconds) for each view, after the features.
         full_feature_names
             Call the columns ``<view>__<feature>``.
+        engine
+            Where the joins run: ``"polars"``; ``"duckdb"`` (the extra ``duckdb``), which writes to
+            disk what is too much for memory; or ``"auto"``, which is polars.
+        memory_limit
+            How much memory the process should take at most, in bytes or as text such as
+            ``"700MB"``; the joins are cut to fit, as far as spine and result leave room.
+        sink
+            A ``.parquet`` file to write the result to, some rows at a time; it is never held in
+            memory as a whole.
+        explain
+            Only plan: say how the joins would be done, and why so.
         dtype_backend
             For pandas, as for `FeaturesAccessor.enrich`.
         progress
@@ -106,9 +181,9 @@ class HistoryMethods(Historical):
 
         Returns
         -------
-        TrainingSet
-            The ``frame``, of the spine's kind; the ``report``, what was found and what not; the
-            ``manifest``; and ``reproduce()``.
+        TrainingSet, or JoinPlan with ``explain=True``
+            The ``frame``, of the spine's kind, or with `sink` a LazyFrame of the file; the
+            ``report``, what was found and what not; the ``manifest``; and ``reproduce()``.
 
         Raises
         ------
@@ -146,8 +221,13 @@ class HistoryMethods(Historical):
             strict=strict,
             feature_timestamps=feature_timestamps,
             full_feature_names=full_feature_names,
+            engine=engine,
+            memory_limit=memory_limit,
+            sink=sink,
             dtype_backend=dtype_backend,
         )
+        if explain:
+            return self.run(plan(request_of(self, spine, features, options)))
         flow = training_flow(self, spine, features, options)
         return self.run(flow, progress=progress)
 
@@ -155,9 +235,42 @@ class HistoryMethods(Historical):
 class AsyncHistoryMethods(Historical):
     """Training sets of the client for asyncio."""
 
+    @overload
     async def get_historical_features(
         self,
         spine: FrameT,
+        features: Features,
+        *,
+        at: Hashable,
+        sink: None = None,
+        explain: Literal[False] = False,
+        **options: Unpack[HistoryOptions],
+    ) -> TrainingSet[FrameT]: ...
+    @overload
+    async def get_historical_features(
+        self,
+        spine: Frame,
+        features: Features,
+        *,
+        at: Hashable,
+        sink: str | Path,
+        explain: Literal[False] = False,
+        **options: Unpack[HistoryOptions],
+    ) -> TrainingSet[pl.LazyFrame]: ...
+    @overload
+    async def get_historical_features(
+        self,
+        spine: Frame,
+        features: Features,
+        *,
+        at: Hashable,
+        sink: str | Path | None = None,
+        explain: Literal[True],
+        **options: Unpack[HistoryOptions],
+    ) -> JoinPlan: ...
+    async def get_historical_features(
+        self,
+        spine: Any,
         features: Features,
         *,
         at: Hashable,
@@ -167,9 +280,13 @@ class AsyncHistoryMethods(Historical):
         strict: bool = False,
         feature_timestamps: bool = False,
         full_feature_names: bool | None = None,
+        engine: Engine = "auto",
+        memory_limit: str | int | None = None,
+        sink: str | Path | None = None,
+        explain: bool = False,
         dtype_backend: DtypeBackend = "numpy_nullable",
         progress: ProgressOption = None,
-    ) -> TrainingSet[FrameT]:
+    ) -> TrainingSet[Any] | JoinPlan:
         """Assemble a training set: the features of each row as they were known then."""
         options = TrainingOptions(
             at=at,
@@ -179,7 +296,12 @@ class AsyncHistoryMethods(Historical):
             strict=strict,
             feature_timestamps=feature_timestamps,
             full_feature_names=full_feature_names,
+            engine=engine,
+            memory_limit=memory_limit,
+            sink=sink,
             dtype_backend=dtype_backend,
         )
+        if explain:
+            return await self.arun(plan(request_of(self, spine, features, options)))
         flow = training_flow(self, spine, features, options)
         return await self.arun(flow, progress=progress)

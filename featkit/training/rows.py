@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from featkit.calls import Call, LocalRead
-from featkit.engines import polars
+from featkit.engines import duckdb, polars
 from featkit.engines.base import JoinTask
+from featkit.engines.plan import PlanStep, Strategy, choose
 from featkit.errors import FeatkitError
 from featkit.history import EVENT, HistoryRead
 from featkit.training.spine import Joined
@@ -23,13 +25,47 @@ if TYPE_CHECKING:
     from featkit.history import HistoryRows, Match, Rule
     from featkit.references import Selection, ViewSelection
     from featkit.stores.base import Store
+    from featkit.training.options import TrainingOptions
     from featkit.training.spine import SpineColumns
 
+Member = tuple["ViewSelection", "Rule", "HistoryRows"]
 
-def join_rows(
-    store: Store, selection: Selection, rules: dict[str, Rule], spine: SpineColumns
-) -> Flow[list[Joined]]:
-    """Read the history of each view once and join it; views of the same rows share one join."""
+
+@dataclass(frozen=True, eq=False)
+class PlannedJoin:
+    """One join, and the views that it serves.
+
+    Attributes
+    ----------
+    task, strategy
+        What is joined, and how.
+    members
+        The views: their features, rules and histories.
+    """
+
+    task: JoinTask
+    strategy: Strategy
+    members: Sequence[Member]
+
+    @property
+    def views(self) -> tuple[str, ...]:
+        """Names of the views."""
+        return tuple(part.view.name for part, _, _ in self.members)
+
+    @property
+    def step(self) -> PlanStep:
+        """The join as a step of a plan."""
+        return PlanStep(views=self.views, strategy=self.strategy)
+
+
+def plan_rows(
+    store: Store,
+    selection: Selection,
+    rules: dict[str, Rule],
+    spine: SpineColumns,
+    options: TrainingOptions,
+) -> Flow[list[PlannedJoin]]:
+    """Find what is to be read, and choose how; views of the same rows share one join."""
     reads = [HistoryRead(part.view, part.features) for part in selection.views]
     found = yield [store.read_history(read) for read in reads]
     histories: list[HistoryRows] = []
@@ -37,25 +73,42 @@ def join_rows(
         if isinstance(each, FeatkitError):
             raise each
         histories.append(each)
-    joined: dict[str, Joined] = {}
+    planned = []
     for group in _groups(selection.views, rules, histories):
-        task = _task(group, spine)
-        what = "history of " + ", ".join(part.view.name for part, _, _ in group)
-        run = LocalRead(partial(polars.join, task), what, threaded=True)
+        run = partial(_planned, group, spine, options)
+        planned.append((yield Call(LocalRead(run, "the plan of a join", threaded=True))))
+    return planned
+
+
+def _planned(group: Sequence[Member], spine: SpineColumns, options: TrainingOptions) -> PlannedJoin:
+    task = _task(group, spine)
+    try:
+        strategy = choose(task, engine=options.engine, memory=options.memory())
+    except polars.FAILURES as error:
+        raise task.history.unreadable(error) from error
+    return PlannedJoin(task, strategy, group)
+
+
+def join_rows(
+    selection: Selection, planned: Sequence[PlannedJoin], spine: SpineColumns
+) -> Flow[list[Joined]]:
+    """Read the history of each view once and join it."""
+    joined: dict[str, Joined] = {}
+    for each in planned:
+        engine = duckdb if each.strategy.engine == "duckdb" else polars
+        what = "history of " + ", ".join(each.views)
+        run = LocalRead(partial(engine.join, each.task, each.strategy), what, threaded=True)
         match: Match = yield Call(run, keys=len(spine.at))
-        for part, rule, history in group:
+        for part, rule, history in each.members:
             joined[part.view.name] = _joined(part, rule, history, match, spine)
     return [joined[part.view.name] for part in selection.views]
 
 
-_Member = tuple["ViewSelection", "Rule", "HistoryRows"]
-
-
 def _groups(
     parts: Sequence[ViewSelection], rules: dict[str, Rule], histories: Sequence[HistoryRows]
-) -> Iterator[list[_Member]]:
+) -> Iterator[list[Member]]:
     """Put views together whose rows are the same, and known from the same moments on."""
-    groups: dict[object, list[_Member]] = {}
+    groups: dict[object, list[Member]] = {}
     for part, history in zip(parts, histories, strict=True):
         rule = rules[part.view.name]
         same = (history.origin, rule.created, rule.delay, rule.strict)
@@ -63,7 +116,7 @@ def _groups(
     yield from groups.values()
 
 
-def _task(group: Sequence[_Member], spine: SpineColumns) -> JoinTask:
+def _task(group: Sequence[Member], spine: SpineColumns) -> JoinTask:
     part, rule, history = group[0]
     limits = [rule.limit for _, rule, _ in group if rule.limit is not None]
     features = dict.fromkeys(each.name for part, _, _ in group for each in part.features)

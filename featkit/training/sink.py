@@ -1,0 +1,82 @@
+"""Training sets that go to a file, some rows at a time."""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+import pyarrow.parquet as pq
+
+from featkit.columns import KeyedColumn
+from featkit.errors import InputError
+from featkit.writing import replacing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from featkit.frames import UserFrame
+
+_ROWS = 2**18
+
+
+@contextmanager
+def scratch(spine: object, sink: str | Path | None) -> Iterator[Path | None]:
+    """Name a file in which a lazy spine gets an order, beside the file that the result goes to.
+
+    None for other spines. Nobody knows twice in which order a plan gives its rows.
+    """
+    if sink is None or not isinstance(spine, pl.LazyFrame):
+        yield None
+        return
+    target = Path(sink)
+    check_target(target)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".featkit-") as folder:
+        yield Path(folder, "spine.arrow")
+
+
+def check_target(target: Path) -> None:
+    """Raise `InputError` where a result cannot be written."""
+    if target.suffix != ".parquet":
+        msg = f"sink={str(target)!r}: the result is written as Parquet; end the name with .parquet"
+        raise InputError(msg)
+    if not target.parent.is_dir():
+        msg = f"sink={str(target)!r}: there is no folder {target.parent}"
+        raise InputError(msg)
+
+
+def write(frame: UserFrame, columns: Sequence[KeyedColumn], sink: str | Path) -> pl.LazyFrame:
+    """Write a frame with these columns after its own; return the file as a LazyFrame."""
+    target = Path(sink)
+    check_target(target)
+    with replacing(target) as file:
+        writer = None
+        try:
+            begin = 0
+            for piece, height in frame.pieces(_ROWS):
+                table = piece.with_columns([_cut(each, begin, height) for each in columns])
+                arrow = _arrow(table)
+                if writer is None:
+                    writer = pq.ParquetWriter(file, arrow.schema, compression="zstd")
+                writer.write_table(arrow)
+                begin += height
+        finally:
+            if writer is not None:
+                writer.close()
+    return pl.scan_parquet(target, glob=False, hive_partitioning=False)
+
+
+def _cut(column: KeyedColumn, begin: int, height: int) -> KeyedColumn:
+    if column.positions is None:
+        return KeyedColumn(column.values.slice(begin, height), None)
+    return KeyedColumn(column.values, column.positions.slice(begin, height))
+
+
+def _arrow(table: Any) -> Any:  # noqa: ANN401 - a frame of any library
+    if isinstance(table, pl.DataFrame):
+        return table.to_arrow(compat_level=pl.CompatLevel.oldest())
+    import pyarrow as pa  # noqa: PLC0415 - what writes it has imported it
+
+    return pa.Table.from_pandas(table)
