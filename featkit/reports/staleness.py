@@ -304,7 +304,7 @@ _NOBODY = pl.DataFrame(
 
 
 def _oldest(view: ViewStaleness, n: int) -> pl.DataFrame | None:
-    if not view.times.width:
+    if not view.times.width or n < 1:
         return None
     column = time_column(view.join_keys)
     # ties are broken by the keys, so that the order of the rows does not matter

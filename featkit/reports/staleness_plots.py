@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from featkit.staleness import ViewStaleness
 
 _POINTS = 400  # of a curve; more cannot be seen
-_WIDE = 50.0  # times the shortest age, from which on a logarithmic axis shows more
+_WIDE = 100.0  # times the shortest age, from which on a logarithmic axis shows more
 
 
 def ages(report: StalenessReport, ax: Axes | None) -> Axes:
