@@ -46,6 +46,8 @@ def test_story_tells_the_truth_about_statuses(story):
     assert "clock stands at 2014-01-01 00:00 UTC" in text
     assert f"{lost:,} keys are not in aircraft" in text
     assert f"{spine['tailnum'].null_count():,} flights have no tailnum" in text
+    old = store.staleness(["tail_history:*"])["tail_history"]
+    assert f"tail_history: {old.ages.beyond_error:,} of {old.n:,} entities older than 30d" in text
 
 
 def test_story_at_another_time():

@@ -56,8 +56,11 @@ def tell(connect: Callable[[], FeatureStoreClient], console: Console) -> None:
     meaning = terminal.table()
     for name, words in _meaning(enriched, store):
         meaning.add_row(name, words)
+    if too_old := store.staleness().failures():
+        most = max(too_old, key=lambda view: view.ages.beyond_error)
+        meaning.add_row("staleness", f"{most.view}: {most.reason.partition(';')[0]}")
     console.print(meaning)
-    console.print(f"\nNext: {_program()} views --store demo:flights, and README.md for Python.")
+    console.print(f"Next: {_program()} views --store demo:flights, and README.md for Python.")
 
 
 def _program() -> str:

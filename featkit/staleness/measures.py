@@ -243,8 +243,10 @@ def _judged(columns: FeatureColumns, ttl: timedelta | None, now: datetime) -> Fe
 def _counts(statuses: pl.Series, times: pl.Series | None) -> dict[str, int]:
     codes = statuses.to_physical().to_numpy()
     count = {status: int(np.count_nonzero(codes == place)) for place, status in enumerate(Status)}
-    present = statuses == Status.PRESENT
-    unknown = count[Status.PRESENT] if times is None else true_count(present & times.is_null())
+    unknown = count[Status.PRESENT]
+    if times is not None:
+        some_lack = times.null_count() > 0
+        unknown = true_count((statuses == Status.PRESENT) & times.is_null()) if some_lack else 0
     return {
         "n": len(statuses),
         "present": count[Status.PRESENT] - unknown,

@@ -43,5 +43,5 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 - type checkers see the impor
     except ImportError as error:
         raise MissingExtraError("test", "featkit.testing.StoreContract") from error
     if _CONTRACT not in sys.modules:  # a failed assertion shows what both sides were
-        pytest.register_assert_rewrite(_CONTRACT)
+        pytest.register_assert_rewrite(_CONTRACT, f"{__name__}.auditing")
     return importlib.import_module(_CONTRACT).StoreContract

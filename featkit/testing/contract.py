@@ -22,6 +22,7 @@ from featkit.errors import (
     NotSupportedError,
     UnknownNameError,
 )
+from featkit.testing.auditing import AuditContract
 from featkit.testing.clock import FrozenClock
 from featkit.testing.data import CONTRACT_NOW, contract_keys, contract_views
 from featkit.testing.memory import MemoryStore, RecordingStore
@@ -40,7 +41,7 @@ _FRESH = [1, 2, 404, 8, 1, 4]
 
 
 @pytest.mark.filterwarnings("ignore::featkit.errors.ExpiredWarning")
-class StoreContract:
+class StoreContract(AuditContract):
     """The tests that every store must pass.
 
     A subclass, which pytest collects by its name, has a fixture `store` that returns a

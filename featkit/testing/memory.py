@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from featkit.calls import Flow
+    from featkit.history import HistoryRead, HistoryRows, JoinRead
     from featkit.schema import FeatureService
     from featkit.types import Duration
 
@@ -372,6 +373,14 @@ class RecordingStore(Store):
         """Remember the question, and ask the store."""
         self.reads.append(read)
         return self._store.read_online(read)
+
+    def read_history(self, read: HistoryRead) -> Call[HistoryRows]:
+        """Ask the store."""
+        return self._store.read_history(read)
+
+    def join_history(self, reads: Sequence[JoinRead]) -> Flow[list[pl.DataFrame]]:
+        """Ask the store."""
+        return self._store.join_history(reads)
 
     def sample_entities(self, view: FeatureView, count: int, now: datetime) -> Flow[pl.DataFrame]:
         """Ask the store."""
