@@ -27,6 +27,8 @@ from dataclasses import Field, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from featkit.errors import FeatkitError
 
 Reply = TypeVar("Reply")
@@ -186,6 +188,63 @@ class GrpcReply:
     def status(self) -> int:
         """The status as HTTP has it, where there is one of the same meaning; else 500."""
         return {"OK": 200, "UNAUTHENTICATED": 401, "PERMISSION_DENIED": 403}.get(self.code, 500)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlightRequest:
+    """A table that is sent to an Arrow Flight server, which answers with another one.
+
+    Attributes
+    ----------
+    location
+        ``grpc://HOST:PORT``, or ``grpc+tls://HOST:PORT``.
+    command
+        What is to be done with the table, in the server's words.
+    table
+        An Arrow table.
+    what
+        What is asked, as it reads in an error.
+    headers
+        Metadata by lower-case name; an `Auth` adds the credentials.
+    idempotent
+        Whether it may be sent again when its fate is unknown.
+    """
+
+    location: str
+    command: bytes
+    table: pa.Table
+    what: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    idempotent: bool = True
+
+    transport: ClassVar[str] = "featkit.transports.flight:FlightTransport"
+
+    @property
+    def host(self) -> str:
+        """The location."""
+        return self.location
+
+    def __str__(self) -> str:
+        return f"{self.location} {self.what}"
+
+
+@dataclass(frozen=True, slots=True)
+class FlightReply:
+    """What came back from an Arrow Flight server.
+
+    Attributes
+    ----------
+    status
+        As HTTP has it.
+    details
+        What the server says of it, where it failed.
+    table
+        The Arrow table; None where it failed.
+    """
+
+    status: int
+    details: str
+    table: pa.Table | None
 
 
 class HasStatus(Protocol):

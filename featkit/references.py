@@ -42,12 +42,20 @@ class ViewSelection:
         By feature name, the name of the column.
     keys
         By join key of the view, the name of the key column where it is another one.
+    alias
+        What the view is called here, where it is read under other join keys.
     """
 
     view: FeatureView
     features: tuple[Feature, ...]
     names: Mapping[str, str]
     keys: Mapping[str, str] = field(default_factory=dict)
+    alias: str = ""
+
+    @property
+    def label(self) -> str:
+        """What the view is called here: its alias, else its name."""
+        return self.alias or self.view.name
 
     @property
     def key_columns(self) -> tuple[str, ...]:
@@ -132,7 +140,7 @@ def select(store: Store, features: Features, *, prefix: str | None = None) -> Fl
         if reading.keys or reading.alias:
             view = replace(view)  # one of its own: answers are told apart by the view they are to
             _check_keys(reading, view)
-        parts.append(ViewSelection(view, chosen, names, dict(reading.keys)))
+        parts.append(ViewSelection(view, chosen, names, dict(reading.keys), reading.alias))
     columns = {ref: _column(prefix, ref) for ref in wanted}
     _refuse_clashes(columns)
     return Selection(tuple(parts), tuple(columns.values()))

@@ -177,7 +177,7 @@ def _refuse_clashes(frame: UserFrame, selection: Selection, options: TrainingOpt
                     f"called {name!r}; {fix}"
                 )
                 raise NameClashError(msg)
-        stamp = part.view.name + TIMESTAMP_SUFFIX
+        stamp = part.label + TIMESTAMP_SUFFIX
         if options.feature_timestamps and stamp in present:
             msg = (
                 f"feature_timestamps=True adds {stamp!r}, and the spine has a column of that name; "
@@ -239,7 +239,7 @@ class _Answer:
         if options.feature_timestamps:
             for place, each in enumerate(self.joined):
                 if EVENT in each.match.rows.columns:
-                    stamps = each.match.rows[EVENT].alias(each.part.view.name + TIMESTAMP_SUFFIX)
+                    stamps = each.match.rows[EVENT].alias(each.part.label + TIMESTAMP_SUFFIX)
                     yield KeyedColumn(stamps, positions[place])
 
     def report(self, store: Store) -> TrainingReport:
@@ -248,7 +248,7 @@ class _Answer:
         periods = Periods.of(at, usable, self.spine.weights)
         views = [
             view_report(
-                each.part.view.name,
+                each.part.label,
                 each.match,
                 each.positions,
                 rule=each.rule,

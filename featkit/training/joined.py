@@ -69,7 +69,7 @@ def _moments(
     part: ViewSelection, spine: SpineColumns
 ) -> tuple[pl.DataFrame, npt.NDArray[np.int64]]:
     """Find the distinct moments of entities, and for each row of the spine which is its own."""
-    keys, _ = spine.of(part.view)
+    keys, _ = spine.of(part)
     pairs = EntityKeys.of(pl.DataFrame({"code": keys.positions, AT: spine.at}))
     distinct = pl.DataFrame(
         [
@@ -100,7 +100,7 @@ def _joined(
         match=Match(rows, positions),
         positions=positions,
         values=values,
-        usable=spine.usable(part.view),
+        usable=spine.usable(part),
         notes=tuple(_notes(read, answer)),
     )
 

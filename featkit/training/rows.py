@@ -93,15 +93,15 @@ def join_rows(
     selection: Selection, planned: Sequence[PlannedJoin], spine: SpineColumns
 ) -> Flow[list[Joined]]:
     """Read the history of each view once and join it."""
-    joined: dict[str, Joined] = {}
+    joined: dict[int, Joined] = {}
     for each in planned:
         engine = duckdb if each.strategy.engine == "duckdb" else polars
         what = "history of " + ", ".join(each.views)
         run = LocalRead(partial(engine.join, each.task, each.strategy), what, threaded=True)
         match: Match = yield Call(run, keys=len(spine.at))
         for part, rule, history in each.members:
-            joined[part.view.name] = _joined(part, rule, history, match, spine)
-    return [joined[part.view.name] for part in selection.views]
+            joined[id(part)] = _joined(part, rule, history, match, spine)
+    return [joined[id(part)] for part in selection.views]
 
 
 def _groups(
@@ -111,7 +111,7 @@ def _groups(
     groups: dict[object, list[Member]] = {}
     for part, history in zip(parts, histories, strict=True):
         rule = rules[part.view.name]
-        same = (history.origin, rule.created, rule.delay, rule.strict)
+        same = (history.origin, part.key_columns, rule.created, rule.delay, rule.strict)
         groups.setdefault(same, []).append((part, rule, history))
     yield from groups.values()
 
@@ -120,7 +120,7 @@ def _task(group: Sequence[Member], spine: SpineColumns) -> JoinTask:
     part, rule, history = group[0]
     limits = [rule.limit for _, rule, _ in group if rule.limit is not None]
     features = dict.fromkeys(each.name for part, _, _ in group for each in part.features)
-    _, sorted_spine = spine.of(part.view)
+    _, sorted_spine = spine.of(part)
     return JoinTask(
         spine=sorted_spine,
         history=history,
@@ -139,7 +139,7 @@ def _joined(
         match=match,
         positions=_young_enough(match, rule, spine),
         values={each.name: history.convert(match.rows[each.name], each) for each in part.features},
-        usable=spine.usable(part.view),
+        usable=spine.usable(part),
         files=history.files,
         notes=tuple(_notes(part, rule)),
     )

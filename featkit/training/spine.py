@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from featkit.history import HistoryFile, Match, Rule
     from featkit.keys import RowLabel
     from featkit.references import ViewSelection
-    from featkit.schema import FeatureView
 
 AT_COLUMN = "featkit_at"
 
@@ -61,22 +60,26 @@ class SpineColumns:
         found: npt.NDArray[np.int64] = self.at.to_physical().fill_null(0).to_numpy()
         return found
 
-    def of(self, view: FeatureView) -> tuple[EntityKeys, Spine]:
+    def of(self, part: ViewSelection) -> tuple[EntityKeys, Spine]:
         """Return the entities of a view, and the spine sorted by them; made once for equal keys."""
-        same = tuple((entity.join_key, str(entity.dtype)) for entity in view.entities)
+        view = part.view
+        same = part.key_columns, tuple(str(entity.dtype) for entity in view.entities)
         if same not in self._ready:
-            chosen = self.keys.select(view.join_keys) if view.join_keys else self._no_keys()
-            checked = check(chosen, view, zone=self.zone, row=self.row)
-            keys = EntityKeys.of(checked.select(map(without_sign_of_zero, checked)))
+            keys = EntityKeys.of(self._checked(part))
             self._ready[same] = keys, Spine(keys, self.at)
         return self._ready[same]
 
-    def _no_keys(self) -> pl.DataFrame:
-        return pl.DataFrame(height=len(self.at))
+    def _checked(self, part: ViewSelection) -> pl.DataFrame:
+        view = part.view
+        if not view.join_keys:
+            return pl.DataFrame(height=len(self.at))
+        chosen = part.keys_of(self.keys).select(view.join_keys)
+        checked = check(chosen, view, zone=self.zone, row=self.row)
+        return checked.select(map(without_sign_of_zero, checked))
 
-    def usable(self, view: FeatureView) -> npt.NDArray[np.bool_]:
+    def usable(self, part: ViewSelection) -> npt.NDArray[np.bool_]:
         """Tell which rows have a key of the view, and a moment."""
-        keys, _ = self.of(view)
+        keys, _ = self.of(part)
         found: npt.NDArray[np.bool_] = (
             keys.positions.is_not_null() & self.at.is_not_null()
         ).to_numpy()

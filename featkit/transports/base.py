@@ -18,6 +18,7 @@ How to add a transport
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from abc import ABC, abstractmethod
 from contextlib import closing, contextmanager
@@ -27,7 +28,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 import stamina
 
 from featkit.calls import RemoteRequest
-from featkit.errors import FeatkitError, ProtocolError, StoreUnavailable, ThrottledError
+from featkit.errors import (
+    FeatkitError,
+    NotSupportedError,
+    ProtocolError,
+    StoreUnavailable,
+    ThrottledError,
+)
 from featkit.transports.deadline import in_force
 from featkit.transports.policy import Attempts, Budget, Concurrency
 
@@ -268,6 +275,31 @@ def _asks_to_slow_down(error: FeatkitError) -> bool:
     return isinstance(error, ThrottledError) or (
         isinstance(error, StoreUnavailable) and error.retry_after is not None
     )
+
+
+class OneProcess:
+    """What a library that cannot live through a fork was used in.
+
+    Parameters
+    ----------
+    library
+        Its name, for the error.
+    """
+
+    def __init__(self, library: str) -> None:
+        self._library = library
+        self._first: int | None = None
+
+    def check(self) -> None:
+        """Raise `NotSupportedError` where it was used in the process that this one is a fork of."""
+        self._first = self._first or os.getpid()
+        if self._first != os.getpid():
+            msg = (
+                f"{self._library} was used before this process was forked, and waits for ever in "
+                "the new one; start processes with multiprocessing.get_context('spawn') or "
+                "'forkserver'"
+            )
+            raise NotSupportedError(msg)
 
 
 def _added(signed: Mapping[str, str], before: Mapping[str, str]) -> set[str]:

@@ -6,7 +6,6 @@ protobuf nor generated code is needed. The channel's own retries are switched of
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,7 +15,6 @@ from featkit.errors import (
     BatchTooLarge,
     FeatkitError,
     MissingExtraError,
-    NotSupportedError,
     ProtocolError,
     RequestRejected,
     SettingsError,
@@ -24,7 +22,7 @@ from featkit.errors import (
     StoreUnavailable,
     ThrottledError,
 )
-from featkit.transports.base import SLICE, Exchange, Transport
+from featkit.transports.base import SLICE, Exchange, OneProcess, Transport
 
 try:
     import grpc
@@ -74,7 +72,7 @@ class GrpcTransport(Transport[GrpcRequest]):
 
     def _channel(self, request: GrpcRequest) -> Any:  # noqa: ANN401 - grpc has no types
         with self._lock:
-            _check_process()
+            _PROCESS.check()
             name = request.address, request.tls
             if name not in self._channels:
                 options = _options(self._options.limits)
@@ -88,20 +86,7 @@ class GrpcTransport(Transport[GrpcRequest]):
             return self._channels[name]
 
 
-_process: int | None = None
-"""The process that used gRPC first."""
-
-
-def _check_process() -> None:
-    """Refuse to use gRPC where it was used before a fork: its threads are not there any more."""
-    global _process  # noqa: PLW0603 - gRPC has one state for the whole process
-    _process = _process or os.getpid()
-    if _process != os.getpid():
-        msg = (
-            "gRPC was used before this process was forked, and waits for ever in the new one; "
-            "start processes with multiprocessing.get_context('spawn') or 'forkserver'"
-        )
-        raise NotSupportedError(msg)
+_PROCESS = OneProcess("gRPC")
 
 
 def _awaited(under_way: Any, deadline: Deadline) -> bytes:  # noqa: ANN401 - grpc has no types

@@ -20,10 +20,11 @@ import msgspec
 
 from featkit.auth import Bearer
 from featkit.calls import Call, HttpRequest
-from featkit.errors import MissingExtraError, SettingsError
+from featkit.errors import MissingExtraError, NotSupportedError, SettingsError
 from featkit.schema import Entity
 from featkit.settings import Secret
 from featkit.stores.base import Capabilities, Store, find
+from featkit.stores.feast import history
 from featkit.stores.feast.over_grpc import GrpcServer
 from featkit.stores.feast.over_http import HttpServer
 from featkit.stores.feast.refusals import explained
@@ -42,8 +43,11 @@ from featkit.stores.feast.types import named_type
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import polars as pl
+
     from featkit.calls import Flow
     from featkit.columns import FeatureColumns
+    from featkit.history import JoinRead
     from featkit.schema import FeatureService, FeatureView
     from featkit.stores.base import OnlineRead, Target
 
@@ -56,7 +60,9 @@ class FeastStore(Store):
     """A Feast feature server with its registry."""
 
     scheme = "feast"
-    capabilities = Capabilities(batch_size=_BATCH, serves_future=True)
+    capabilities = Capabilities(
+        batch_size=_BATCH, serves_future=True, history="joined", history_rules=history.RULES
+    )
 
     class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Options of `featkit.connect` for Feast.
@@ -68,7 +74,7 @@ class FeastStore(Store):
         registry_url
             The REST registry, or the Feast UI, which serves the same.
         offline_url
-            The offline server; for training sets, which this version does not assemble from Feast.
+            The offline server, ``grpc://HOST:8815`` or ``grpc+tls://HOST:PORT``; for training sets.
         token
             Bearer token for the servers, or a callable that returns one.
         ca
@@ -85,6 +91,7 @@ class FeastStore(Store):
         self._server = server
         self._registry = options.registry_url.rstrip("/") + "/api/v1"
         self._project = options.project
+        self._offline = options.offline_url
         self.auth = _bearer(options.token)
         self.ca = options.ca
 
@@ -159,6 +166,20 @@ class FeastStore(Store):
     def read_online(self, read: OnlineRead) -> Call[FeatureColumns]:
         """Ask the feature server."""
         return self._server.read(read)
+
+    def join_history(self, reads: Sequence[JoinRead]) -> Flow[list[pl.DataFrame]]:
+        """Have the offline server join each view to its spine."""
+        if self._offline is None:
+            msg = (
+                "training sets come from Feast's offline server; say where it is with "
+                "connect(..., offline_url='grpc://HOST:8815')"
+            )
+            raise NotSupportedError(msg)
+        answers = []
+        for read in reads:  # one by one: over DuckDB the server cannot do two joins at once
+            call = history.question(read, location=self._offline, project=self._project)
+            answers.append((yield call))
+        return answers
 
     def checks(self) -> dict[str, Flow[str]]:
         """Ask the feature server and the registry, and look whether the project exists."""

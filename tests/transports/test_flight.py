@@ -1,0 +1,228 @@
+"""Arrow Flight: tables that go out and come back, refusals, deadlines, credentials, restarts."""
+
+from __future__ import annotations
+
+import multiprocessing
+import threading
+import time
+from contextlib import ExitStack
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pytest
+from pyarrow import flight
+
+from featkit.auth import Bearer
+from featkit.calls import Call, FlightRequest
+from featkit.errors import (
+    AuthError,
+    ClosedError,
+    DeadlineExceeded,
+    FeatkitError,
+    NotSupportedError,
+    RequestRejected,
+    SettingsError,
+    StoreUnavailable,
+)
+from featkit.settings import Secret
+from featkit.transports.deadline import Deadline
+from featkit.transports.drive import Silent, Transports, drive
+from featkit.transports.options import Retry, TransportOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+TABLE = pa.table({"row": [3, 1, 2], "key": ["a", None, "b"]})
+HASTY = Retry(attempts=3, base=timedelta(milliseconds=1), reconnect=timedelta(milliseconds=50))
+TOKEN = "canary-4711-of-the-secret-kind"
+
+
+class Headers(flight.ServerMiddlewareFactory):
+    """Remembers the headers of each call."""
+
+    def __init__(self) -> None:
+        self.seen: list[dict[str, list[str]]] = []
+
+    def start_call(self, info: Any, headers: Any) -> None:  # noqa: ARG002 - as Flight calls it
+        self.seen.append(headers)
+
+
+class Server(flight.FlightServerBase):
+    """Sends tables back, after the next of its steps."""
+
+    def __init__(self, port: int = 0) -> None:
+        self.headers = Headers()
+        self.steps: list[Any] = []
+        self.commands: list[bytes] = []
+        super().__init__(f"grpc://127.0.0.1:{port}", middleware={"headers": self.headers})
+
+    @property
+    def location(self) -> str:
+        return f"grpc://127.0.0.1:{self.port}"
+
+    def do_exchange(self, context: Any, descriptor: Any, reader: Any, writer: Any) -> None:
+        self.commands.append(descriptor.command)
+        table = reader.read_all()
+        step = self.steps.pop(0) if self.steps else None
+        if isinstance(step, Exception):
+            raise step
+        if isinstance(step, float):
+            ends = time.monotonic() + step
+            while time.monotonic() < ends and not context.is_cancelled():
+                time.sleep(0.02)
+        writer.begin(table.schema)
+        writer.write_table(table)
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server() as made:
+        yield made
+
+
+@pytest.fixture
+def reach() -> Iterator[Callable[..., Transports]]:
+    """Make transports, which are closed in the end."""
+    with ExitStack() as stack:
+
+        def make(**options: Any) -> Transports:
+            made = Transports(TransportOptions(**({"retry": HASTY} | options)))
+            stack.callback(made.close)
+            return made
+
+        yield make
+
+
+def sent(transports: Transports, location: str, timeout: float = 20.0) -> pa.Table:
+    request = FlightRequest(location=location, command=b"join", table=TABLE, what="a join")
+    call = Call(request, decode=lambda reply: reply.table)
+
+    def flow() -> Any:
+        return (yield call)
+
+    return drive(flow(), transports, Deadline(timedelta(seconds=timeout)), Silent())
+
+
+def test_a_table_is_answered_with_a_table(server, reach):
+    transports = reach()
+    for _ in range(3):
+        assert sent(transports, server.location).equals(TABLE)
+    assert server.commands == [b"join"] * 3
+
+
+@pytest.mark.parametrize(
+    ("raised", "kind", "tries"),
+    [
+        (KeyError("no such view"), RequestRejected, 1),
+        (ValueError("no such view"), RequestRejected, 1),
+        (AssertionError("no such view"), RequestRejected, 1),
+        (flight.FlightServerError("no such view"), RequestRejected, 1),
+        (flight.FlightUnavailableError("no such view"), StoreUnavailable, 3),
+        (flight.FlightUnauthenticatedError("no such view"), AuthError, 1),
+        (flight.FlightUnauthorizedError("no such view"), AuthError, 1),
+    ],
+)
+def test_what_the_server_raised_is_an_error_of_ours(server, reach, raised, kind, tries):
+    server.steps = [raised] * 9
+    with pytest.raises(kind, match=r"a join .*no such view") as caught:
+        sent(reach(), server.location)
+    assert type(caught.value) is kind
+    assert len(server.commands) == tries
+    assert "Traceback" not in str(caught.value)
+
+
+def test_trouble_that_passes_is_ridden_out(server, reach):
+    server.steps = [flight.FlightUnavailableError("not yet")] * 2
+    assert sent(reach(), server.location).equals(TABLE)
+
+
+def test_the_deadline_is_the_users(server, reach):
+    server.steps = [5.0]
+    started = time.monotonic()
+    with pytest.raises(DeadlineExceeded):
+        sent(reach(), server.location, timeout=0.3)
+    assert time.monotonic() - started < 1.5
+
+
+def test_credentials_go_with_each_call_and_are_never_shown(server, reach):
+    transports = reach(auth=Bearer(Secret(TOKEN)))
+    assert sent(transports, server.location).equals(TABLE)
+    assert server.headers.seen[0]["authorization"] == [f"Bearer {TOKEN}"]
+    server.steps = [flight.FlightUnauthenticatedError(f"not {TOKEN}")]
+    with pytest.raises(AuthError, match=r"401: not \*\*\*") as caught:
+        sent(transports, server.location)
+    assert TOKEN not in str(caught.value)
+
+
+def test_an_expired_token_is_asked_for_again(server, reach):
+    tokens = ["fresh-token-2", "stale-token-1"]
+    server.steps = [flight.FlightUnauthenticatedError("expired")]
+    assert sent(reach(auth=Bearer(tokens.pop)), server.location).equals(TABLE)
+    told = [each["authorization"] for each in server.headers.seen]
+    assert told == [["Bearer stale-token-1"], ["Bearer fresh-token-2"]]
+
+
+def test_a_server_that_is_gone_is_said_soon(reach):
+    started = time.monotonic()
+    with pytest.raises(StoreUnavailable, match="is the server running"):
+        sent(reach(), "grpc://127.0.0.1:9")
+    assert time.monotonic() - started < 2.0
+
+
+def test_a_restart_is_ridden_out(reach):
+    transports = reach(retry=Retry(reconnect=timedelta(seconds=20)))
+    with Server() as first:
+        port = first.port
+        assert sent(transports, first.location).equals(TABLE)
+    again: list[Server] = []
+    timer = threading.Timer(0.5, lambda: again.append(Server(port)))
+    timer.start()
+    assert sent(transports, f"grpc://127.0.0.1:{port}").equals(TABLE)
+    timer.join()
+    again[0].shutdown()
+
+
+def test_what_is_no_address_is_said_so(reach):
+    with pytest.raises(SettingsError, match="no address of Arrow Flight"):
+        sent(reach(), "127.0.0.1:8815")
+
+
+def test_closing_ends_what_runs(server, reach):
+    transports = reach()
+    server.steps = [10.0]
+    failed: list[FeatkitError] = []
+
+    def wait() -> None:
+        try:
+            sent(transports, server.location)
+        except FeatkitError as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    while not server.commands:
+        time.sleep(0.01)
+    transports.close()
+    thread.join(3.0)
+    assert [type(error) for error in failed] == [ClosedError]
+
+
+def _sent_in_child(transports: Transports, location: str, told: Any) -> None:
+    try:
+        told.put(sent(transports, location))
+    except FeatkitError as error:
+        told.put(error)
+
+
+def test_a_forked_process_is_refused_instead_of_waiting_for_ever(server, reach):
+    transports = reach()
+    assert sent(transports, server.location).equals(TABLE)
+    context = multiprocessing.get_context("fork")
+    told = context.SimpleQueue()
+    child = context.Process(target=_sent_in_child, args=(transports, server.location, told))
+    child.start()
+    child.join(20.0)
+    assert child.exitcode == 0
+    assert isinstance(error := told.get(), NotSupportedError)
+    assert "spawn" in str(error)
