@@ -159,6 +159,26 @@ def _texts(text: bytes) -> pl.Series:
     return texts.set(texts == "null", None)
 
 
+def repeated(raw: bytes) -> tuple[bytes, int] | None:
+    """Tell the one value that a JSON array repeats, as an array of it, and how often; else None.
+
+    Most columns of statuses and of event timestamps are such, and to compare is cheaper than to
+    parse.
+
+    Examples
+    --------
+    >>> repeated(b'["PRESENT","PRESENT"]'), repeated(b"[1,2]")
+    ((b'["PRESENT"]', 2), None)
+    """
+    inside = raw[1:-1]
+    first, comma, _ = inside.partition(b",")
+    count = inside.count(b",") + 1
+    same = (first + b",") * count if comma else first + b","
+    if raw[:1] != b"[" or raw[-1:] != b"]" or not first or inside != same[:-1]:
+        return None
+    return b"[" + first + b"]", count
+
+
 def shared(
     function: Callable[[bytes, str], pl.Series],
 ) -> Callable[[bytes | memoryview, str], pl.Series]:

@@ -141,3 +141,27 @@ def test_columns_that_repeat_to_the_byte_are_decoded_once() -> None:
     assert decode_once(b"[1]", "a") is decode_once(memoryview(b"[1]"), "b")
     decode_once(b"[2]", "c")
     assert made == ["a", "c"]
+
+
+# -- one value, again and again ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("raw", "found"),
+    [
+        (b'["a","a","a"]', (b'["a"]', 3)),
+        (b"[1]", (b"[1]", 1)),
+        (b"[null,null]", (b"[null]", 2)),
+        (b'["a,b","a,b"]', None),
+        (b"[[1,2],[1,2]]", None),
+        (b"[1, 1]", None),
+        (b"[1,1,2]", None),
+        (b"[1,11]", None),
+        (b"[]", None),
+        (b"", None),
+        (b"[1,1", None),
+        (b'{"a":1}', None),
+    ],
+)
+def test_an_array_of_one_value_is_known_by_its_text(raw, found):
+    assert json_columns.repeated(raw) == found

@@ -128,12 +128,28 @@ def _answer(question: Question, reply: HttpReply) -> FeatureColumns:
 
 
 def _times(raw: bytes, name: str) -> pl.Series:
+    return _once_if_repeated(_parsed_times, raw, name)
+
+
+def _parsed_times(raw: bytes, name: str) -> pl.Series:
     text = json_columns.decode(raw, pl.String(), name)
     times = text.str.to_datetime("%+", time_unit="us", time_zone="UTC", strict=False)
     return times.set(text == _NO_TIME, None)
 
 
+def _once_if_repeated(read: Callable[[bytes, str], pl.Series], raw: bytes, name: str) -> pl.Series:
+    """Read an array that repeats one value by reading that."""
+    if (found := json_columns.repeated(raw)) is None:
+        return read(raw, name)
+    one, count = found
+    return read(one, name).new_from_index(0, count)
+
+
 def _statuses(raw: bytes, name: str) -> pl.Series:
+    return _once_if_repeated(_parsed_statuses, raw, name)
+
+
+def _parsed_statuses(raw: bytes, name: str) -> pl.Series:
     words = json_columns.decode(raw, pl.String(), name)
     if words.null_count():
         msg = f"{name}: the feature server sent a value without a status"
