@@ -88,6 +88,8 @@ class HttpRequest:
         As HTTP has them; an `Auth` adds the credentials.
     idempotent
         Whether it may be sent again when its fate is unknown.
+    answers
+        Statuses that are answers, though HTTP takes them for failures.
     """
 
     url: str
@@ -95,6 +97,7 @@ class HttpRequest:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
     idempotent: bool = True
+    answers: frozenset[int] = frozenset()
 
     transport: ClassVar[str] = "featkit.transports.http:HttpTransport"
 
@@ -107,6 +110,39 @@ class HttpRequest:
         scheme, _, place = self.url.partition("?")[0].rpartition("://")
         host, slash, path = place.partition("/")
         return f"{self.method} {scheme}://{host.rpartition('@')[2]}{slash}{path}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpRequests:
+    """Requests over HTTP, sent one after the other and read together.
+
+    For stores that answer for one entity at a time: what is common to many answers is done once.
+
+    Attributes
+    ----------
+    requests
+        At least one, all to one host. Each is tried again by itself.
+    read
+        Reads each reply as it comes; the call's ``decode`` is given the list of what it returns.
+    """
+
+    requests: tuple[HttpRequest, ...]
+    read: Callable[[HttpReply], Any]
+
+    transport: ClassVar[str] = HttpRequest.transport
+
+    @property
+    def host(self) -> str:
+        """The host of all."""
+        return self.requests[0].host
+
+    @property
+    def idempotent(self) -> bool:
+        """Whether all may be sent again."""
+        return all(request.idempotent for request in self.requests)
+
+    def __str__(self) -> str:
+        return str(self.requests[0])
 
 
 @dataclass(frozen=True, slots=True)

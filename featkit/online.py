@@ -40,6 +40,9 @@ if TYPE_CHECKING:
     from featkit.types import Expired, OnError, OnMissing
 
 
+_AT_ONCE = 8  # calls that run at the same time
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LookupOptions:
     """How a lookup is done.
@@ -185,7 +188,7 @@ def lookup(
         OnlineRead(part.view, part.features, chunk, options.now)
         for part, own in zip(selection.views, keys, strict=True)
         if part.features
-        for chunk in own.chunks(_batch(store, part, options))
+        for chunk in own.chunks(_batch(store, part, options, own.unique.height))
     ]
     answers = yield from _ask(store, reads, options)
     failures: list[FeatkitError] = []
@@ -247,8 +250,10 @@ def _counted(columns: pl.DataFrame) -> EntityKeys:
     return keys
 
 
-def _batch(store: Store, part: ViewSelection, options: LookupOptions) -> int | None:
+def _batch(store: Store, part: ViewSelection, options: LookupOptions, entities: int) -> int | None:
     sizes = [store.batch_size(part.view), options.ceilings.get(part.view.name)]
+    if store.capabilities.one_by_one:
+        sizes.append(max(1, -(-entities // _AT_ONCE)))
     return min((size for size in sizes if size is not None), default=None)
 
 

@@ -19,7 +19,16 @@ LAYERS = {
     0: ["errors", "types", "durations", "moments", "settings", "html", "_version"],
     1: [
         *("dtypes", "schema", "columns", "freshness", "conversion", "calls", "queries", "summary"),
-        *("definitions", "auth", "aws", "oauth", "json_columns", "json_rows", "json_kinds"),
+        *(
+            "definitions",
+            "auth",
+            "aws",
+            "oauth",
+            "google_auth",
+            "json_columns",
+            "json_rows",
+            "json_kinds",
+        ),
         *("binary_columns", "protobuf", "protobuf_writing"),
         *("figures", "populations"),
     ],

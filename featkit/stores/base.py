@@ -47,6 +47,9 @@ class Capabilities:
     ----------
     batch_size
         How many entities one call may ask for; None: any number.
+    one_by_one
+        Whether each entity takes a request of its own, so that entities are spread over the calls
+        that run at once.
     timestamp_level
         What the event timestamps of an answer describe: each row, each feature, the view as a
         whole, or nothing.
@@ -69,6 +72,7 @@ class Capabilities:
     """
 
     batch_size: int | None = None
+    one_by_one: bool = False
     timestamp_level: TimestampLevel = "row"
     serves_future: bool = False
     tells_missing: bool = True

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx
 
-from featkit.calls import HttpReply, HttpRequest
+from featkit.calls import HttpReply, HttpRequest, HttpRequests
 from featkit.errors import ClosedError, FeatkitError, ProtocolError, SettingsError
 from featkit.transports import bodies, sockets
 from featkit.transports.base import Exchange, Transport
@@ -23,6 +23,7 @@ from featkit.transports.failures import decoded, refusal, unsent
 
 if TYPE_CHECKING:
     from featkit.calls import Call
+    from featkit.transports.deadline import Deadline
     from featkit.transports.options import Limits, TransportOptions
 
 T = TypeVar("T")
@@ -46,10 +47,19 @@ class HttpTransport(Transport[HttpRequest]):
         self.trust: ssl.SSLContext | None = parent.trust if parent else None
         self._client: Any = None
 
+    def send(self, call: Call[T], request: HttpRequest | HttpRequests, deadline: Deadline) -> T:
+        """Send a request, or several in turn, until it is answered or there is no point."""
+        send = super().send
+        if isinstance(request, HttpRequest):
+            return send(call, request, deadline)
+        each = replace(call, decode=request.read)
+        return call.decode([send(each, one, deadline) for one in request.requests])
+
     def attempt(self, call: Call[T], exchange: Exchange[HttpRequest]) -> T:
         """Send the request, with a second try where the credentials may be renewed."""
         reply = self.authorized(exchange.request, exchange, self._sent)
-        if not 200 <= reply.status < 300:  # noqa: PLR2004 - what HTTP calls success
+        answers = exchange.request.answers
+        if not 200 <= reply.status < 300 and reply.status not in answers:  # noqa: PLR2004 - what HTTP calls success
             raise refusal(call, _without_secrets(reply, exchange.hidden()))
         return decoded(call, reply)
 

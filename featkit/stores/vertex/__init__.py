@@ -1,0 +1,343 @@
+"""Vertex AI Feature Store: online stores over REST, described by feature groups and BigQuery.
+
+Facts that shape this package (see ``docs/stores/vertex.md`` for what they stand on):
+
+- An online store answers for one entity a request. 404 says that it does not know the entity.
+- A value comes with the time at which it was generated; how long it is good, nobody tells.
+- 64-bit integers are text, times are integers of microseconds: BigQuery tells which they are.
+- The types of keys are those of the BigQuery source; online they are all text.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import quote, urlencode
+
+import msgspec
+
+from featkit.auth import Bearer
+from featkit.calls import Call, HttpRequest, HttpRequests
+from featkit.errors import (
+    AuthError,
+    FeatkitError,
+    SettingsError,
+    StoreUnavailable,
+    UnknownNameError,
+    nearest,
+)
+from featkit.google_auth import GoogleAuth
+from featkit.settings import Secret
+from featkit.stores.base import Capabilities, Store
+from featkit.stores.vertex.refusals import explained
+from featkit.stores.vertex.registry import (
+    Group,
+    GroupFeature,
+    GroupFeatures,
+    OnlineStore,
+    OnlineStores,
+    Syncs,
+    Table,
+    View,
+    ViewOptions,
+    Views,
+    decode,
+    of_groups,
+    of_table,
+)
+from featkit.stores.vertex.values import UNKNOWN, Answers, body_of, features_of, keys_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from featkit.calls import Flow
+    from featkit.columns import FeatureColumns
+    from featkit.schema import FeatureView
+    from featkit.stores.base import OnlineRead, Target
+
+T = TypeVar("T")
+
+_BATCH = (
+    50  # entities of one call, each a request: what a failure costs, and how often progress is told
+)
+_PAGE = 1000
+_URI = re.compile(r"bq://([^.]+)\.([^.]+)\.([^.]+)")
+
+
+class VertexStore(Store):
+    """An online store of a Google Cloud project."""
+
+    scheme = "vertex"
+    capabilities = Capabilities(batch_size=_BATCH, one_by_one=True, serves_future=True)
+
+    class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+        """Options of `featkit.connect` for Vertex AI.
+
+        Attributes
+        ----------
+        credentials_file
+            The key of a service account; without it, and without `token`, the application default
+            credentials.
+        token
+            An access token, or a callable that returns one.
+        bigquery
+            Whether BigQuery is asked for the types of columns. Without it, keys are texts and
+            times are integers.
+        views
+            What Vertex AI does not tell of a view: ``ttl``, ``timestamp``.
+        api_endpoint, bigquery_endpoint
+            Other addresses than Google's public ones, with their scheme.
+        ca
+            File of certificates to trust.
+        """
+
+        credentials_file: str | None = None
+        token: Any = None
+        bigquery: bool = True
+        views: dict[str, ViewOptions] = {}
+        api_endpoint: str | None = None
+        bigquery_endpoint: str = "https://bigquery.googleapis.com"
+        ca: str | None = None
+
+    def __init__(self, project: str, location: str, store: str, options: Options) -> None:
+        self.auth = _auth(options)
+        self.ca = options.ca
+        self._project, self._location, self._name = project, location, store
+        self._options = msgspec.structs.replace(options, token=None)  # the auth has it
+        regional = f"https://{location}-aiplatform.googleapis.com"
+        self._api = (options.api_endpoint or regional).rstrip("/")
+        self._place = f"projects/{project}/locations/{location}"
+        self._store = f"{self._place}/featureOnlineStores/{store}"
+        self._serving: str | None = None  # where values are read; a store does not move
+
+    @classmethod
+    def open(cls, target: Target, options: Options, *, timezone: str | None) -> VertexStore:  # noqa: ARG003 - Google's times have zones
+        """Open ``vertex:PROJECT/LOCATION/ONLINE_STORE``."""
+        parts = target.rest.split("/")
+        if target.scheme != cls.scheme or len(parts) != 3 or not all(parts):  # noqa: PLR2004 - as the target has
+            msg = f"{target} is no online store; write 'vertex:PROJECT/LOCATION/ONLINE_STORE'"
+            raise SettingsError(msg)
+        project, location, store = parts
+        return cls(project, location, store, options)
+
+    @classmethod
+    def target_of(cls, table: dict[str, Any]) -> str | None:
+        """Make the target of the settings' ``project``, ``location`` and ``online_store``."""
+        names = ("project", "location", "online_store")
+        if not any(name in table for name in names):
+            return None
+        if missing := [name for name in names if name not in table]:
+            msg = f"the settings of vertex lack {missing[0]!r}; it takes {', '.join(names)}"
+            raise SettingsError(msg)
+        return "vertex:" + "/".join(str(table.pop(name)) for name in names)
+
+    # -- what it holds
+
+    def list_feature_views(self) -> Flow[list[FeatureView]]:
+        """List the feature views of the online store."""
+        views = yield from self._views()
+        return (yield from self._described(views))
+
+    def feature_view(self, name: str) -> Flow[FeatureView]:
+        """Describe one view."""
+        (view,) = yield from self._named([name])
+        return view
+
+    def feature_views(self, names: Sequence[str]) -> Flow[list[FeatureView]]:
+        """Describe these views, and find where their values are read."""
+        views = yield from self._named(names)
+        if self._serving is None:
+            yield from self._locate()
+        return views
+
+    def _named(self, names: Sequence[str]) -> Flow[list[FeatureView]]:
+        calls = [
+            self._get(f"{self._store}/featureViews/{quote(name, safe='')}", View) for name in names
+        ]
+        try:
+            views = yield from _together(calls)
+        except UnknownNameError as error:
+            known = [view.id for view in (yield from self._views())]
+            unknown = next((name for name in names if name not in known), names[0])
+            near = nearest(unknown, known)
+            msg = f"there is no feature view {unknown!r} in {self._name}; {near} ({error})"
+            raise UnknownNameError(msg) from error
+        return (yield from self._described(views))
+
+    def _views(self) -> Flow[list[View]]:
+        try:
+            pages = yield from self._pages(f"{self._store}/featureViews", Views)
+        except UnknownNameError as error:
+            raise (yield from self._unknown_store(error)) from error
+        return [view for page in pages for view in page.feature_views]
+
+    def _described(self, views: Sequence[View]) -> Flow[list[FeatureView]]:
+        """Describe views by their groups and tables, each of which is asked for once."""
+        names = sorted({group.feature_group_id for view in views for group in view.groups})
+        paths = [f"{self._place}/featureGroups/{quote(name, safe='')}" for name in names]
+        groups = yield from _together([self._get(path, Group) for path in paths])
+        features: dict[str, dict[str, GroupFeature]] = {}
+        for name, path in zip(names, paths, strict=True):
+            pages = yield from self._pages(f"{path}/features", GroupFeatures)
+            features[name] = {each.id: each for page in pages for each in page.features}
+        by_name = dict(zip(names, groups, strict=True))
+        uris = [view.big_query_source.uri for view in views if view.big_query_source]
+        uris += [group.big_query.big_query_source.input_uri for group in groups]
+        tables = yield from self._tables(sorted({uri for uri in uris if uri}))
+        described = []
+        for view in views:
+            options = self._options.views.get(view.id) or ViewOptions()
+            if view.groups:
+                own = [by_name[group.feature_group_id] for group in view.groups]
+                described.append(
+                    of_groups(
+                        view,
+                        [
+                            (
+                                group,
+                                features[group.name.rpartition("/")[2]],
+                                tables.get(group.big_query.big_query_source.input_uri),
+                            )
+                            for group in own
+                        ],
+                        options,
+                    )
+                )
+            else:
+                uri = view.big_query_source.uri if view.big_query_source else ""
+                described.append(of_table(view, tables.get(uri), options))
+        return described
+
+    def _tables(self, uris: Sequence[str]) -> Flow[dict[str, Table]]:
+        """Ask BigQuery for the columns of tables."""
+        matches = {uri: match for uri in uris if (match := _URI.fullmatch(uri))}
+        places = {uri: match.groups() for uri, match in matches.items()}
+        if not self._options.bigquery or not places:
+            return {}
+        paths = [
+            f"{self._options.bigquery_endpoint}/bigquery/v2/projects/{quote(project)}/datasets/"
+            f"{quote(dataset)}/tables/{quote(table, safe='')}"
+            for project, dataset, table in places.values()
+        ]
+        try:
+            found = yield from _together([self._call(path, Table) for path in paths])
+        except AuthError as error:
+            msg = (
+                f"{error}; to do without the types that BigQuery knows, connect with bigquery=False"
+            )
+            raise AuthError(msg) from error
+        return dict(zip(places, found, strict=True))
+
+    # -- lookups
+
+    def read_online(self, read: OnlineRead) -> Call[FeatureColumns]:
+        """Ask for each entity by itself."""
+        base = self._serving or self._api
+        view = f"{self._store}/featureViews/{quote(read.view.name, safe='')}"
+        one = HttpRequest(
+            url=f"{base}/v1/{view}:fetchFeatureValues",
+            method="POST",
+            headers={"Content-Type": "application/json"},
+            answers=frozenset({UNKNOWN}),
+        )
+        requests = tuple(replace(one, body=body_of(parts)) for parts in keys_of(read))
+        return Call(
+            HttpRequests(requests=requests, read=features_of),
+            decode=Answers(read).columns,
+            keys=read.keys.height,
+            explain=self._explained,
+        )
+
+    def _locate(self) -> Flow[None]:
+        """Find where values are read: some stores have an address of their own."""
+        store = yield from self._online_store()
+        own = store.dedicated_serving_endpoint.public_endpoint_domain_name
+        self._serving = self._api if not own or self._options.api_endpoint else f"https://{own}"
+
+    def _online_store(self) -> Flow[OnlineStore]:
+        try:
+            found: OnlineStore = yield self._get(self._store, OnlineStore)
+        except UnknownNameError as error:
+            raise (yield from self._unknown_store(error)) from error
+        return found
+
+    def _unknown_store(self, error: UnknownNameError) -> Flow[UnknownNameError]:
+        listed: OnlineStores = yield self._get(f"{self._place}/featureOnlineStores", OnlineStores)
+        names = [store.name.rpartition("/")[2] for store in listed.feature_online_stores]
+        near = nearest(self._name, names)
+        msg = f"there is no online store {self._name!r} in {self._place}; {near} ({error})"
+        return UnknownNameError(msg)
+
+    # -- health
+
+    def checks(self) -> dict[str, Flow[str]]:
+        """Look at the online store, and at when its views were last brought up to date."""
+        return {"online store": self._state(), "synchronisations": self._synchronised()}
+
+    def _state(self) -> Flow[str]:
+        store = yield from self._online_store()
+        if store.state != "STABLE":
+            msg = f"the online store {self._name!r} is {store.state or 'in no known state'}"
+            raise StoreUnavailable(msg)
+        return f"{self._name} STABLE"
+
+    def _synchronised(self) -> Flow[str]:
+        views = yield from self._views()
+        query = urlencode({"pageSize": 1, "orderBy": "create_time desc"})
+        found = yield from _together(
+            [
+                self._get(f"{self._store}/featureViews/{v.id}/featureViewSyncs?{query}", Syncs)
+                for v in views
+            ]
+        )
+        said = []
+        for view, syncs in zip(views, found, strict=True):
+            last = next(iter(syncs.feature_view_syncs), None)
+            if last is not None and last.final_status.code:
+                msg = f"the last synchronisation of {view.id!r} failed: {last.final_status.message}"
+                raise StoreUnavailable(msg)
+            said.append(f"{view.id} {last.run_time.end_time or 'under way' if last else 'never'}")
+        return ", ".join(said) or "no feature views"
+
+    # -- requests
+
+    def _get(self, path: str, kind: type[T]) -> Call[T]:
+        return self._call(f"{self._api}/v1/{path}", kind)
+
+    def _call(self, url: str, kind: type[T]) -> Call[T]:
+        return Call(HttpRequest(url=url), decode=partial(decode, kind), explain=self._explained)
+
+    def _pages(self, path: str, kind: type[T]) -> Flow[list[T]]:
+        pages: list[Any] = []
+        query = {"pageSize": str(_PAGE)}
+        while True:
+            pages.append((yield self._get(f"{path}?{urlencode(query)}", kind)))
+            if not pages[-1].next_page_token:
+                return pages
+            query["pageToken"] = pages[-1].next_page_token
+
+    def _explained(self, reply: Any) -> FeatkitError | None:  # noqa: ANN401 - of HTTP or gRPC
+        return explained(reply, repr(self.auth))
+
+    def __repr__(self) -> str:
+        return f"<VertexStore {self._project}/{self._location}/{self._name}>"
+
+
+def _together(calls: list[Call[T]]) -> Flow[list[T]]:
+    """Ask everything at once; raise the first failure."""
+    if not calls:
+        return []
+    outcomes: list[Any] = yield calls
+    for outcome in outcomes:
+        if isinstance(outcome, FeatkitError):
+            raise outcome
+    return outcomes
+
+
+def _auth(options: VertexStore.Options) -> Bearer | GoogleAuth:
+    token = options.token
+    if token is None:
+        return GoogleAuth(options.credentials_file)
+    return Bearer(token if callable(token) or isinstance(token, Secret) else Secret(str(token)))

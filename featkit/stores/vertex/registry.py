@@ -1,0 +1,328 @@
+"""What Vertex AI and BigQuery say of feature views, groups and tables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+import msgspec
+import polars as pl
+
+from featkit.dtypes import TIMESTAMP
+from featkit.durations import parse_duration
+from featkit.errors import ProtocolError
+from featkit.schema import Entity, Feature, FeatureView
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import timedelta
+
+    from featkit.calls import HttpReply
+
+T = TypeVar("T")
+
+FEATURE_TIMESTAMP = "feature_timestamp"
+"""What the time column of a feature group is called unless it says otherwise."""
+
+_ENTITY_ID = "entity_id"
+
+
+class ViewOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the settings say of one view, since Vertex AI does not.
+
+    Attributes
+    ----------
+    ttl
+        How long a value is good after it was generated; None: without limit.
+    timestamp
+        The column of event timestamps in the BigQuery source of a view without feature group.
+    """
+
+    ttl: str | None = None
+    timestamp: str | None = None
+
+    def read_ttl(self) -> timedelta | None:
+        """Read the ttl."""
+        return None if self.ttl is None else parse_duration(self.ttl, what="ttl")
+
+
+class _Source(msgspec.Struct, frozen=True, rename="camel"):
+    uri: str = ""
+    entity_id_columns: list[str] = []
+
+
+class _GroupOfView(msgspec.Struct, frozen=True, rename="camel"):
+    feature_group_id: str
+    feature_ids: list[str] = []
+
+
+class _RegistrySource(msgspec.Struct, frozen=True, rename="camel"):
+    feature_groups: list[_GroupOfView] = []
+
+
+class View(msgspec.Struct, frozen=True, rename="camel"):
+    """A feature view."""
+
+    name: str
+    big_query_source: _Source | None = None
+    feature_registry_source: _RegistrySource | None = None
+    labels: dict[str, str] = {}
+
+    @property
+    def id(self) -> str:
+        """Its name within the online store."""
+        return self.name.rpartition("/")[2]
+
+    @property
+    def groups(self) -> list[_GroupOfView]:
+        """The feature groups that it reads."""
+        source = self.feature_registry_source
+        return source.feature_groups if source else []
+
+
+class Views(msgspec.Struct, frozen=True, rename="camel"):
+    """One page of feature views."""
+
+    feature_views: list[View] = []
+    next_page_token: str = ""
+
+
+class _TimeSeries(msgspec.Struct, frozen=True, rename="camel"):
+    timestamp_column: str = ""
+
+
+class _GroupInput(msgspec.Struct, frozen=True, rename="camel"):
+    input_uri: str = ""
+
+
+class _GroupSource(msgspec.Struct, frozen=True, rename="camel"):
+    big_query_source: _GroupInput = _GroupInput()
+    entity_id_columns: list[str] = []
+    time_series: _TimeSeries | None = None
+    static_data_source: bool = False
+
+
+class Group(msgspec.Struct, frozen=True, rename="camel"):
+    """A feature group: a BigQuery table with a meaning."""
+
+    name: str
+    big_query: _GroupSource = _GroupSource()
+    description: str = ""
+    labels: dict[str, str] = {}
+
+    @property
+    def timestamp(self) -> str | None:
+        """The column of event timestamps; None: the rows have none."""
+        if self.big_query.static_data_source:
+            return None
+        series = self.big_query.time_series
+        return (series.timestamp_column if series else "") or FEATURE_TIMESTAMP
+
+
+class GroupFeature(msgspec.Struct, frozen=True, rename="camel"):
+    """A feature of a group."""
+
+    name: str
+    value_type: str = ""
+    description: str = ""
+    labels: dict[str, str] = {}
+    version_column_name: str = ""
+    point_of_contact: str = ""
+
+    @property
+    def id(self) -> str:
+        """Its name within the group."""
+        return self.name.rpartition("/")[2]
+
+    @property
+    def column(self) -> str:
+        """The column of the table that holds it."""
+        return self.version_column_name or self.id
+
+
+class GroupFeatures(msgspec.Struct, frozen=True, rename="camel"):
+    """One page of features."""
+
+    features: list[GroupFeature] = []
+    next_page_token: str = ""
+
+
+class Field(msgspec.Struct, frozen=True, rename="camel"):
+    """A column of a BigQuery table, or a field of a record."""
+
+    name: str
+    type: str
+    mode: str = "NULLABLE"
+    description: str = ""
+    fields: list[Field] = []
+
+
+class _Schema(msgspec.Struct, frozen=True):
+    fields: list[Field] = []
+
+
+class Table(msgspec.Struct, frozen=True, rename="camel"):
+    """A BigQuery table."""
+
+    schema: _Schema = _Schema()
+    description: str = ""
+    num_rows: str = ""
+
+    @property
+    def columns(self) -> dict[str, Field]:
+        """Its columns by name."""
+        return {field.name: field for field in self.schema.fields}
+
+
+class _Interval(msgspec.Struct, frozen=True, rename="camel"):
+    start_time: str = ""
+    end_time: str = ""
+
+
+class _Status(msgspec.Struct, frozen=True):
+    code: int = 0
+    message: str = ""
+
+
+class Sync(msgspec.Struct, frozen=True, rename="camel"):
+    """One synchronisation of a feature view with its source."""
+
+    name: str = ""
+    run_time: _Interval = _Interval()
+    final_status: _Status = _Status()
+
+
+class Syncs(msgspec.Struct, frozen=True, rename="camel"):
+    """The newest synchronisations."""
+
+    feature_view_syncs: list[Sync] = []
+
+
+class _Dedicated(msgspec.Struct, frozen=True, rename="camel"):
+    public_endpoint_domain_name: str = ""
+
+
+class OnlineStore(msgspec.Struct, frozen=True, rename="camel"):
+    """An online store."""
+
+    name: str
+    state: str = ""
+    dedicated_serving_endpoint: _Dedicated = _Dedicated()
+
+
+class OnlineStores(msgspec.Struct, frozen=True, rename="camel"):
+    """All online stores of a location."""
+
+    feature_online_stores: list[OnlineStore] = []
+
+
+def decode(kind: type[T], reply: HttpReply) -> T:
+    """Read an answer of Google's APIs; raise `ProtocolError` where it is none."""
+    try:
+        return msgspec.json.decode(reply.body, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        msg = f"the reply is not what Google's API sends: {error}"
+        raise ProtocolError(msg) from error
+
+
+_BIGQUERY: dict[str, pl.DataType] = {
+    "INTEGER": pl.Int64(),
+    "INT64": pl.Int64(),
+    "FLOAT": pl.Float64(),
+    "FLOAT64": pl.Float64(),
+    "BOOLEAN": pl.Boolean(),
+    "BOOL": pl.Boolean(),
+    "STRING": pl.String(),
+    "BYTES": pl.Binary(),
+    "TIMESTAMP": TIMESTAMP,
+    "DATE": pl.Date(),
+}
+_VERTEX: dict[str, pl.DataType] = {
+    "BOOL": pl.Boolean(),
+    "BOOL_ARRAY": pl.List(pl.Boolean()),
+    "DOUBLE": pl.Float64(),
+    "DOUBLE_ARRAY": pl.List(pl.Float64()),
+    "INT64": pl.Int64(),
+    "INT64_ARRAY": pl.List(pl.Int64()),
+    "STRING": pl.String(),
+    "STRING_ARRAY": pl.List(pl.String()),
+    "BYTES": pl.Binary(),
+}
+
+
+def dtype_of(field: Field | None, value_type: str = "") -> pl.DataType:
+    """Find the dtype of a column: BigQuery knows times, which Vertex AI serves as integers."""
+    if field is not None:
+        inner = _BIGQUERY.get(field.type, pl.String())
+        return pl.List(inner) if field.mode == "REPEATED" else inner
+    return _VERTEX.get(value_type, pl.String())
+
+
+def of_groups(
+    view: View,
+    groups: Sequence[tuple[Group, Mapping[str, GroupFeature], Table | None]],
+    options: ViewOptions,
+) -> FeatureView:
+    """Describe a view of feature groups; the first one tells the keys and the times."""
+    features, chosen = [], {group.feature_group_id: group.feature_ids for group in view.groups}
+    first, _, table = groups[0]
+    for group, known, source in groups:
+        columns = source.columns if source else {}
+        for name in chosen[group.name.rpartition("/")[2]] or known:
+            feature = known[name]
+            field = columns.get(feature.column)
+            features.append(
+                Feature(
+                    name,
+                    dtype_of(field, feature.value_type),
+                    feature.description or (field.description if field else ""),
+                    feature.labels,
+                    field.type if field else feature.value_type,
+                )
+            )
+    return FeatureView(
+        name=view.id,
+        entities=_entities(first.big_query.entity_id_columns or [_ENTITY_ID], table),
+        features=tuple(features),
+        timestamp=first.timestamp,
+        ttl=options.read_ttl(),
+        source=", ".join(group.big_query.big_query_source.input_uri for group, *_ in groups),
+        description=first.description,
+        owner=next((f.point_of_contact for f in groups[0][1].values() if f.point_of_contact), ""),
+        tags=view.labels,
+    )
+
+
+def of_table(view: View, table: Table | None, options: ViewOptions) -> FeatureView:
+    """Describe a view of a BigQuery table."""
+    source = view.big_query_source or _Source()
+    keys = source.entity_id_columns or [_ENTITY_ID]
+    columns = table.columns if table else {}
+    timestamp = options.timestamp or (FEATURE_TIMESTAMP if FEATURE_TIMESTAMP in columns else None)
+    return FeatureView(
+        name=view.id,
+        entities=_entities(keys, table),
+        features=tuple(
+            Feature(field.name, dtype_of(field), field.description, store_type=field.type)
+            for field in columns.values()
+            if field.name not in {*keys, timestamp}
+        ),
+        timestamp=timestamp,
+        ttl=options.read_ttl(),
+        source=source.uri,
+        description=table.description if table else "",
+        tags=view.labels,
+    )
+
+
+def _entities(keys: Sequence[str], table: Table | None) -> tuple[Entity, ...]:
+    columns = table.columns if table else {}
+    return tuple(
+        Entity(
+            key,
+            key,
+            dtype_of(columns.get(key), "STRING"),
+            columns[key].description if key in columns else "",
+            store_type=columns[key].type if key in columns else "STRING",
+        )
+        for key in keys
+    )

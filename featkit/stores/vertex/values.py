@@ -1,0 +1,222 @@
+"""Questions to an online store of Vertex AI, and whether what comes back answers them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+import polars as pl
+
+from featkit.columns import STATUS, FeatureColumns, Status
+from featkit.dtypes import TIMESTAMP, format_dtype
+from featkit.errors import NotSupportedError, ProtocolError, RowMismatch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from featkit.calls import HttpReply
+    from featkit.schema import Feature
+    from featkit.stores.base import OnlineRead
+
+UNKNOWN = 404
+"""The status of an answer for an entity that the store does not know."""
+
+_ARRAYS = {
+    "int64ArrayValue": pl.String(),
+    "doubleArrayValue": pl.String(),
+    "stringArrayValue": pl.String(),
+    "boolArrayValue": pl.Boolean(),
+}
+# numbers are read as text, so that none is rounded, and "NaN" is one of them
+_FIELDS: dict[str, pl.DataType] = {
+    "int64Value": pl.String(),
+    "doubleValue": pl.String(),
+    "stringValue": pl.String(),
+    "bytesValue": pl.String(),
+    "boolValue": pl.Boolean(),
+    **{name: pl.Struct({"values": pl.List(inner)}) for name, inner in _ARRAYS.items()},
+}
+_VALUE = pl.Struct({**_FIELDS, "metadata": pl.Struct({"generateTime": pl.String()})})
+_ROW = pl.Struct(
+    {
+        "keyValues": pl.Struct(
+            {"features": pl.List(pl.Struct({"name": pl.String(), "value": _VALUE}))}
+        )
+    }
+)
+_LEAVES = {
+    pl.Int64(): "int64",
+    TIMESTAMP: "int64",  # microseconds, as BigQuery counts them
+    pl.Date(): "int64",
+    pl.Float64(): "double",
+    pl.String(): "string",
+    pl.Binary(): "bytes",
+    pl.Boolean(): "bool",
+}
+
+
+class _Features(msgspec.Struct):
+    features: msgspec.Raw
+
+
+class _Answer(msgspec.Struct, rename="camel"):
+    key_values: _Features
+
+
+def body_of(parts: Sequence[str]) -> bytes:
+    """Write the request for one entity."""
+    key: dict[str, object] = {"key": parts[0]}
+    if len(parts) > 1:
+        key = {"compositeKey": {"parts": list(parts)}}
+    return json.dumps({"dataKey": key, "dataFormat": "KEY_VALUE"}).encode()
+
+
+def keys_of(read: OnlineRead) -> Iterator[tuple[str, ...]]:
+    """Give the parts of each key, as texts."""
+    texts = [_text(name, dtype) for name, dtype in read.keys.schema.items()]
+    return read.keys.select(texts).iter_rows()  # one request each, whatever holds them
+
+
+def _text(name: str, dtype: pl.DataType) -> pl.Expr:
+    keys = pl.col(name)
+    match dtype:
+        case pl.Datetime():
+            return keys.dt.epoch("us").cast(pl.String)
+        case pl.Binary():
+            return keys.bin.encode("base64")
+        case _ if dtype.is_numeric() or isinstance(dtype, pl.Boolean | pl.String | pl.Date):
+            return keys.cast(pl.String)
+        case _:
+            msg = f"the join key {name!r} is {dtype}, which Vertex AI cannot be asked for"
+            raise NotSupportedError(msg)
+
+
+def features_of(reply: HttpReply) -> bytes:
+    """Return the body of a reply that answers for one entity; ``null`` for one that is unknown."""
+    if reply.status == UNKNOWN:
+        return b"null"
+    try:
+        msgspec.json.decode(reply.body, type=_Answer)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        msg = f"the reply is not what an online store of Vertex AI sends: {error}"
+        raise ProtocolError(msg) from error
+    return bytes(reply.body)
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """How the answers for several entities are read.
+
+    Attributes
+    ----------
+    read
+        What was asked.
+    """
+
+    read: OnlineRead
+
+    def columns(self, bodies: Sequence[bytes]) -> FeatureColumns:
+        """Read one answer per key, in order."""
+        if len(bodies) != self.read.keys.height:
+            msg = f"expected {self.read.keys.height} answers, got {len(bodies)}"
+            raise RowMismatch(msg)
+        text = b"[" + b",".join(bodies) + b"]"
+        try:
+            rows = pl.Series([text.decode()]).str.json_decode(pl.List(_ROW)).item()
+        except (pl.exceptions.PolarsError, UnicodeDecodeError) as error:
+            reason = str(error).partition("\n")[0]
+            msg = f"the reply is not what an online store of Vertex AI sends: {reason}"
+            raise ProtocolError(msg) from error
+        known = rows.is_not_null()
+        long = (
+            pl.DataFrame({"row": pl.int_range(len(rows), eager=True), "one": rows})
+            .filter(pl.col("one").is_not_null())
+            .select("row", pl.col("one").struct["keyValues"].struct["features"])
+            .explode("features")
+            .select("row", pl.col("features").struct.unnest())
+        )
+        values, statuses, times = [], {}, {}
+        for feature in self.read.features:
+            own = self._own(long, feature.name, known)
+            values.append(_read(own, feature))
+            status = pl.when(known).then(pl.lit(Status.PRESENT)).otherwise(pl.lit(Status.NOT_FOUND))
+            statuses[feature.name] = pl.select(status.cast(STATUS)).to_series()
+            if self.read.view.timestamp:
+                times[feature.name] = _times(own, feature.name)
+        return FeatureColumns(pl.DataFrame(values), statuses, times)
+
+    def _own(self, long: pl.DataFrame, name: str, known: pl.Series) -> pl.DataFrame:
+        """Take the values of one feature, one row for each entity, null for those unknown."""
+        own = long.filter(pl.col("name") == name)
+        if not own["row"].equals(known.arg_true().cast(own.schema["row"])):
+            found = sorted(set(long["name"].drop_nulls()))
+            msg = (
+                f"{self.read.view.name}:{name}: not every entity has one value of it; the answers "
+                f"have {found}"
+            )
+            raise ProtocolError(msg)
+        rows = pl.DataFrame({"row": pl.int_range(len(known), eager=True)})
+        return rows.join(own, on="row", how="left", maintain_order="left").select(
+            pl.col("value").struct.unnest()
+        )
+
+
+def _read(own: pl.DataFrame, feature: Feature) -> pl.Series:
+    """Take the field of the value that the dtype means; another one is a mistake."""
+    dtype = feature.dtype or pl.String()
+    is_list = isinstance(dtype, pl.List)
+    inner = pl.Series([], dtype=dtype.inner).dtype if isinstance(dtype, pl.List) else dtype
+    field = f"{_LEAVES[inner]}{'Array' * is_list}Value"
+    others = [name for name in _FIELDS if name != field and own[name].is_not_null().any()]
+    if others:
+        msg = (
+            f"{feature.name!r} should be {format_dtype(dtype)}, but the online store sent "
+            f"{others[0]!r}"
+        )
+        raise ProtocolError(msg)
+    column = pl.col(field)
+    made = _list(column, field, inner) if is_list else _made(column, inner)
+    try:
+        return own.select(made.cast(dtype).alias(feature.name)).to_series()
+    except pl.exceptions.PolarsError as error:
+        reason = str(error).partition("\n")[0]
+        msg = f"{feature.name!r} should be {format_dtype(dtype)}: {reason}"
+        raise ProtocolError(msg) from error
+
+
+def _list(column: pl.Expr, field: str, inner: pl.DataType) -> pl.Expr:
+    """Take the values of an array; an empty one is an empty message."""
+    held = column.struct.field("values")
+    empty = pl.lit(pl.Series([[]], dtype=pl.List(_ARRAYS[field]))).first()
+    lists = pl.when(column.is_not_null() & held.is_null()).then(empty).otherwise(held)
+    return lists.list.eval(_made(pl.element(), inner))
+
+
+def _made(values: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+    """Turn what JSON holds into values."""
+    match dtype:
+        case pl.Int64():
+            return values.cast(pl.Int64)
+        case pl.Datetime():
+            return values.cast(pl.Int64).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
+        case pl.Date():
+            return values.cast(pl.Int32).cast(pl.Date)
+        case pl.Float64():
+            return values.cast(pl.Float64)
+        case pl.Binary():
+            return values.str.decode("base64")
+        case _:
+            return values
+
+
+def _times(own: pl.DataFrame, name: str) -> pl.Series:
+    """Read when each value was generated."""
+    text = own["metadata"].struct.field("generateTime")
+    times = text.str.to_datetime("%+", time_unit="us", time_zone="UTC", strict=False)
+    if times.null_count() != text.null_count():
+        odd = text.filter(times.is_null() & text.is_not_null())[0]
+        msg = f"{name!r}: the online store sent the time {odd!r}"
+        raise ProtocolError(msg)
+    return times.alias(name)

@@ -1,0 +1,304 @@
+"""Vertex AI Feature Store and BigQuery's metadata as they speak, over feature views in memory.
+
+JSON as protobuf's mapping has it: 64-bit integers as text, absent for default, NaN as a word.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
+
+import polars as pl
+
+from tests.fakes.wire import Answer, Asked, served
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from featkit.schema import FeatureView
+
+PROJECT, LOCATION, STORE, DATASET = "p", "us-central1", "fos", "lake"
+PLACE = f"projects/{PROJECT}/locations/{LOCATION}"
+PAGE = 2  # views; fewer than the tests have
+BIGQUERY = {
+    pl.Int64(): "INTEGER",
+    pl.Float64(): "FLOAT",
+    pl.Boolean(): "BOOLEAN",
+    pl.String(): "STRING",
+    pl.Binary(): "BYTES",
+    pl.Date(): "DATE",
+    pl.Datetime("us", "UTC"): "TIMESTAMP",
+}
+VALUE_TYPES = {
+    "INTEGER": "INT64",
+    "TIMESTAMP": "INT64",
+    "DATE": "INT64",
+    "FLOAT": "DOUBLE",
+    "BOOLEAN": "BOOL",
+    "STRING": "STRING",
+    "BYTES": "BYTES",
+}
+
+
+def refused(status: int, name: str, message: str) -> Answer:
+    return Answer(status, {"error": {"code": status, "message": message, "status": name}})
+
+
+def column(name: str, dtype: pl.DataType, description: str = "") -> dict[str, str]:
+    """Describe a column as BigQuery does."""
+    repeated = isinstance(dtype, pl.List)
+    inner = pl.Series([], dtype=dtype.inner).dtype if isinstance(dtype, pl.List) else dtype
+    described = {"name": name, "type": BIGQUERY[inner]}
+    described |= {"mode": "REPEATED"} if repeated else {}
+    return described | ({"description": description} if description else {})
+
+
+@dataclass
+class VertexFake:
+    """What the online store and BigQuery know and saw.
+
+    Attributes
+    ----------
+    views
+        Each view with its rows.
+    token
+        The access token that is good; tokens that the token endpoint gives out are too.
+    in_groups
+        Whether views read feature groups; else tables of BigQuery.
+    dedicated
+        The domain of the store's own endpoint; empty where it has none.
+    latency
+        Seconds that each lookup takes.
+    """
+
+    views: list[tuple[FeatureView, pl.DataFrame]]
+    token: str = "ya29-canary"
+    in_groups: bool = True
+    dedicated: str = ""
+    state: str = "STABLE"
+    sync_error: str = ""
+    latency: float = 0.0
+    no_bigquery: bool = False
+    asked: list[Asked] = field(default_factory=list)
+    keys: list[dict[str, Any]] = field(default_factory=list)
+    tokens: list[str] = field(default_factory=list)
+
+    def answer(self, asked: Asked) -> Answer:
+        """Answer any request."""
+        self.asked.append(asked)
+        if asked.path == "/token":
+            return self._give_token(asked)
+        good = [f"Bearer {token}" for token in (self.token, *self.tokens)]
+        if asked.headers.get("authorization") not in good:
+            said = "Request had invalid authentication credentials."
+            return refused(401, "UNAUTHENTICATED", said)
+        if asked.parts[:2] == ["bigquery", "v2"]:
+            return self._bigquery(asked)
+        if asked.method == "POST":
+            return self._fetch(asked)
+        return self._admin(asked)
+
+    def _give_token(self, asked: Asked) -> Answer:
+        form = {name: values[0] for name, values in parse_qs(asked.body.decode()).items()}
+        if form.get("grant_type") != "urn:ietf:params:oauth:grant-type:jwt-bearer":
+            return Answer(400, {"error": "unsupported_grant_type"})
+        claims = json.loads(base64.urlsafe_b64decode(form["assertion"].split(".")[1] + "=="))
+        if "cloud-platform" not in claims["scope"]:
+            said = {"error": "invalid_scope", "error_description": "no such scope"}
+            return Answer(400, said)
+        self.tokens.append(f"ya29-canary-{len(self.tokens)}")
+        body = {"access_token": self.tokens[-1], "expires_in": 3599, "token_type": "Bearer"}
+        return Answer(body=body)
+
+    # -- registry
+
+    def _admin(self, asked: Asked) -> Answer:
+        prefix = f"/v1/{PLACE}/"
+        if not asked.path.startswith(prefix):
+            return refused(404, "NOT_FOUND", f"The resource {asked.path} was not found.")
+        views = [view for view, _ in self.views]
+        match asked.path.removeprefix(prefix).split("/"):
+            case ["featureOnlineStores"]:
+                return Answer(body={"featureOnlineStores": [{"name": f"{PLACE}/x/{STORE}"}]})
+            case ["featureOnlineStores", name, *_] if name != STORE:
+                return refused(404, "NOT_FOUND", f"FeatureOnlineStore {name} is not found.")
+            case ["featureOnlineStores", _]:
+                endpoint = {"publicEndpointDomainName": self.dedicated} if self.dedicated else {}
+                body = {"name": f"{PLACE}/featureOnlineStores/{STORE}", "state": self.state}
+                return Answer(body=body | {"dedicatedServingEndpoint": endpoint})
+            case ["featureOnlineStores", _, "featureViews"]:
+                start = int(asked.query.get("pageToken", "0"))
+                listed = [self._view(view) for view in views[start : start + PAGE]]
+                more = {"nextPageToken": str(start + PAGE)} if start + PAGE < len(views) else {}
+                return Answer(body={"featureViews": listed, **more})
+            case ["featureOnlineStores", _, "featureViews", name]:
+                return Answer(body=self._view(self._named(name)[0]))
+            case ["featureOnlineStores", _, "featureViews", name, "featureViewSyncs"]:
+                return Answer(body=self._syncs(name))
+            case ["featureGroups", name]:
+                return Answer(body=self._group(name))
+            case ["featureGroups", name, "features"]:
+                return Answer(body=self._features(name))
+        return refused(404, "NOT_FOUND", f"The resource {asked.path} was not found.")
+
+    def _named(self, name: str) -> tuple[FeatureView, pl.DataFrame]:
+        for view, rows in self.views:
+            if view.name == name:
+                return view, rows
+        raise refused(404, "NOT_FOUND", f"FeatureView {name} is not found.")
+
+    def _view(self, view: FeatureView) -> dict[str, Any]:
+        described: dict[str, Any] = {
+            "name": f"{PLACE}/featureOnlineStores/{STORE}/featureViews/{view.name}",
+            "createTime": "2024-04-01T00:00:00Z",
+            "syncConfig": {"cron": "0 * * * *"},
+            **({"labels": dict(view.tags)} if view.tags else {}),
+        }
+        if self.in_groups:
+            group = {"featureGroupId": f"{view.name}_group", "featureIds": list(view.feature_names)}
+            return described | {"featureRegistrySource": {"featureGroups": [group]}}
+        uri = f"bq://{PROJECT}.{DATASET}.{view.name}"
+        source = {"uri": uri, "entityIdColumns": list(view.join_keys)}
+        return described | {"bigQuerySource": source}
+
+    def _group(self, name: str) -> dict[str, Any]:
+        view, _ = self._named(name.removesuffix("_group"))
+        source: dict[str, Any] = {
+            "bigQuerySource": {"inputUri": f"bq://{PROJECT}.{DATASET}.{view.name}"},
+            "entityIdColumns": list(view.join_keys),
+        }
+        if view.timestamp:
+            source["timeSeries"] = {"timestampColumn": view.timestamp}
+        else:
+            source["staticDataSource"] = True
+        described = {"description": view.description} if view.description else {}
+        return {"name": f"{PLACE}/featureGroups/{name}", "bigQuery": source, **described}
+
+    def _features(self, name: str) -> dict[str, Any]:
+        view, _ = self._named(name.removesuffix("_group"))
+        listed = []
+        for feature in view.features:
+            field_ = column(feature.name, feature.dtype)
+            kind = VALUE_TYPES[field_["type"]] + ("_ARRAY" if "mode" in field_ else "")
+            described = {"description": feature.description} if feature.description else {}
+            own = {"name": f"{PLACE}/featureGroups/{name}/features/{feature.name}"}
+            listed.append(own | {"valueType": kind} | described)
+        return {"features": listed}
+
+    def _syncs(self, name: str) -> dict[str, Any]:
+        self._named(name)
+        end = {"startTime": "2024-05-01T11:00:00Z", "endTime": "2024-05-01T11:02:00Z"}
+        status = {"code": 7, "message": self.sync_error} if self.sync_error else {}
+        return {"featureViewSyncs": [{"name": "s1", "runTime": end, "finalStatus": status}]}
+
+    def _bigquery(self, asked: Asked) -> Answer:
+        if self.no_bigquery:
+            said = "Access Denied: Permission bigquery.tables.get denied"
+            return refused(403, "PERMISSION_DENIED", said)
+        match asked.parts[2:]:
+            case ["projects", "p", "datasets", "lake", "tables", name]:
+                view, _ = self._named(name)
+                fields = [column(e.join_key, e.dtype, e.description) for e in view.entities]
+                if view.timestamp:
+                    fields.append(column(view.timestamp, pl.Datetime("us", "UTC")))
+                fields += [column(f.name, f.dtype, f.description) for f in view.features]
+                body = {"kind": "bigquery#table", "schema": {"fields": fields}}
+                return Answer(body=body | {"description": view.description})
+        return refused(404, "notFound", f"Not found: {asked.path}")
+
+    # -- values
+
+    def _fetch(self, asked: Asked) -> Answer:
+        prefix = f"/v1/{PLACE}/featureOnlineStores/{STORE}/featureViews/"
+        name, _, verb = asked.path.removeprefix(prefix).partition(":")
+        if not asked.path.startswith(prefix) or verb != "fetchFeatureValues":
+            return refused(404, "NOT_FOUND", f"The resource {asked.path} was not found.")
+        if not asked.headers.get("content-type", "").startswith("application/json"):
+            return refused(400, "INVALID_ARGUMENT", "Invalid JSON payload received.")
+        body = json.loads(asked.body)
+        if unknown := set(body) - {"dataKey", "dataFormat"}:
+            said = f'Invalid JSON payload received. Unknown name "{min(unknown)}"'
+            return refused(400, "INVALID_ARGUMENT", said)
+        if body.get("dataFormat", "KEY_VALUE") not in {"KEY_VALUE", 1}:
+            return refused(400, "INVALID_ARGUMENT", "the fake answers with KEY_VALUE only")
+        view, rows = self._named(name)
+        self.keys.append(body["dataKey"])
+        time.sleep(self.latency)
+        return self._values(view, rows, self._parts(body["dataKey"]))
+
+    @staticmethod
+    def _parts(key: dict[str, Any]) -> list[str]:
+        parts = key["compositeKey"]["parts"] if "compositeKey" in key else [key["key"]]
+        if len(key) != 1 or not all(isinstance(part, str) for part in parts):
+            raise refused(400, "INVALID_ARGUMENT", "Invalid value at 'data_key'")
+        return parts
+
+    def _values(self, view: FeatureView, rows: pl.DataFrame, parts: list[str]) -> Answer:
+        found = None
+        if len(parts) == len(view.join_keys):
+            for row in latest(view, rows).iter_rows(named=True):
+                if [str(row[key]) for key in view.join_keys] == parts:
+                    found = row
+        if found is None:
+            return refused(404, "NOT_FOUND", "Entity not found")
+        made = found[view.timestamp] if view.timestamp else datetime(2024, 5, 1)  # noqa: DTZ001
+        stamp = {"generateTime": made.replace(tzinfo=None).isoformat() + "Z"}
+        features = [
+            {"name": name, "value": value_of(found[name], rows.schema[name]) | {"metadata": stamp}}
+            for name in reversed(view.feature_names)  # an order of its own
+        ]
+        return Answer(body={"keyValues": {"features": features}})
+
+
+def latest(view: FeatureView, rows: pl.DataFrame) -> pl.DataFrame:
+    """Return the row of each entity that a synchronisation brings."""
+    times = [name for name in (view.timestamp, view.created) if name]
+    last = rows.sort(*times, maintain_order=True) if times else rows
+    return last.unique(view.join_keys, keep="last", maintain_order=True)
+
+
+def value_of(value: Any, dtype: pl.DataType) -> dict[str, Any]:
+    """Write a value as protobuf's JSON mapping does; a null is no field at all."""
+    match value:
+        case None:
+            return {}
+        case list() | pl.Series():
+            inner = pl.Series([], dtype=dtype.inner).dtype if isinstance(dtype, pl.List) else dtype
+            (name,) = value_of(value[0], inner) if len(value) else [f"{kind(inner)}Value"]
+            items = [next(iter(value_of(item, inner).values())) for item in value]
+            return {f"{name.removesuffix('Value')}ArrayValue": {"values": items} if items else {}}
+        case bool():
+            return {"boolValue": value}
+        case int():
+            return {"int64Value": str(value)}
+        case float():
+            words = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
+            return {"doubleValue": words.get(str(value), value)}
+        case datetime():
+            micros = pl.Series([value]).dt.epoch("us").item()
+            return {"int64Value": str(micros)}
+        case date():
+            return {"int64Value": str(pl.Series([value]).to_physical().item())}
+        case bytes():
+            return {"bytesValue": base64.b64encode(value).decode()}
+        case _:
+            return {"stringValue": value}
+
+
+def kind(dtype: pl.DataType) -> str:
+    return {"INT64": "int64", "DOUBLE": "double", "BOOL": "bool", "STRING": "string"}[
+        VALUE_TYPES[BIGQUERY[dtype]]
+    ]
+
+
+@contextmanager
+def google(fake: VertexFake) -> Iterator[str]:
+    """Serve Vertex AI, BigQuery and the token endpoint, and give their one URL."""
+    with served(fake.answer) as url:
+        yield url

@@ -1,0 +1,415 @@
+"""Vertex AI over REST, against a fake that speaks protobuf's JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+import traceback
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import polars as pl
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+import featkit
+from featkit.calls import HttpReply
+from featkit.errors import (
+    AuthError,
+    ExpiredWarning,
+    ProtocolError,
+    RowMismatch,
+    SettingsError,
+    UnknownNameError,
+)
+from featkit.schema import Entity, Feature, FeatureView
+from featkit.stores.base import OnlineRead, open_store
+from featkit.stores.vertex.values import Answers, body_of
+from featkit.stores.vertex.values import features_of as one_of
+from featkit.testing import CONTRACT_NOW, StoreContract, contract_views
+from tests.fakes.vertex import LOCATION, PROJECT, STORE, VertexFake, google
+from tests.fakes.wire import Asked
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from featkit.stores.base import Store
+
+TARGET = f"vertex:{PROJECT}/{LOCATION}/{STORE}"
+TTLS = {
+    "customers": {"ttl": "3h", "timestamp": "event_timestamp"},
+    "quiet": {"ttl": "1d", "timestamp": "event_timestamp"},
+    "parcels": {"timestamp": "event_timestamp"},
+}
+
+
+@pytest.fixture
+def fake() -> VertexFake:
+    return VertexFake(contract_views())
+
+
+@pytest.fixture
+def url(fake: VertexFake) -> Iterator[str]:
+    with google(fake) as url:
+        yield url
+
+
+def opened(url: str, **options: Any) -> Store:
+    known = {"api_endpoint": url, "bigquery_endpoint": url, "token": "ya29-canary", "views": TTLS}
+    return open_store(TARGET, known | options)
+
+
+class TestVertex(StoreContract):
+    secret = "canary"
+
+    @pytest.fixture
+    def store(self, url: str) -> Store:
+        return opened(url)
+
+
+class TestVertexWithoutGroups(StoreContract):
+    """Views that read tables of BigQuery."""
+
+    @pytest.fixture
+    def store(self, fake: VertexFake, url: str) -> Store:
+        fake.in_groups = False
+        return opened(url)
+
+
+@pytest.fixture
+def client(url: str) -> Iterator[featkit.FeatureStoreClient]:
+    with featkit.connect(opened(url), now=CONTRACT_NOW) as client:
+        yield client
+
+
+def test_each_key_is_a_request_and_composite_keys_have_parts(
+    fake: VertexFake, client: featkit.FeatureStoreClient
+) -> None:
+    client.lookup({"depot": ["a|b", "a|b", None], "code": ["c", "c", "x"]}, ["parcels:label"])
+    client.lookup([1], ["customers:visits"])
+    assert fake.keys == [{"compositeKey": {"parts": ["a|b", "c"]}}, {"key": "1"}]
+
+
+def test_few_keys_are_asked_for_at_the_same_time(fake: VertexFake, client: Any) -> None:
+    fake.latency = 0.2
+    started = time.perf_counter()
+    client.lookup(list(range(100, 108)), ["customers:visits"])
+    assert client.last_summary.calls == 8
+    assert time.perf_counter() - started < 8 * fake.latency  # not one after the other
+
+
+def test_values_have_the_time_at_which_they_were_generated(client: Any) -> None:
+    with pytest.warns(ExpiredWarning):
+        found = client.lookup([1, 3], ["customers:visits"])
+    hour = timedelta(hours=1)
+    assert found.timestamps["visits"].to_list()[0] == CONTRACT_NOW - hour
+
+
+def test_a_dedicated_endpoint_serves_values(fake: VertexFake) -> None:
+    fake.dedicated = "123.us-central1-1.featurestore.vertexai.goog"
+    asked = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.host)
+        said = fake.answer(
+            Asked(
+                request.method,
+                request.url.path,
+                dict(request.url.params),
+                dict(request.headers),
+                request.content,
+            )
+        )
+        headers, content = said.encoded()
+        return httpx.Response(said.status, headers=headers, content=content)
+
+    with (
+        httpx.Client(transport=httpx.MockTransport(answer)) as http,
+        featkit.connect(open_store(TARGET, {"token": "ya29-canary"}), client=http) as client,
+    ):
+        client.get_online_features("routes", (1, 11))
+    assert asked[-1] == fake.dedicated
+    assert set(asked[:-1]) == {"us-central1-aiplatform.googleapis.com", "bigquery.googleapis.com"}
+
+
+def test_without_bigquery_keys_are_texts(fake: VertexFake, url: str) -> None:
+    fake.no_bigquery = True
+    with (
+        featkit.connect(opened(url)) as client,
+        pytest.raises(AuthError, match=r"bigquery.tables.get denied.*bigquery=False"),
+    ):
+        client.list_feature_views()
+    with featkit.connect(opened(url, bigquery=False), now=CONTRACT_NOW) as client:
+        view = client.get_feature_metadata("customers")
+        assert view.entities[0].dtype == pl.String
+        assert view["seen_at"].dtype == pl.Int64
+        assert client.get_online_features("customers", "1", ["visits"]) == {"visits": 2**53 + 1}
+
+
+@pytest.mark.parametrize(
+    ("target", "options", "error", "words"),
+    [
+        (
+            "vertex:p/us-central1/fs",
+            {},
+            UnknownNameError,
+            "no online store 'fs'.*did you mean 'fos'",
+        ),
+        ("vertex:p/eu/fos", {}, UnknownNameError, "was not found"),
+        (TARGET, {"token": "ya29-wrong"}, AuthError, "invalid authentication credentials"),
+    ],
+)
+def test_mistakes_are_named(
+    url: str, target: str, options: dict[str, Any], error: type[Exception], words: str
+) -> None:
+    known = {"api_endpoint": url, "bigquery_endpoint": url, "token": "ya29-canary"}
+    with (
+        featkit.connect(open_store(target, known | options)) as client,
+        pytest.raises(error, match=words) as caught,
+    ):
+        client.list_feature_views()
+    assert "ya29" not in str(caught.value)
+
+
+@pytest.mark.parametrize("target", ["vertex:p/us", "vertex:p//s", "vertex+https://host"])
+def test_a_target_that_names_no_store_is_refused(target: str) -> None:
+    with pytest.raises(SettingsError, match="vertex:PROJECT/LOCATION/ONLINE_STORE"):
+        open_store(target, {})
+
+
+def test_settings_name_the_store(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = [
+        'backend = "vertex"',
+        "[vertex]",
+        'project = "p"\nlocation = "us-central1"\nonline_store = "fos"',
+        f'api_endpoint = "{url}"\nbigquery_endpoint = "{url}"',
+        'token = { env = "GOOGLE_TOKEN" }',
+        "[vertex.views.customers]",
+        'ttl = "3h"',
+    ]
+    (tmp_path / "featkit.toml").write_text("\n".join(lines))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GOOGLE_TOKEN", "ya29-canary")
+    with featkit.connect() as client:
+        assert client.target == TARGET
+        assert client.get_feature_metadata("customers").ttl == timedelta(hours=3)
+
+
+def test_the_health_check_tells_of_synchronisations(fake: VertexFake, client: Any) -> None:
+    assert "customers 2024-05-01T11:02:00Z" in str(client.check_health())
+    fake.sync_error = "no permission to read the source"
+    assert "'customers' failed: no permission" in client.check_health().reason
+    fake.state = "UPDATING"
+    assert "'fos' is UPDATING" in client.check_health().reason
+
+
+# -- Google's credentials
+
+
+def service_account(folder: Path, url: str) -> Path:
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    pem = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    path = folder / "service-account.json"
+    path.write_text(
+        json.dumps(
+            {
+                "type": "service_account",
+                "client_email": "x@p.iam.gserviceaccount.com",
+                "private_key": pem.decode(),
+                "private_key_id": "1",
+                "project_id": "p",
+                "token_uri": f"{url}/token",
+            }
+        )
+    )
+    return path
+
+
+def test_a_service_account_gets_one_token_and_another_once_it_has_expired(
+    fake: VertexFake, url: str, tmp_path: Path
+) -> None:
+    file = str(service_account(tmp_path, url))
+    with featkit.connect(opened(url, token=None, credentials_file=file)) as client:
+        client.lookup(list(range(100, 140)), ["customers:visits"])
+        assert len(fake.tokens) == 1
+        fake.tokens[:] = ["ya29-another"]
+        client.lookup(list(range(100, 140)), ["customers:visits"])
+        assert len(fake.tokens) == 2
+
+
+def test_default_credentials_are_found(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = str(service_account(tmp_path, url))
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", file)
+    with featkit.connect(opened(url, token=None)) as client:
+        assert client.get_online_features("routes", (1, 11)) == {"length_km": 1011.5}
+
+
+def test_credentials_that_google_refuses_are_named(url: str, tmp_path: Path) -> None:
+    file = service_account(tmp_path, url)
+    content = json.loads(file.read_text())
+    file.write_text(json.dumps(content | {"token_uri": f"{url}/v1/nothing"}))
+    with (
+        featkit.connect(opened(url, token=None, credentials_file=str(file))) as client,
+        pytest.raises(AuthError, match=r"Google refuses the credentials in .*json") as caught,
+    ):
+        client.list_feature_views()
+    shown = "".join(traceback.format_exception(caught.value))
+    assert "PRIVATE KEY" not in shown
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("no JSON", "json cannot be read as the key"),
+        ('{"type": "service_account"}', "json cannot be read as the key"),
+        (None, "json cannot be read as the key"),
+    ],
+)
+def test_files_that_hold_no_credentials_are_named(
+    url: str, tmp_path: Path, content: str | None, words: str
+) -> None:
+    file = tmp_path / "x.json"
+    if content is not None:
+        file.write_text(content)
+    with (
+        featkit.connect(opened(url, token=None, credentials_file=str(file))) as client,
+        pytest.raises(SettingsError, match=words),
+    ):
+        client.list_feature_views()
+
+
+# -- answers that lie
+
+
+def features_of(body: dict[str, Any]) -> list[dict[str, Any]]:
+    return body["keyValues"]["features"]
+
+
+def value(body: dict[str, Any], name: str) -> dict[str, Any]:
+    return next(each["value"] for each in features_of(body) if each["name"] == name)
+
+
+def _as(body: dict[str, Any], **fields: Any) -> None:
+    own = value(body, "visits")
+    own.pop("int64Value")
+    own.update(fields)
+
+
+LIES: dict[str, Callable[[dict[str, Any]], object]] = {
+    "a feature missing": lambda body: features_of(body).pop(
+        [each["name"] for each in features_of(body)].index("visits")
+    ),
+    "a feature twice": lambda body: features_of(body).append(features_of(body)[-1]),
+    "no features": lambda body: features_of(body).clear(),
+    "no key values": lambda body: body.pop("keyValues"),
+    "a struct instead": lambda body: body.update(protoStruct=body.pop("keyValues")),
+    "another type": lambda body: _as(body, doubleValue=1.0),
+    "two types": lambda body: value(body, "visits").update(stringValue="x"),
+    "a fraction for an integer": lambda body: _as(body, int64Value="1.5"),
+    "a word for an integer": lambda body: _as(body, int64Value="one"),
+    "beyond 64 bits": lambda body: _as(body, int64Value=str(2**63)),
+    "a time that is none": lambda body: value(body, "visits").update(
+        metadata={"generateTime": "yesterday"}
+    ),
+    "a list": lambda body: body.update(keyValues=[1, 2]),
+}
+
+
+@pytest.mark.parametrize("name", LIES)
+def test_no_lie_becomes_a_wrong_value(fake: VertexFake, name: str) -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        query, headers = dict(request.url.params), dict(request.headers)
+        said = fake.answer(Asked(request.method, request.url.path, query, headers, request.content))
+        if request.method == "POST" and "fetchFeatureValues" in request.url.path:
+            body = json.loads(json.dumps(said.body))
+            LIES[name](body)
+            said = replace(said, body=body)
+        return httpx.Response(said.status, content=said.encoded()[1])
+
+    with (
+        httpx.Client(transport=httpx.MockTransport(answer)) as http,
+        featkit.connect(opened("http://127.0.0.1:1"), client=http, now=CONTRACT_NOW) as client,
+        pytest.raises((RowMismatch, ProtocolError)),
+    ):
+        client.lookup([1, 8, 0], ["customers:visits", "customers:name"])
+
+
+# -- what was recorded
+
+_FILE = Path(__file__).parents[1] / "data" / "vertex" / "rest.jsonl"
+RECORDED = [json.loads(line) for line in _FILE.read_text("utf-8").splitlines()]
+TYPES = {
+    "n_trips": pl.Int64(),
+    "rate": pl.Float64(),
+    "flag": pl.Boolean(),
+    "name": pl.String(),
+    "blob": pl.Binary(),
+    "i_arr": pl.List(pl.Int64()),
+    "d_arr": pl.List(pl.Float64()),
+    "s_arr": pl.List(pl.String()),
+    "b_arr": pl.List(pl.Boolean()),
+    "nul": pl.Int64(),
+    "feature_timestamp": pl.Datetime("us", "UTC"),
+}
+
+
+def test_recorded_answers_are_read() -> None:
+    view = FeatureView(
+        name="fv",
+        entities=(Entity("id", "id", pl.String()),),
+        features=tuple(Feature(name, dtype) for name, dtype in TYPES.items()),
+        timestamp="feature_timestamp",
+    )
+    keys = pl.DataFrame({"id": ["nan", "missing"]})
+    read = OnlineRead(view, view.features, keys, CONTRACT_NOW)
+    assert [body_of([key]) for key in keys["id"]] == [
+        json.dumps(each["request"]["body"] | {"dataFormat": "KEY_VALUE"}).encode()
+        for each in (RECORDED[0], RECORDED[2])
+    ]
+    bodies = [
+        one_of(HttpReply(said["status"], {}, bytearray(json.dumps(said["body"]).encode())))
+        for said in (RECORDED[0]["response"], RECORDED[2]["response"])
+    ]
+    found = Answers(read).columns(bodies)
+    row = found.to_dicts()[0]
+    moment = datetime(2026, 11, 20, 12, 0, 0, 123000, tzinfo=UTC)
+    assert math.isnan(row.pop("rate"))
+    assert row == {
+        "n_trips": 2**53 + 1,
+        "flag": True,
+        "name": "énan",
+        "blob": b"\x00\xff\xfe",
+        "i_arr": [1, 2],
+        "d_arr": [0.5],
+        "s_arr": ["a"],
+        "b_arr": [True, False],
+        "nul": None,
+        "feature_timestamp": moment,
+    }
+    assert found.values.schema == pl.Schema(TYPES)
+    assert found.statuses["name"].to_list() == ["PRESENT", "NOT_FOUND"]
+    assert found.timestamps["name"].to_list() == [moment, None]
+
+
+def test_missing_default_credentials_are_named(
+    url: str, empty_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
+    monkeypatch.setenv("CLOUDSDK_CONFIG", str(empty_home))
+    monkeypatch.setenv("NO_GCE_CHECK", "true")  # no look for Google's own machines
+    with (
+        featkit.connect(opened(url, token=None)) as client,
+        pytest.raises(AuthError, match="GOOGLE_APPLICATION_CREDENTIALS"),
+    ):
+        client.list_feature_views()
