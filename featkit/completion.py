@@ -10,6 +10,7 @@ import polars as pl
 from featkit.calls import made_once
 from featkit.columns import FeatureColumns, Status
 from featkit.errors import FeatkitError, IncompleteAnswer
+from featkit.gathering import Later
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,7 +48,7 @@ def completed(
             for place, gap in gaps.items()
         ]
         # without keys, which progress has counted already
-        calls = [replace(store.read_online(read), keys=0) for read in rest]
+        calls = [replace(call, keys=0) for call in store.read_together(rest)]
         more = yield from made_once(calls)
         for (place, gap), answer in zip(gaps.items(), more, strict=True):
             known[place] = _filled(gap, answer)
@@ -61,6 +62,7 @@ def _left_out(partial: FeatureColumns) -> pl.Series:
 
 def _filled(gap: IncompleteAnswer, answer: object) -> object:
     """Put what came now into the gaps of what came before."""
+    answer = answer.columns() if isinstance(answer, Later) else answer
     found = answer.partial if isinstance(answer, IncompleteAnswer) else answer
     if not isinstance(found, FeatureColumns):  # nothing came, and why is known
         failed = IncompleteAnswer(str(found))

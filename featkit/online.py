@@ -25,6 +25,7 @@ from featkit.errors import (
     RowMismatch,
     SlowAnswer,
 )
+from featkit.gathering import gathered
 from featkit.keys import EntityKeys, check, row_number
 from featkit.stores.base import OnlineRead
 from featkit.summary import LookupSummary, ViewSummary
@@ -190,7 +191,9 @@ def lookup(
         if part.features
         for chunk in own.chunks(_batch(store, part, options, own.unique.height))
     ]
-    answers = yield from _ask(store, reads, options)
+    asked_for = yield from _ask(store, reads, options)
+    calls = Counter(id(read.view) for read, _ in asked_for)
+    answers = gathered(asked_for)
     failures: list[FeatkitError] = []
     parts = []
     for part, own in zip(selection.views, keys, strict=True):
@@ -199,7 +202,7 @@ def lookup(
         usable = [_checked(answer, read, dtypes, failures) for read, answer in asked]
         told = pl.Schema(dtypes)
         chunks = [replace(chunk, values=chunk.values.cast(told)) for chunk in usable]
-        parts.append(_judged(part, own, chunks, options))
+        parts.append(_judged(part, own, chunks, calls[id(part.view)], options))
     views = tuple(part.summary(weights) for part in parts)
     summary = LookupSummary(views=views, rows=_total(weights, columns.height))
     result = Lookup(selection, columns.height, tuple(parts), summary)
@@ -266,7 +269,7 @@ def _ask(
     """
     if not reads:
         return []
-    first = yield from made_once([store.read_online(read) for read in reads])
+    first = yield from made_once(store.read_together(reads))
     answers = yield from completed(store, reads, first)
     moves = not all(isinstance(answer, SlowAnswer) for answer in answers)
     if not (alive or moves) or not any(map(_too_large, reads, answers)):
@@ -370,7 +373,11 @@ def _are_columns(answer: Any) -> bool:  # noqa: ANN401 - it may be anything insi
 
 
 def _judged(
-    part: ViewSelection, keys: EntityKeys, chunks: list[FeatureColumns], options: LookupOptions
+    part: ViewSelection,
+    keys: EntityKeys,
+    chunks: list[FeatureColumns],
+    calls: int,
+    options: LookupOptions,
 ) -> _Part:
     if chunks:
         columns = FeatureColumns.concat(chunks).judge(part.view.ttl, options.now)
@@ -380,7 +387,7 @@ def _judged(
     if options.expired == "null":
         columns = columns.blank(Status.EXPIRED)
     fetched = keys.unique.height if chunks else 0
-    return _Part(part, keys, columns.rename(part.names), len(chunks), fetched)
+    return _Part(part, keys, columns.rename(part.names), calls, fetched)
 
 
 def _total(weights: pl.Series | None, rows: int) -> int:

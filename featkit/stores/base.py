@@ -201,6 +201,13 @@ class Store(ABC):
         by the caller), event timestamps where it gives them.
         """
 
+    def read_together(self, reads: Sequence[OnlineRead]) -> Sequence[Call[Any]]:
+        """Ask several questions, view by view; the calls are made at the same time.
+
+        A store whose replies are small may decode them together: see `featkit.gathering`.
+        """
+        return [self.read_online(read) for read in reads]
+
     def read_history(self, read: HistoryRead) -> Call[HistoryRows]:  # noqa: ARG002 - for the subclasses
         """Describe all rows of a view, for featkit to join; where the history is ``"rows"``."""
         not_supported(self, "get_historical_features")

@@ -382,6 +382,11 @@ class RecordingStore(Store):
         """Ask the store."""
         return self._store.join_history(reads)
 
+    def read_together(self, reads: Sequence[OnlineRead]) -> Sequence[Call[Any]]:
+        """Remember the questions, and ask the store."""
+        self.reads += reads
+        return self._store.read_together(reads)
+
     def sample_entities(self, view: FeatureView, count: int, now: datetime) -> Flow[pl.DataFrame]:
         """Ask the store."""
         return self._store.sample_entities(view, count, now)

@@ -12,11 +12,14 @@ Facts about the service (from its models and documentation) that shape this pack
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from functools import partial
+from itertools import accumulate, groupby
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 import msgspec
+import polars as pl
 
 from featkit import aws
 from featkit.calls import Call, HttpRequest
@@ -28,6 +31,7 @@ from featkit.errors import (
     UnknownNameError,
     nearest,
 )
+from featkit.gathering import Gathering
 from featkit.schema import Entity, Feature, FeatureView
 from featkit.settings import Secret
 from featkit.stores.base import Capabilities, Store
@@ -42,9 +46,9 @@ from featkit.stores.sagemaker.messages import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from featkit.calls import Flow
+    from featkit.calls import Flow, HttpReply
     from featkit.columns import FeatureColumns
     from featkit.stores.base import OnlineRead, Target
     from featkit.stores.sagemaker.messages import Described
@@ -297,19 +301,43 @@ class SageMakerStore(Store):
 
     def read_online(self, read: OnlineRead) -> Call[FeatureColumns]:
         """Ask for the records."""
-        group = read.view.tags[GROUP]
-        separator = self._told.get(group, _Told()).separator
-        types = {own.name: ValueType.named(own.store_type, own.dtype) for own in read.features}
-        question = Question(read, types, separator)
+        question = self._question(read)
         ids = question.ids()
+        (body,) = question.bodies(ids, [read.keys.height])
+        return self._asked(body, partial(question.answer, ids), read.keys.height)
+
+    def read_together(self, reads: Sequence[OnlineRead]) -> list[Call[Any]]:
+        """Ask several questions; what comes back is decoded some answers at a time."""
+        calls: list[Call[Any]] = []
+        for _, same in groupby(reads, key=lambda read: (id(read.view), read.features)):
+            own = list(same)
+            if len(own) == 1:
+                calls += map(self.read_online, own)
+                continue
+            whole = replace(own[0], keys=pl.concat([read.keys for read in own]))
+            question = self._question(whole)
+            ids, heights = question.ids(), [read.keys.height for read in own]
+            bodies = question.bodies(ids, heights)
+            gathering = Gathering(question.gathered)
+            starts = accumulate(heights, initial=0)
+            for read, body, start, height in zip(own, bodies, starts, heights, strict=False):
+                later = partial(question.later, gathering, read, ids.slice(start, height))
+                calls.append(self._asked(body, later, height))
+        return calls
+
+    def _question(self, read: OnlineRead) -> Question:
+        separator = self._told.get(read.view.tags[GROUP], _Told()).separator
+        types = {own.name: ValueType.named(own.store_type, own.dtype) for own in read.features}
+        return Question(read, types, separator)
+
+    def _asked(self, body: bytes, decode: Callable[[HttpReply], T], keys: int) -> Call[T]:
         request = HttpRequest(
             url=f"{self._runtime}/BatchGetRecord",
             method="POST",
             headers={"Content-Type": "application/json"},
-            body=question.body(ids),
+            body=body,
         )
-        answer = partial(question.answer, ids)
-        return Call(request, decode=answer, keys=read.keys.height, explain=aws.explained)
+        return Call(request, decode=decode, keys=keys, explain=aws.explained)
 
     def checks(self) -> dict[str, Flow[str]]:
         """Ask the control plane, the online store, and for the words of people."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
+import numpy as np
 import polars as pl
 
 from featkit import aws, json_columns
@@ -24,16 +26,16 @@ from featkit.stores.sagemaker.messages import (
     ValueType,
     as_json,
     as_text,
-    body_of,
     decoded,
     times,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from featkit.calls import HttpReply
     from featkit.errors import FeatkitError
+    from featkit.gathering import Gathering, Later, Piece
     from featkit.schema import Feature
     from featkit.stores.base import OnlineRead
 
@@ -41,6 +43,8 @@ GROUP, EVENT_TIME, EVENT_TYPE = "feature_group", "event_time_feature", "event_ti
 """Tags of a view: its feature group, and which feature of that is the event time."""
 
 _AT = "__featkit_row"
+_Records: TypeAlias = tuple[pl.Series, bytes]
+"""What gathers: the identifiers that were asked for, and the records as JSON."""
 
 
 @dataclass(frozen=True)
@@ -86,15 +90,18 @@ class Question:
                 raise KeyTypeError(msg)
         return keys.select(written.alias("id")).to_series()
 
-    def body(self, ids: pl.Series) -> bytes:
-        """Write the request; the event time is always asked for."""
+    def bodies(self, ids: pl.Series, heights: Sequence[int]) -> list[bytes]:
+        """Write requests for so many identifiers each; the event time is always asked for."""
         names = [self.read.view.tags[EVENT_TIME], *(own.name for own in self.read.features)]
-        asked = {
-            "FeatureGroupName": self._group,
-            "RecordIdentifiersValueAsString": msgspec.Raw(_array(ids)),
-            "FeatureNames": list(dict.fromkeys(names)),
-        }
-        return body_of(Identifiers=[asked], ExpirationTimeResponse="Enabled")
+        asked = json.dumps(
+            {"FeatureGroupName": self._group, "FeatureNames": list(dict.fromkeys(names))}
+        )
+        calls = pl.Series("call", np.repeat(np.arange(len(heights)), heights))
+        lists = ids.to_frame("ids").group_by(calls, maintain_order=True).all()
+        array = pl.struct(pl.col("ids").alias("")).struct.json_encode()  # {"":["a","b"]}
+        arrays = lists.select(array.str.slice(4).str.head(-1)).to_series().to_list()
+        before = f'{{"ExpirationTimeResponse": "Enabled", "Identifiers": [{asked[:-1]}, '
+        return [f'{before}"RecordIdentifiersValueAsString": {own}}}]}}'.encode() for own in arrays]
 
     def answer(self, ids: pl.Series, reply: HttpReply) -> FeatureColumns:
         """Read the answer, if it is one to this question.
@@ -104,7 +111,24 @@ class Question:
         IncompleteAnswer
             Some entities were not looked for, or failed; the others are in its `partial`.
         """
+        return self._read(ids, decoded(Batch, reply))
+
+    def later(
+        self, gathering: Gathering[_Records], read: OnlineRead, ids: pl.Series, reply: HttpReply
+    ) -> Later | FeatureColumns:
+        """Read an answer; one that leaves nothing out gathers with others before it is decoded."""
         said = decoded(Batch, reply)
+        if said.errors or said.unprocessed_identifiers:
+            return self._read(ids, said)
+        return gathering.add(read, (ids, bytes(said.records)), "BatchGetRecord")
+
+    def gathered(self, pieces: Sequence[Piece[_Records]]) -> FeatureColumns:
+        """Make columns of what gathered."""
+        ids = pl.concat([piece.said[0] for piece in pieces])
+        arrays = [piece.said[1][1:-1].strip() for piece in pieces]
+        return self._read(ids, Batch(msgspec.Raw(b"[%s]" % b",".join(filter(None, arrays)))))
+
+    def _read(self, ids: pl.Series, said: Batch) -> FeatureColumns:
         records = json_columns.decode(said.records, RECORD, "Records").struct.unnest()
         rows = self._rows(ids, records["RecordIdentifierValueAsString"], "Records")
         if not records["FeatureGroupName"].eq_missing(self._group).all():
@@ -201,13 +225,6 @@ class Question:
         error = IncompleteAnswer(msg, again=again)
         error.partial = columns
         return error
-
-
-def _array(texts: pl.Series) -> str:
-    """Write texts as a JSON array."""
-    whole = pl.struct(pl.col("text").implode().alias("")).struct.json_encode()  # {"":[...]}
-    array: str = texts.to_frame("text").select(whole.str.slice(4).str.head(-1)).item()
-    return array
 
 
 def _holds(texts: pl.Expr, separator: str) -> pl.Expr:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 from functools import partial
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
@@ -24,6 +25,7 @@ from featkit.auth import Bearer
 from featkit.calls import Call, HttpRequest
 from featkit.durations import parse_duration
 from featkit.errors import FeatkitError, SettingsError, UnknownNameError
+from featkit.gathering import Gathering
 from featkit.schema import Entity, Feature, FeatureRef, FeatureService, FeatureView
 from featkit.settings import Secret
 from featkit.stores.base import Capabilities, Store, find
@@ -187,11 +189,43 @@ class TectonStore(Store):
 
     def read_online(self, read: OnlineRead) -> Call[FeatureColumns]:
         """Ask the feature service of the view; it always answers with all its features."""
+        question = self._question(read)
+        (body,) = question.bodies([read.keys])
+
+        def answer(reply: HttpReply) -> FeatureColumns:
+            return question.columns([question.heard(max(read.keys.height, 1), reply)])
+
+        return self._asked(question, body, answer, read.keys.height)
+
+    def read_together(self, reads: Sequence[OnlineRead]) -> list[Call[Any]]:
+        """Ask several questions; what comes back is decoded some answers at a time."""
+        calls: list[Call[Any]] = []
+        for _, same in groupby(reads, key=lambda read: (id(read.view), read.features)):
+            own = list(same)
+            question = self._question(own[0])
+            if len(own) == 1 or not own[0].keys.width:
+                calls += map(self.read_online, own)
+                continue
+            gathering = Gathering(question.gathered)
+            bodies = question.bodies([read.keys for read in own])
+            calls += [
+                self._asked(
+                    question, body, partial(question.later, gathering, read), read.keys.height
+                )
+                for read, body in zip(own, bodies, strict=True)
+            ]
+        return calls
+
+    def _question(self, read: OnlineRead) -> Question:
         told = self._told.get(read.view.name, _Told())
-        question = Question(read, self._workspace, told.null_keys, single=self._single)
-        return self._post(
-            f"feature-service/{question.path}", question.body(), question.answer, read.keys.height
+        return Question(
+            read.view, read.features, self._workspace, told.null_keys, single=self._single
         )
+
+    def _asked(
+        self, question: Question, body: bytes, decode: Callable[[HttpReply], T], keys: int
+    ) -> Call[T]:
+        return self._post(f"feature-service/{question.path}", body, decode, keys)
 
     def ready_time(self, view: FeatureView) -> Flow[datetime | None]:
         """Tell up to when a view's values are materialised online; None: never, or not at all."""

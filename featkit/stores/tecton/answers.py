@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from functools import partial
+from itertools import chain
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
+import numpy as np
 import polars as pl
 
 from featkit import json_columns
-from featkit.columns import STATUS, FeatureColumns, Status
+from featkit.columns import STATUS, FeatureColumns, Status, once
 from featkit.errors import ProtocolError, RowMismatch, StoreUnavailable
 from featkit.json_rows import JsonRows
 from featkit.stores.tecton.messages import Batch, Query, Single, decoded
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from featkit.calls import HttpReply
+    from featkit.gathering import Gathering, Later, Piece
+    from featkit.schema import Feature, FeatureView
     from featkit.stores.base import OnlineRead
     from featkit.stores.tecton.messages import Answered, Metadata, Row
 
@@ -44,11 +49,32 @@ _WANTED = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Said:
+    """An answer: one row of values per entity, and what is said of them."""
+
+    rows: Sequence[Row]
+    metadata: Metadata
+
+
 @dataclass(frozen=True)
 class Question:
-    """What is asked of a feature service about some entities, and how its answer is read."""
+    """What is asked of a feature service about a view, and how its answers are read.
 
-    read: OnlineRead
+    Attributes
+    ----------
+    view, features
+        The view, and which of its features.
+    workspace
+        The workspace of the service.
+    null_keys
+        Join keys of the service that are sent as null.
+    single
+        Whether entities are asked for one at a time, without being a batch.
+    """
+
+    view: FeatureView
+    features: tuple[Feature, ...]
     workspace: str
     null_keys: tuple[str, ...]
     single: bool
@@ -56,20 +82,21 @@ class Question:
     @property
     def path(self) -> str:
         """Which of the service's endpoints answers it."""
-        if self._wildcard:
+        if self.wildcard:
             return "query-features"
         return "get-features" if self.single else "get-features-batch"
 
     @property
-    def _service(self) -> str:
-        return self.read.view.tags[SERVICE]
+    def wildcard(self) -> bool:
+        """Whether the service answers a part of the join keys with all that match."""
+        return self.view.tags[SERVICE_TYPE] == WILDCARD
 
     @property
-    def _wildcard(self) -> bool:
-        return self.read.view.tags[SERVICE_TYPE] == WILDCARD
+    def _service(self) -> str:
+        return self.view.tags[SERVICE]
 
-    def body(self) -> bytes:
-        """Write the request; it is the same for all views of the service."""
+    def bodies(self, chunks: Sequence[pl.DataFrame]) -> list[bytes]:
+        """Write a request per chunk of keys; it is the same for all views of the service."""
         asked = json.dumps(
             {
                 "workspaceName": self.workspace,
@@ -77,92 +104,146 @@ class Question:
                 "metadataOptions": _WANTED,
             }
         )
-        entities = self.read.view.entities
+        row = self._row().alias("row")
+        if not chunks[0].width:
+            texts = pl.select(row).to_series().to_list()
+        else:
+            heights = [chunk.height for chunk in chunks]
+            calls = pl.Series("call", np.repeat(np.arange(len(chunks)), heights))
+            rows = pl.concat(chunks).select(row, calls)
+            joined = rows.group_by("call", maintain_order=True).agg(pl.col("row").str.join("}, {"))
+            texts = joined["row"].to_list()
+        before = f'{{"params": {asked[:-1]}, '
+        if self.single or self.wildcard:
+            return [f"{before}{text}}}}}".encode() for text in texts]
+        return [f'{before}"requestData": [{{{text}}}]}}}}'.encode() for text in texts]
+
+    def _row(self) -> pl.Expr:
+        entities = self.view.entities
         keys = [_named(own.join_key, own.dtype) for own in entities if not own.request_data]
         keys += [pl.lit(f"{json.dumps(key)}: null") for key in self.null_keys]
         context = [_named(own.join_key, own.dtype) for own in entities if own.request_data]
-        row = pl.concat_str(
+        return pl.concat_str(
             pl.lit('"joinKeyMap": {'),
             _listed(keys),
             pl.lit('}, "requestContextMap": {'),
             _listed(context),
             pl.lit("}"),
         )
-        rows = self.read.keys.select(row=row) if self.read.keys.width else pl.select(row=row)
-        if self.single or self._wildcard:
-            params = f"{asked[:-1]}, {rows.item()}}}"
-        else:
-            data = rows.select("{" + pl.col("row").str.join("}, {") + "}").item()
-            params = f'{asked[:-1]}, "requestData": [{data}]}}'
-        return f'{{"params": {params}}}'.encode()
 
-    def answer(self, reply: HttpReply) -> FeatureColumns:
-        """Read the answer, if it is one to this question."""
-        if self._wildcard:
-            return self._matches(decoded(Query, reply))
+    def heard(self, height: int, reply: HttpReply) -> Said:
+        """Read an answer, if it is one for so many entities; its values stay JSON."""
+        if self.wildcard:
+            query = decoded(Query, reply)
+            return Said(query.results, query.metadata)
         said = decoded(Single, reply) if self.single else decoded(Batch, reply)
         rows = [said.result] if isinstance(said, Single) else said.result
-        height = max(self.read.keys.height, 1)
         if len(rows) != height:
             msg = f"expected {height} rows, got {len(rows)}; nothing was joined"
             raise RowMismatch(msg)
-        cells = self._cells(rows, said.metadata)
-        statuses = json_columns.shared(partial(_statuses, height))
-        columns, found = [], {}
-        for name, (text, told) in cells.items():
-            column = told.data_type.kind.decode(text, name)
-            found[name] = statuses(told.status, name)
-            if (column.is_not_null() & (found[name] == Status.NOT_FOUND)).any():
-                msg = f"{told.name}: Tecton sent a value that it marks MISSING_DATA"
-                raise ProtocolError(msg)
+        names = [told.name for told in said.metadata.features]
+        wanted = {feature.name for feature in self.features}
+        places = self._places(said.metadata.features)
+        if len(set(names)) != len(names) or not wanted <= set(places):
+            raise self._other_features(names)
+        for name in wanted:
+            _check_statuses(said.metadata.features[places[name]], height)
+        return Said(rows, said.metadata)
+
+    def columns(self, answers: Sequence[Said]) -> FeatureColumns:
+        """Make columns of answers, one after the other."""
+        if self.wildcard:
+            return FeatureColumns.concat([self._matches(said) for said in answers])
+        described = answers[0].metadata.features
+        shape = [(told.name, told.data_type) for told in described]
+        for said in answers[1:]:
+            if [(told.name, told.data_type) for told in said.metadata.features] != shape:
+                raise self._other_features([told.name for told in said.metadata.features])
+        texts = self._texts(answers, "features", len(described))
+        places = self._places(described)
+        statuses = json_columns.shared(_statuses)
+        heights = [len(said.rows) for said in answers]
+        columns, found, times = [], {}, {}
+        for name in (feature.name for feature in self.features):
+            place = places[name]
+            column = described[place].data_type.kind.decode(texts[place], name)
+            told = [said.metadata.features[place] for said in answers]
+            words = b",".join(map(_listed_statuses, told, heights))
+            found[name] = statuses(b"[%s]" % words, name)
             columns.append(column)
-        return FeatureColumns(pl.DataFrame(columns), found, self._times(cells))
-
-    def _matches(self, said: Query) -> FeatureColumns:
-        """Read what a wildcard lookup of one entity found: a feature is the list of its values."""
-        cells = self._cells(said.results, said.metadata)
-        columns = [told.data_type.kind.decode(text, name) for name, (text, told) in cells.items()]
-        lists = pl.DataFrame([column.implode() for column in columns])
-        if said.results:
-            status = pl.Series([Status.PRESENT], dtype=STATUS)
-            return FeatureColumns(lists, dict.fromkeys(cells, status), self._times(cells))
-        return FeatureColumns.unanswered(lists.schema, 1, Status.NOT_FOUND)
-
-    def _cells(self, rows: list[Row], said: Metadata) -> dict[str, tuple[bytes, Answered]]:
-        """Find the values of each feature asked for, as a JSON array, by its name."""
-        own = self.read.view.name.removeprefix(f"{self._service}.")
-        found: dict[str, tuple[bytes, Answered]] = {}
-        for part, described in (("join_keys", said.join_keys), ("features", said.features)):
-            texts = attrgetter(part)
-            array = JsonRows(b"[" + b",".join(map(texts, rows)) + b"]")
-            if not array.present.all():
-                msg = f"the feature service {self._service!r} sent a row without {part}"
+            times[name] = tuple(own.effective_time for own in told)
+        missing = once(lambda series: series == Status.NOT_FOUND)
+        for column in columns:
+            lost = missing(found[column.name])
+            if lost.any() and (column.is_not_null() & lost).any():
+                msg = f"{column.name}: Tecton sent a value that it marks MISSING_DATA"
                 raise ProtocolError(msg)
-            cells = zip(described, array.columns(len(described)), strict=True)
-            for told, text in cells:
-                view, name = split_name(told.name, self._service)
-                if part == "join_keys":
-                    found[told.name] = text, told
-                elif view == own:
-                    found[name] = text, told
-        names = [told.name for told in said.features]
-        wanted = [feature.name for feature in self.read.features]
-        if len(set(names)) != len(names) or not set(wanted) <= set(found):
-            msg = (
-                f"the feature service {self._service!r} answered with {sorted(names)}, but was "
-                f"asked for {sorted(wanted)} of {own!r}"
-            )
-            raise ProtocolError(msg)
-        return {name: found[name] for name in wanted}
+        return FeatureColumns(pl.DataFrame(columns), found, self._times(times, heights))
 
-    def _times(self, cells: dict[str, tuple[bytes, Answered]]) -> dict[str, pl.Series]:
-        """Tell the effective times; what is computed in real time has none."""
-        if self.read.view.timestamp is None:
+    def later(self, gathering: Gathering[Said], read: OnlineRead, reply: HttpReply) -> Later:
+        """Read an answer, and let it gather with others before it becomes columns."""
+        return gathering.add(read, self.heard(read.keys.height, reply), self._service)
+
+    def gathered(self, pieces: Sequence[Piece[Said]]) -> FeatureColumns:
+        """Make columns of what gathered."""
+        return self.columns([piece.said for piece in pieces])
+
+    def _matches(self, said: Said) -> FeatureColumns:
+        """Read what a wildcard lookup of one entity found: a feature is the list of its values."""
+        cells: dict[str, tuple[bytes, Answered]] = {}
+        for part, described in (
+            ("join_keys", said.metadata.join_keys),
+            ("features", said.metadata.features),
+        ):
+            texts = self._texts([said], part, len(described))
+            named = self._places(described) if part == "features" else None
+            places = named or {told.name: place for place, told in enumerate(described)}
+            cells |= {name: (texts[place], described[place]) for name, place in places.items()}
+        wanted = [feature.name for feature in self.features]
+        if not set(wanted) <= set(cells):
+            raise self._other_features(list(cells))
+        lists = pl.DataFrame(
+            [
+                cells[name][1].data_type.kind.decode(cells[name][0], name).implode()
+                for name in wanted
+            ]
+        )
+        if not said.rows:
+            return FeatureColumns.unanswered(lists.schema, 1, Status.NOT_FOUND)
+        status = pl.Series([Status.PRESENT], dtype=STATUS)
+        times = {name: (cells[name][1].effective_time,) for name in wanted}
+        return FeatureColumns(lists, dict.fromkeys(wanted, status), self._times(times, [1]))
+
+    def _texts(self, answers: Sequence[Said], part: str, width: int) -> list[bytes]:
+        """Cut the rows of answers into columns of JSON."""
+        rows = chain.from_iterable(said.rows for said in answers)
+        array = JsonRows(b"[" + b",".join(map(attrgetter(part), rows)) + b"]")
+        if not array.present.all():
+            msg = f"the feature service {self._service!r} sent a row without {part}"
+            raise ProtocolError(msg)
+        return array.columns(width)
+
+    def _places(self, described: Sequence[Answered]) -> dict[str, int]:
+        """Find where the features of the view are, by their own names."""
+        own = self.view.name.removeprefix(f"{self._service}.")
+        split = [split_name(told.name, self._service) for told in described]
+        return {name: place for place, (view, name) in enumerate(split) if view == own}
+
+    def _other_features(self, names: list[str]) -> ProtocolError:
+        wanted = [feature.name for feature in self.features]
+        return ProtocolError(
+            f"the feature service {self._service!r} answered with {sorted(names)}, but was asked "
+            f"for {sorted(wanted)} of {self.view.name!r}"
+        )
+
+    def _times(
+        self, told: Mapping[str, tuple[str | None, ...]], heights: Sequence[int]
+    ) -> dict[str, pl.Series]:
+        """Tell the effective times, one per answer; what is computed in real time has none."""
+        if self.view.timestamp is None:
             return {}
-        told = {name: own.effective_time for name, (_, own) in cells.items()}
-        height = max(self.read.keys.height, 1)
-        same = {text: _repeated(text, height) for text in {*told.values()} if text}
-        return {name: same[text] for name, text in told.items() if text}
+        same = {texts: _repeated(texts, heights) for texts in {*told.values()} if any(texts)}
+        return {name: same[texts] for name, texts in told.items() if any(texts)}
 
 
 def _named(name: str, dtype: pl.DataType | None) -> pl.Expr:
@@ -198,26 +279,42 @@ def split_name(name: str, service: str) -> tuple[str, str]:
     return (view, feature) if dot else (service, name)
 
 
-def _statuses(height: int, raw: bytes, name: str) -> pl.Series:
-    """Read a status, or one per row; protobuf leaves out PRESENT, which is its default."""
-    if not raw or raw == b"null":
-        return pl.repeat(Status.PRESENT, height, dtype=STATUS, eager=True)
-    words = json_columns.decode(raw if raw[:1] == b"[" else b"[%s]" % raw, pl.String(), name)
-    if len(words) != height or words.null_count():
-        msg = f"{name}: expected {height} statuses, got {len(words) - words.null_count()}"
+def _check_statuses(told: Answered, height: int) -> None:
+    """Look whether there is a status for each row, without reading them."""
+    status = bytes(told.status)
+    count = status.count(b'"')
+    if status[:1] == b"[" and count != 2 * height:
+        msg = f"{told.name}: expected {height} statuses, got {count // 2}"
         raise RowMismatch(msg)
-    if (words == "TIME_OUT").any():
-        msg = f"{name}: Tecton ran out of time to compute it"
+    if b'"TIME_OUT"' in status:
+        msg = f"{told.name}: Tecton ran out of time to compute it"
         raise StoreUnavailable(msg)
+
+
+def _listed_statuses(told: Answered, height: int) -> bytes:
+    """Write the statuses of an answer, one per row; protobuf leaves out PRESENT, its default."""
+    status = bytes(told.status)
+    match status[:1]:
+        case b"[":
+            return status[1:-1]
+        case b'"':
+            return status
+        case _:
+            return b",".join([b'"PRESENT"'] * height)
+
+
+def _statuses(raw: bytes, name: str) -> pl.Series:
+    words = json_columns.decode(raw, pl.String(), name)
     try:
         return words.replace_strict(_STATUSES, return_dtype=STATUS)
     except pl.exceptions.PolarsError as error:
-        unknown = sorted(set(words.unique()) - set(_STATUSES))
+        unknown = sorted(set(words.unique()) - set(_STATUSES), key=str)
         msg = f"{name}: Tecton sent the unknown status {unknown[0]!r}"
         raise ProtocolError(msg) from error
 
 
-def _repeated(text: str, height: int) -> pl.Series:
-    """Read a time; one that cannot be read is unknown."""
-    time = pl.Series([text]).str.to_datetime("%+", time_unit="us", time_zone="UTC", strict=False)
-    return time.new_from_index(0, height).alias("time")
+def _repeated(texts: Sequence[str | None], heights: Sequence[int]) -> pl.Series:
+    """Read a time per answer; one that cannot be read is unknown."""
+    told = pl.Series("time", texts, dtype=pl.String)
+    times = told.str.to_datetime("%+", time_unit="us", time_zone="UTC", strict=False)
+    return times.gather(pl.Series(np.repeat(np.arange(len(heights)), heights)))

@@ -1,0 +1,158 @@
+"""Each store over its fake: little slower than its network, little dearer than the Feast route.
+
+The ideal is what the calls must wait, eight at once and 5 ms each, and after that the time that it
+takes to decode all replies, one after the other.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from math import ceil
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+import featkit
+from benchmarks._measuring import ROOT, Claim, Times, side_by_side
+from benchmarks._serving import FEATURES, LATENCY, ROWS
+from featkit.gathering import gathered
+from featkit.stores.base import OnlineRead, open_store
+from tests.fakes import sagemaker, tecton
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from featkit.calls import Call, Flow, HttpReply
+    from featkit.columns import FeatureColumns
+    from featkit.stores.base import Store
+
+NOW = "2024-05-01T12:00:00Z"
+KEYS = pl.Series("user_id", range(ROWS))
+AT_ONCE = 8
+
+
+@dataclass(frozen=True)
+class Route:
+    """One store, one way to ask it."""
+
+    name: str
+    server: str
+    view: str
+    open: Callable[[str], Store]
+
+
+def _feast(url: str) -> Store:
+    return open_store(f"feast+{url}", {"registry_url": url, "project": "p"})
+
+
+def _tecton(url: str, batch_size: int) -> Store:
+    known = {"workspace": tecton.WORKSPACE, "api_key": tecton.KEY, "feature_services": ["numbers"]}
+    return open_store(f"tecton+{url}", known | {"batch_size": batch_size})
+
+
+def _sagemaker(url: str) -> Store:
+    known = {"endpoint_url": url, "control_url": url, "access_key_id": sagemaker.KEY_ID}
+    secret = {"secret_access_key": sagemaker.SECRET}
+    return open_store(f"sagemaker:{sagemaker.REGION}", known | secret)
+
+
+ROUTES = [
+    Route("Feast, 2,000 keys a call", "feast", "numbers", _feast),
+    Route("Tecton, 5 keys a call", "tecton", "user", lambda url: _tecton(url, 5)),
+    Route("Tecton, 100 keys a call", "tecton", "user", lambda url: _tecton(url, 100)),
+    Route("SageMaker, 100 keys a call", "sagemaker", "numbers", _sagemaker),
+]
+
+
+@contextmanager
+def served(name: str) -> Iterator[str]:
+    """Run a fake in a process of its own, and give its URL."""
+    command = [sys.executable, "-m", "benchmarks._serving", name]
+    with subprocess.Popen(  # noqa: S603 - ours
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        yield process.stdout.readline().strip()
+        process.stdin.close()
+
+
+def checked(client: featkit.FeatureStoreClient, route: Route) -> FeatureColumns:
+    found = client.lookup(KEYS, [f"{route.view}:{name}" for name in FEATURES])
+    assert found.values["f8"].sum() == float(KEYS.sum() + ROWS)
+    return found
+
+
+def decoding(client: featkit.FeatureStoreClient, route: Route) -> float:
+    """Tell how many milliseconds it takes to decode all replies, one after the other."""
+    store = client.operations.store
+    view = client.get_feature_metadata(route.view)
+    now = client.run(client.operations.now())
+    chunks = KEYS.to_frame().iter_slices(store.batch_size(view) or ROWS)
+    reads = [OnlineRead(view, view.features, keys, now) for keys in chunks]
+    calls = store.read_together(reads)
+    replies = client.run(_replies(calls))
+    started = time.perf_counter()
+    answers = [call.decode(reply) for call, reply in zip(calls, replies, strict=True)]
+    gathered(list(zip(reads, answers, strict=True)))
+    return (time.perf_counter() - started) * 1e3
+
+
+def _replies(calls: Sequence[Call[Any]]) -> Flow[list[HttpReply]]:
+    replies: list[HttpReply] = yield [replace(call, decode=_as_it_is) for call in calls]
+    return replies
+
+
+def _as_it_is(reply: HttpReply) -> HttpReply:
+    return reply
+
+
+def claims_of(
+    route: Route, times: Times, feast: Times, client: featkit.FeatureStoreClient
+) -> list[Claim]:
+    assert client.last_summary is not None
+    calls = client.last_summary.views[0].calls
+    decode = decoding(client, route)
+    ideal = ceil(calls / AT_ONCE) * LATENCY * 1e3 + decode
+    what = f"{route.name}, 10,000 keys x 10 features, {calls:,} calls of 5 ms"
+    wall = median(times.wall)
+    return [
+        Claim(
+            text=f"{what}: wall to the ideal",
+            measured=wall / ideal,
+            limit=1.3,
+            note=f"{wall:,.0f} ms to {ideal:,.0f} ms, of which {decode:,.0f} decode",
+        ),
+        Claim(
+            text=f"{what}: client CPU to the Feast route",
+            measured=median(times.cpu) / median(feast.cpu),
+            limit=3.0,
+            note=f"{median(times.cpu):,.0f} ms to {median(feast.cpu):,.0f} ms",
+        ),
+    ]
+
+
+def measure() -> list[Claim]:
+    with ExitStack() as stack:
+        urls = {name: stack.enter_context(served(name)) for name in {r.server for r in ROUTES}}
+        clients = {
+            route.name: stack.enter_context(
+                featkit.connect(route.open(urls[route.server]), now=NOW)
+            )
+            for route in ROUTES
+        }
+        times = side_by_side(
+            {route.name: lambda r=route: checked(clients[r.name], r) for route in ROUTES},  # type: ignore[misc]
+            rounds=5,
+        )
+        feast = times[ROUTES[0].name]
+        return [
+            claim
+            for route in ROUTES
+            for claim in claims_of(route, times[route.name], feast, clients[route.name])
+        ]
