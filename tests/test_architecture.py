@@ -32,7 +32,16 @@ LAYERS = {
         *("binary_columns", "protobuf", "protobuf_writing"),
         *("figures", "populations"),
     ],
-    2: ["keys", "references", "online", "completion", "gathering", "history", "catalogue", "staleness.*"],
+    2: [
+        "keys",
+        "references",
+        "online",
+        "completion",
+        "gathering",
+        "history",
+        "catalogue",
+        "staleness.*",
+    ],
     3: ["stores.*", "transports.*", "writing", "files", "engines.*", "reports.*"],
     4: [
         *("client", "async_client", "session", "connection", "operations", "health", "progress"),
