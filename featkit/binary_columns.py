@@ -111,6 +111,36 @@ def words(data: Bytes, at: Places) -> Words:
     return window[at].view("<u8")
 
 
+def linked(first: Places, behind: Places) -> Mask:
+    """Tell which parts of a buffer are reached, going from part to part.
+
+    Where parts follow each other without a gap, and anything may look like one, those are real that
+    are reached from a beginning. They are found in steps of 1, 2, 4, and so on.
+
+    Parameters
+    ----------
+    first
+        The parts to begin with.
+    behind
+        For each part the one behind it, which is a later one; negative: there is none.
+
+    Examples
+    --------
+    >>> linked(np.array([0]), np.array([2, -1, 3, -1])).tolist()
+    [True, False, True, True]
+    """
+    ends = behind < 0
+    if len(first) == ends.sum() and (ends | (behind == np.arange(1, len(behind) + 1))).all():
+        return np.ones(len(behind), np.bool_)  # nothing only looked like a part
+    real = np.zeros(len(behind) + 1, np.bool_)  # the last place stands for all ends
+    real[first] = True
+    jump = np.append(np.where(ends, len(behind), behind), len(behind))
+    while (jump[:-1] < len(behind)).any():
+        real[jump[real]] = True
+        jump = jump[jump]
+    return real[:-1]
+
+
 def padded(data: Any) -> Bytes:  # noqa: ANN401 - whatever has a buffer
     """Copy a buffer, with `PADDING` bytes behind."""
     found = np.frombuffer(data, np.uint8)

@@ -22,14 +22,24 @@ a list of `Call`            a list as long, made at once: the decoded reply, or 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Hashable, Mapping, Sequence
 from dataclasses import Field, dataclass, field, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeAlias, TypeVar
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    Generic,
+    Protocol,
+    TypeAlias,
+    TypeVar,
+    cast,
+    runtime_checkable,
+)
+
+from featkit.errors import FeatkitError
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-    from featkit.errors import FeatkitError
 
 Reply = TypeVar("Reply")
 Result = TypeVar("Result")
@@ -105,6 +115,16 @@ class HttpRequest:
     def host(self) -> str:
         """The host and its port."""
         return self.url.partition("://")[2].partition("/")[0]
+
+    def alike(self) -> Hashable:
+        """Return what is sent but for the headers."""
+        return self.method, self.url, self.body
+
+    def joined(
+        self, others: Sequence[HttpRequest]
+    ) -> tuple[HttpRequest, list[Callable[[Any], Any]]]:
+        """Return the request itself, whose reply is for all."""
+        return self, [_unchanged] * (1 + len(others))
 
     def __str__(self) -> str:
         scheme, _, place = self.url.partition("?")[0].rpartition("://")
@@ -352,17 +372,28 @@ Effect: TypeAlias = Call[Any] | Sequence[Call[Any]]
 Flow: TypeAlias = Generator[Effect, Any, Result]
 
 
+@runtime_checkable
+class Joinable(Protocol):
+    """A request that may be made as one with others of its class."""
+
+    def alike(self) -> Hashable:
+        """Return what requests have in common that can be made as one."""
+
+    def joined(self, others: Sequence[Any]) -> tuple[RemoteRequest, list[Callable[[Any], Any]]]:
+        """Return one request for this and others, and what takes each one's part of the reply."""
+
+
 def made_once(calls: Sequence[Call[Result]]) -> Flow[list[Result | FeatkitError]]:
-    """Make calls together, and those with the same request only once.
+    """Make calls together, and those that can be made as one only once.
 
     Stores that serve several views together, as Tecton does, are asked for one of them with the
     request for all; each call still reads its own part of the reply.
     """
-    groups: dict[object, list[int]] = {}
+    groups: dict[Hashable, list[int]] = {}
     for place, call in enumerate(calls):
         request = call.request
-        same = isinstance(request, HttpRequest) and (request.method, request.url, request.body)
-        groups.setdefault(same or place, []).append(place)
+        same = (type(request), request.alike()) if isinstance(request, Joinable) else place
+        groups.setdefault(same, []).append(place)
     answers: list[Any]
     if len(groups) == len(calls):
         answers = yield calls
@@ -377,9 +408,23 @@ def made_once(calls: Sequence[Call[Result]]) -> Flow[list[Result | FeatkitError]
 
 
 def _together(calls: Sequence[Call[Any]]) -> Call[list[Any]]:
-    """Make one call of those with one request; its result is the list of theirs."""
+    """Make one call of several; its result is the list of theirs, or of their failures."""
+    if len(calls) == 1:
+        return replace(calls[0], decode=lambda reply: [calls[0].decode(reply)])
+    first, *others = (cast("Any", call.request) for call in calls)
+    request, parts = first.joined(others)
 
     def decode(reply: Any) -> list[Any]:  # noqa: ANN401 - whatever the transport replies
-        return [call.decode(reply) for call in calls]
+        read = [_attempted(call, part, reply) for call, part in zip(calls, parts, strict=True)]
+        if all(isinstance(each, FeatkitError) for each in read):
+            raise read[0]
+        return read
 
-    return replace(calls[0], decode=decode, keys=sum(call.keys for call in calls))
+    return replace(calls[0], request=request, decode=decode, keys=sum(each.keys for each in calls))
+
+
+def _attempted(call: Call[Any], part: Callable[[Any], Any], reply: Any) -> Any:  # noqa: ANN401 - what the call's decode returns
+    try:
+        return call.decode(part(reply))
+    except FeatkitError as error:
+        return error

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from featkit.calls import Call, LocalRead, made_once
+from featkit.calls import Call, LocalRead
 from featkit.columns import STATUS, FeatureColumns, KeyedColumn, Status
 from featkit.completion import completed
 from featkit.dtypes import TIMESTAMP
@@ -269,7 +269,7 @@ def _ask(
     """
     if not reads:
         return []
-    first = yield from made_once(store.read_together(reads))
+    first = yield from store.perform(reads, store.read_together(reads))
     answers = yield from completed(store, reads, first)
     moves = not all(isinstance(answer, SlowAnswer) for answer in answers)
     if not (alive or moves) or not any(map(_too_large, reads, answers)):

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from featkit.binary_columns import BinaryColumn, words
+from featkit.binary_columns import BinaryColumn, linked, words
 from featkit.errors import ProtocolError
 
 if TYPE_CHECKING:
@@ -226,7 +226,7 @@ def elements(
     _refuse_unless(first >= 0, "another field than it should have")
     behind = np.where(ends < limits, place[np.minimum(ends, bounds[-1])], _NOTHING)
     behind[ends == limits] = _END
-    real = _reached(first, behind)
+    real = linked(first, behind)
     _refuse_unless(behind[real] != _NOTHING, "another field than it should have, or a part of one")
     tags = np.where(real, data[begins], 0)
     found = {}
@@ -255,20 +255,6 @@ def _payloads(data: Bytes, at: Places, kinds: npt.NDArray[np.int8]) -> tuple[Pla
 
 
 _FIXED_WIDTHS = np.array([0, 8, 0, 0, 0, 4])
-
-
-def _reached(first: Places, behind: Places) -> Mask:
-    """Tell which fields are reached from the first ones, going to the one behind each."""
-    ends = behind < 0
-    if len(first) == ends.sum() and (ends | (behind == np.arange(1, len(behind) + 1))).all():
-        return np.ones(len(behind), np.bool_)  # nothing only looked like a field
-    real = np.zeros(len(behind) + 1, np.bool_)  # the last place stands for all ends
-    real[first] = True
-    jump = np.append(np.where(ends, len(behind), behind), len(behind))
-    while (jump[:-1] < len(behind)).any():
-        real[jump[real]] = True
-        jump = jump[jump]
-    return real[:-1]
 
 
 def _refuse_unless(sound: Mask, what: str) -> None:

@@ -163,6 +163,8 @@ class FeatureView:
         The owner's words.
     computed_from
         The features that an on-demand view is computed from.
+    version
+        Number of its version, where the store counts them.
     """
 
     name: str
@@ -178,6 +180,7 @@ class FeatureView:
     owner: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
     computed_from: tuple[FeatureRef, ...] = ()
+    version: int = 0
 
     @property
     def join_keys(self) -> tuple[str, ...]:

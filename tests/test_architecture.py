@@ -29,7 +29,7 @@ LAYERS = {
             "json_rows",
             "json_kinds",
         ),
-        *("binary_columns", "protobuf", "protobuf_writing"),
+        *("binary_columns", "protobuf", "redis_requests", "protobuf_writing"),
         *("figures", "populations"),
     ],
     2: [
@@ -64,6 +64,8 @@ LOADS_AT_ONCE = {  # the only modules that import these with themselves
     "grpc": {"featkit.transports.grpc"},
     "httpx": {"featkit.transports.http"},
     "httpx2": {"featkit.transports.http"},
+    "redis": {"featkit.transports.redis", "featkit.transports.slots"},
+    "hiredis": {"featkit.transports.redis", "featkit.transports.resp"},
     "ipywidgets": {"featkit.widgets.browser"},
     "anywidget": {"featkit.widgets.table", "featkit.widgets.details"},
     "matplotlib": set(),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn, Protocol, Ty
 import msgspec
 
 from featkit import stores
+from featkit.calls import made_once
 from featkit.errors import (
     FeatkitError,
     NotSupportedError,
@@ -207,6 +208,27 @@ class Store(ABC):
         A store whose replies are small may decode them together: see `featkit.gathering`.
         """
         return [self.read_online(read) for read in reads]
+
+    def perform(
+        self,
+        reads: Sequence[OnlineRead],  # noqa: ARG002 - for the subclasses
+        calls: Sequence[Call[Any]],
+    ) -> Flow[list[Any]]:
+        """Make the calls of several reads, at once.
+
+        Parameters
+        ----------
+        reads
+            The questions.
+        calls
+            The call of each, as `read_together` made it; what decodes its reply may do more.
+
+        Returns
+        -------
+        list
+            What each call returns, or the `FeatkitError` with which it failed.
+        """
+        return (yield from made_once(calls))
 
     def read_history(self, read: HistoryRead) -> Call[HistoryRows]:  # noqa: ARG002 - for the subclasses
         """Describe all rows of a view, for featkit to join; where the history is ``"rows"``."""

@@ -13,18 +13,19 @@ from __future__ import annotations
 
 from functools import partial
 from importlib.util import find_spec
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import msgspec
 
 from featkit.auth import Bearer
-from featkit.calls import Call, HttpRequest
+from featkit.calls import Call, HttpRequest, LocalRead
 from featkit.errors import MissingExtraError, NotSupportedError, SettingsError
 from featkit.schema import Entity
 from featkit.settings import Secret
 from featkit.stores.base import Capabilities, Store, find
-from featkit.stores.feast import history
+from featkit.stores.feast import history, registry_file
 from featkit.stores.feast.over_grpc import GrpcServer
 from featkit.stores.feast.over_http import HttpServer
 from featkit.stores.feast.refusals import explained
@@ -53,6 +54,12 @@ if TYPE_CHECKING:
 
 
 _TRANSPORTS = ("http", "https", "grpc", "grpcs")
+_DIRECT = {
+    "redis": "featkit.stores.feast.redis:RedisStore",
+    "rediss": "featkit.stores.feast.redis:RedisStore",
+}
+"""What reads an online store itself, by the transport of its targets."""
+
 _BATCH = 2000  # above it the server gets no faster, and a lost reply costs more
 
 
@@ -73,32 +80,67 @@ class FeastStore(Store):
             The Feast project.
         registry_url
             The REST registry, or the Feast UI, which serves the same.
+        registry
+            Instead of it the path of the registry file.
         offline_url
             The offline server, ``grpc://HOST:8815`` or ``grpc+tls://HOST:PORT``; for training sets.
         token
             Bearer token for the servers, or a callable that returns one.
         ca
             File of certificates to trust.
+        username, password
+            For direct reads from Redis; the password may be a callable that returns it.
+        sentinel
+            Name of the master, where the hosts are Redis sentinels.
+        cluster
+            Whether the hosts are nodes of a Redis cluster.
+        versioned
+            Whether Feast's ``enable_online_feature_view_versioning`` is set.
+        verify
+            Whether direct reads are compared with the feature server before the first ones.
+        server_url
+            The feature server to compare with.
         """
 
         project: str
-        registry_url: str
+        registry_url: str | None = None
+        registry: str | None = None
         offline_url: str | None = None
         token: Any = None
         ca: str | None = None
+        username: str | None = None
+        password: Any = None
+        sentinel: str | None = None
+        cluster: bool = False
+        versioned: bool = False
+        verify: bool = False
+        server_url: str | None = None
 
     def __init__(self, server: HttpServer | GrpcServer, options: Options) -> None:
         self._server = server
-        self._registry = options.registry_url.rstrip("/") + "/api/v1"
+        if (options.registry_url is None) == (options.registry is None):
+            msg = (
+                "name the registry of Feast, one of two: registry_url='http://HOST:6572', or "
+                "registry= with the path of its file"
+            )
+            raise SettingsError(msg)
+        self._registry = (options.registry_url or "").rstrip("/") + "/api/v1"
+        self._registry_file = options.registry
         self._project = options.project
         self._offline = options.offline_url
         self.auth = _bearer(options.token)
         self.ca = options.ca
 
     @classmethod
-    def open(cls, target: Target, options: Options, *, timezone: str | None) -> FeastStore:  # noqa: ARG003 - Feast's times have zones
-        """Open ``feast+http://HOST:PORT``, ``feast+grpc://HOST:PORT``, or either over TLS."""
+    def open(cls, target: Target, options: Options, *, timezone: str | None) -> FeastStore:
+        """Open a feature server, or the online store of `_DIRECT` that the target names.
+
+        A server is ``feast+http://HOST:PORT``, ``feast+grpc://HOST:PORT``, or either over TLS.
+        """
         transport = target.scheme.partition("+")[2]
+        if transport in _DIRECT:
+            kind: type[FeastStore] = resolve_name(_DIRECT[transport])
+            return kind.open(target, options, timezone=timezone)
         address = target.rest.removeprefix("//").rstrip("/")
         if transport not in _TRANSPORTS or not target.rest.startswith("//") or not address:
             msg = (
@@ -114,7 +156,9 @@ class FeastStore(Store):
 
     @classmethod
     def target_of(cls, table: dict[str, Any]) -> str | None:
-        """Make the target of the settings' ``server_url``."""
+        """Make the target of the settings' ``online_url``, or else of their ``server_url``."""
+        if "online_url" in table:
+            return f"feast+{table.pop('online_url')}"
         return f"feast+{table.pop('server_url')}" if "server_url" in table else None
 
     def list_feature_views(self) -> Flow[list[FeatureView]]:
@@ -160,6 +204,10 @@ class FeastStore(Store):
         return [service_of(item.spec) for item in found.feature_services]
 
     def _registered(self, what: str, kind: type[msgspec.Struct]) -> Call[Any]:
+        if self._registry_file is not None:
+            what = what.partition("/")[0]
+            read = partial(registry_file.read, self._registry_file, self._project, what, kind)
+            return Call(LocalRead(read, f"the registry {self._registry_file}"))
         url = f"{self._registry}/{what}?project={quote(self._project, safe='')}"
         return Call(HttpRequest(url=url), decode=partial(decode_metadata, kind), explain=explained)
 

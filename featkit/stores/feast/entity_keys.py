@@ -34,7 +34,7 @@ _FIXED = {"INT32": "<i4", "INT64": "<i8", "UNIX_TIMESTAMP": "<i8"}
 _TEXTS = ("STRING", "BYTES")
 
 
-def encode(keys: pl.DataFrame, entities: Sequence[Entity]) -> pa.Array:
+def encode(keys: pl.DataFrame, entities: Sequence[Entity], *, suffix: bytes = b"") -> pa.Array:
     """Write the entity keys of a frame of keys.
 
     Parameters
@@ -43,6 +43,8 @@ def encode(keys: pl.DataFrame, entities: Sequence[Entity]) -> pa.Array:
         One column per join key, without nulls; no columns for a view without entities.
     entities
         Their entities, with Feast's type in ``store_type``.
+    suffix
+        What stands behind each key: in Redis the project.
 
     Returns
     -------
@@ -55,14 +57,14 @@ def encode(keys: pl.DataFrame, entities: Sequence[Entity]) -> pa.Array:
         Feast has no keys of that type in its stores.
     """
     if not entities:
-        parts = [_number(1), *_name(DUMMY_KEY), _number(NUMBERS["STRING"]), _number(0)]
+        parts = [_number(1), *_name(DUMMY_KEY), _number(NUMBERS["STRING"]), _number(0), suffix]
         return pa.array([b"".join(parts)] * keys.height, pa.large_binary())
     ordered = sorted(entities, key=lambda entity: entity.join_key)
     head = b"".join(
         [_number(len(ordered)), *(part for each in ordered for part in _name(each.join_key))]
     )
     columns = [part for each in ordered for part in _value(keys[each.join_key], each)]
-    return pc.binary_join_element_wise(_scalar(head), *columns, _scalar(b""))
+    return pc.binary_join_element_wise(_scalar(head), *columns, _scalar(suffix), _scalar(b""))
 
 
 def _name(join_key: str) -> tuple[bytes, bytes, bytes]:
@@ -122,3 +124,28 @@ def field_names(view: str, features: Sequence[str]) -> list[bytes]:
 def time_field(view: str) -> bytes:
     """Return the field of a hash in Redis that holds the event timestamp of a view's row."""
     return f"_ts:{view}".encode()
+
+
+def project_of(key: bytes) -> str | None:
+    """Read whose key in Redis this is; None: it is no entity key of this layout.
+
+    Raises
+    ------
+    ValueError
+        It is one of an older layout.
+    """
+    count, at = int.from_bytes(key[:4], "little"), 4
+    if count == NUMBERS["STRING"] and key[4:8] != _number(NUMBERS["STRING"]):
+        msg = "it begins with a type, as before version 3"
+        raise ValueError(msg)
+    for _ in range(2 * min(count, _MOST_KEYS)):  # names, then values
+        at += 8 + int.from_bytes(key[at + 4 : at + 8], "little")
+    if not 0 < count <= _MOST_KEYS or at >= len(key):
+        return None
+    try:
+        return key[at:].decode()
+    except UnicodeDecodeError:
+        return None
+
+
+_MOST_KEYS = 64  # of a view; what says more is no entity key

@@ -65,11 +65,18 @@ class Spec(msgspec.Struct, rename="camel", frozen=True):
     sources: dict[str, _Input] = {}
 
 
+class ViewMeta(msgspec.Struct, rename="camel", frozen=True):
+    """What Feast notes of a view."""
+
+    current_version_number: int = 0
+
+
 class Item(msgspec.Struct, rename="camel", frozen=True):
     """A view of any kind."""
 
     spec: Spec
     type: str = "featureView"
+    meta: ViewMeta = ViewMeta()
 
 
 class Views(msgspec.Struct, rename="camel", frozen=True):
@@ -176,6 +183,7 @@ def view_of(item: Item, parents: Mapping[str, Item]) -> FeatureView:
             if source.feature_view_projection
             for column in source.feature_view_projection.feature_columns
         ),
+        version=item.meta.current_version_number,
     )
 
 

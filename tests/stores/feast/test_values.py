@@ -4,7 +4,6 @@ import base64
 import datetime as dt
 import json
 import math
-import struct
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +18,7 @@ from featkit.binary_columns import BinaryColumn
 from featkit.errors import ProtocolError
 from featkit.stores.feast.types import NUMBERS, Column, column_type, named_type
 from featkit.stores.feast.values import decode, decode_times, json_texts
+from tests.fakes.feast_format import delimited, tag, value, varint
 
 DATA = Path(__file__).parents[2] / "data" / "feast" / "format.json"
 RECORDED = json.loads(DATA.read_text("utf-8"))
@@ -175,32 +175,6 @@ def _vector(vector):
 # -- what an encoder of our own wrote ------------------------------------------------------------
 
 
-def varint(number):
-    number, written = number % 2**64, bytearray()
-    while number > 0x7F:
-        written.append(number & 0x7F | 0x80)
-        number >>= 7
-    return bytes([*written, number])
-
-
-def tag(number, wire_type):
-    return varint(number << 3 | wire_type)
-
-
-def delimited(head, payload):
-    return head + varint(len(payload)) + payload
-
-
-WRITE = {
-    "INT32": (0, varint),
-    "INT64": (0, varint),
-    "BOOL": (0, varint),
-    "UNIX_TIMESTAMP": (0, lambda value: varint(int(value.timestamp()))),
-    "DOUBLE": (1, lambda value: struct.pack("<d", value)),
-    "FLOAT": (5, lambda value: struct.pack("<f", value)),
-    "STRING": (2, lambda value: delimited(b"", value.encode())),
-    "BYTES": (2, lambda value: delimited(b"", value)),
-}
 # protobuf's own tags in what is read make it hard to tell where a field begins
 texts = st.text(st.sampled_from("\n\x12a☃\x02")) | st.text(max_size=20)
 raws = st.binary(max_size=20) | st.lists(st.sampled_from([10, 18, 2, 0, 128]), max_size=9).map(
@@ -219,22 +193,6 @@ SCALARS = {
     "STRING": texts,
     "BYTES": raws,
 }
-
-
-def value(name, held):
-    """Write a `Value` as protobuf does: nothing for null, packed numbers in lists."""
-    if held is None:
-        return b""
-    inner, _, is_list = name.partition("_LIST") if name.endswith("_LIST") else (name, "", None)
-    wire_type, write = WRITE[inner]
-    if is_list is None:
-        return tag(NUMBERS[name], wire_type) + write(held)
-    if wire_type == 2:
-        payload = b"".join(b"\x0a" + write(each) for each in held)
-    else:
-        packed = b"".join(map(write, held))
-        payload = delimited(b"\x0a", packed) if held else b""
-    return delimited(tag(NUMBERS[name], 2), payload)
 
 
 @pytest.mark.parametrize("name", SCALARS)

@@ -1,0 +1,175 @@
+"""Feast's online stores, read without Feast's server: what those of all kinds share.
+
+Feast declares the layout of its online stores public, so that other software may read them. A
+store of one kind says how its rows are asked for, and hands what came to `answer`.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from featkit.columns import STATUS, FeatureColumns, Status
+from featkit.errors import FeatkitError, NotSupportedError, SettingsError, StoreError
+from featkit.stores.feast import FeastStore
+from featkit.stores.feast.over_http import HttpServer
+from featkit.stores.feast.types import type_of
+from featkit.stores.feast.values import decode
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from featkit.binary_columns import BinaryColumn
+    from featkit.calls import Call, Flow
+    from featkit.schema import FeatureService, FeatureView
+    from featkit.stores.base import OnlineRead
+
+_COMPARED = 100  # keys that are read both ways
+
+
+class DirectStore(FeastStore):
+    """An online store of Feast's, with Feast's registry.
+
+    Parameters
+    ----------
+    options
+        Those of `FeastStore`.
+    """
+
+    def __init__(self, options: FeastStore.Options) -> None:
+        super().__init__(HttpServer((options.server_url or "").rstrip("/")), options)
+        if options.verify and not options.server_url:
+            msg = "verify=True compares with a feature server; name it with server_url="
+            raise SettingsError(msg)
+        self._verify = options.verify
+        self._versioned = options.versioned
+        self._verified: set[str] = set()
+        self._found_any = False
+
+    @abstractmethod
+    def ask(self, read: OnlineRead, name: str) -> Call[FeatureColumns]:
+        """Ask for rows of a view, which the online store knows by this name."""
+
+    @abstractmethod
+    def why_nothing(self, views: Sequence[FeatureView]) -> Flow[str | None]:
+        """Find out why no entity at all is known; None: it may well be so."""
+
+    def read_online(self, read: OnlineRead) -> Call[FeatureColumns]:
+        """Ask the online store itself."""
+        if read.view.computed_from or any(each.request_data for each in read.view.entities):
+            msg = (
+                f"feature view {read.view.name!r} is computed on demand, which Feast's feature "
+                "server does and its online store does not; look it up with "
+                "featkit.connect('feast+http://HOST:6566', ...)"
+            )
+            raise NotSupportedError(msg)
+        return self.ask(read, self._stored_name(read.view))
+
+    def _stored_name(self, view: FeatureView) -> str:
+        versioned = self._versioned and view.version > 0
+        return f"{view.name}_v{view.version}" if versioned else view.name
+
+    def list_feature_services(self) -> Flow[list[FeatureService]]:
+        """List the feature services; those that need views computed on demand cannot be read."""
+        services: list[FeatureService] = yield from super().list_feature_services()
+        views = yield from self.list_feature_views()
+        on_demand = {view.name for view in views if view.computed_from}
+        return [_readable(service, on_demand) for service in services]
+
+    def perform(self, reads: Sequence[OnlineRead], calls: Sequence[Call[Any]]) -> Flow[list[Any]]:
+        """Read; compare with a feature server before, and ask why where nothing was found."""
+        if self._verify:
+            yield from self._compare(reads)
+        answers: list[Any] = yield from super().perform(reads, calls)
+        found = [answer for answer in answers if isinstance(answer, FeatureColumns)]
+        self._found_any = self._found_any or any(map(_holds_any, found))
+        if not self._found_any and len(found) == len(answers):
+            views = list({read.view.name: read.view for read in reads}.values())
+            if reason := (yield from self.why_nothing(views)):
+                named = ", ".join(repr(view.name) for view in views)
+                msg = f"no entity of {named} was found in {self}: {reason}"
+                raise StoreError(msg)
+        return answers
+
+    def _compare(self, reads: Sequence[OnlineRead]) -> Flow[None]:
+        """Read some entities both ways, once for each view; refuse to go on if they differ."""
+        for name in {read.view.name for read in reads} - self._verified:
+            read = next(read for read in reads if read.view.name == name)
+            some = replace(read, keys=read.keys.head(_COMPARED))
+            own, served = yield [self.read_online(some), FeastStore.read_online(self, some)]
+            for answer in (own, served):
+                if isinstance(answer, FeatkitError):
+                    raise answer
+            if difference := _difference(own, served, some):
+                msg = (
+                    f"verify: {self} and the feature server {self._server} disagree on feature "
+                    f"view {name!r}: {difference}; check project=, that the repository has "
+                    "entity_key_serialization_version 3, and versioned="
+                )
+                raise StoreError(msg)
+            if _holds_any(own):
+                self._verified.add(name)
+
+
+def answer(read: OnlineRead, values: Sequence[BinaryColumn], times: pl.Series) -> FeatureColumns:
+    """Make the answer of what an online store holds.
+
+    Parameters
+    ----------
+    read
+        What was asked.
+    values
+        A column of `Value` messages for each feature, a row for each key.
+    times
+        The event timestamps, null where the store does not know the entity.
+    """
+    known = times.is_not_null()
+    both = pl.DataFrame({"known": known})
+    status = pl.when("known").then(pl.lit(Status.PRESENT)).otherwise(pl.lit(Status.NOT_FOUND))
+    shared = both.select(status.cast(STATUS)).to_series()
+    columns, statuses = [], {}
+    for feature, column in zip(read.features, values, strict=True):
+        decoded = decode(column, type_of(feature), feature.name)
+        columns.append(decoded)
+        untimed = decoded.is_not_null() & ~known
+        statuses[feature.name] = shared.set(untimed, Status.PRESENT) if untimed.any() else shared
+    timed = [feature.name for feature in read.features] if read.view.timestamp else []
+    return FeatureColumns(pl.DataFrame(columns), statuses, dict.fromkeys(timed, times))
+
+
+def _holds_any(columns: FeatureColumns) -> bool:
+    return any((statuses != Status.NOT_FOUND).any() for statuses in columns.statuses.values())
+
+
+def _difference(own: FeatureColumns, served: FeatureColumns, read: OnlineRead) -> str | None:
+    """Say how two answers differ, if they do."""
+    for feature in read.features:
+        name = feature.name
+        here, there = (each.statuses[name] != Status.NOT_FOUND for each in (own, served))
+        pairs = [("whether it is there", here, there)]
+        if type_of(feature).wire is not None:  # the order of a map is not defined
+            pairs.append(("the value", own.values[name], served.values[name]))
+        if name in own.timestamps and name in served.timestamps:
+            pairs.append(("the event timestamp", own.timestamps[name], served.timestamps[name]))
+        for what, one, other in pairs:
+            differs = one.ne_missing(other).to_numpy()
+            if differs.any():
+                row = int(np.argmax(differs))
+                key = read.keys.row(row)
+                return f"{what} of {name!r} at key {key!r} is {one[row]!r} and {other[row]!r}"
+    return None
+
+
+def _readable(service: FeatureService, on_demand: set[str]) -> FeatureService:
+    computed = sorted({ref.view for ref in service.features} & on_demand)
+    if service.unsupported or not computed:
+        return service
+    reason = (
+        f"it needs {', '.join(map(repr, computed))}, which a feature server computes on demand; "
+        "connect to one, or ask for the other features by name"
+    )
+    return replace(service, unsupported=reason)

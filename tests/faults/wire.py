@@ -1,0 +1,101 @@
+"""A proxy for any protocol over TCP, which cuts replies off at a byte."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+import threading
+from collections import deque
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from typing import Self
+
+What = Literal["reset", "close", "stall", "garble"]
+
+_PIECE = 64 * 1024
+
+
+class WireProxy:
+    """The proxy.
+
+    Parameters
+    ----------
+    upstream
+        Host and port of the server behind.
+
+    Attributes
+    ----------
+    faults
+        What happens to the next connections, each once, and after how many bytes of replies.
+    connections
+        How many there were.
+    """
+
+    def __init__(self, upstream: tuple[str, int]) -> None:
+        self._upstream = upstream
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._open: list[socket.socket] = []
+        self.faults: deque[tuple[What, int]] = deque()
+        self.connections = 0
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    @property
+    def address(self) -> str:
+        """Where it listens."""
+        host, port = self._listener.getsockname()
+        return f"{host}:{port}"
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                server = socket.create_connection(self._upstream)
+                self.connections += 1
+                self._open += [client, server]
+                fault = self.faults.popleft() if self.faults else None
+                for job, arguments in (
+                    (self._forth, (client, server)),
+                    (self._back, (client, server, fault)),
+                ):
+                    threading.Thread(target=job, args=arguments, daemon=True).start()
+
+    def _forth(self, client: socket.socket, server: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := client.recv(_PIECE):
+                server.sendall(data)
+            server.shutdown(socket.SHUT_WR)
+
+    def _back(
+        self, client: socket.socket, server: socket.socket, fault: tuple[What, int] | None
+    ) -> None:
+        passed = 0
+        with contextlib.suppress(OSError):
+            while data := server.recv(_PIECE):
+                if fault and passed + len(data) > fault[1]:
+                    whole = data[: fault[1] - passed]
+                    client.sendall(whole)
+                    match fault[0]:
+                        case "stall":
+                            return
+                        case "garble":
+                            client.sendall(b"?" * (len(data) - len(whole)))
+                            continue
+                        case "reset":
+                            linger = struct.pack("ii", 1, 0)
+                            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+                    break
+                client.sendall(data)
+                passed += len(data)
+            client.shutdown(socket.SHUT_RD)  # wakes the other thread, which holds the socket open
+            client.close()
+            server.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listener.close()
+        for each in self._open:
+            each.close()

@@ -1,0 +1,66 @@
+"""Fill another online store from a built feature repository, and answer for it with Feast's SDK.
+
+    python direct.py FOLDER '{"type": "redis", "connection_string": "127.0.0.1:6379"}'
+
+Runs in Feast's environment. FOLDER is a copy of a built repository. When the store is filled, the
+port of the oracle, which `oracle.py` describes, is printed; it ends with standard input.
+"""
+
+import argparse
+import json
+import os
+import socket
+import sys
+import threading
+from pathlib import Path
+
+import build
+import oracle
+import sources
+import yaml
+from feast import FeatureStore
+from feast.infra.provider import get_provider
+
+HOST = "127.0.0.1"
+CONFIGURATION = "feature_store_direct.yaml"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("online_store", type=json.loads)
+    arguments = parser.parse_args()
+
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what Feast says is no answer
+    os.chdir(arguments.folder)
+    configuration = yaml.safe_load(Path("feature_store.yaml").read_text())
+    configuration["online_store"] = arguments.online_store
+    Path(CONFIGURATION).write_text(yaml.safe_dump(configuration))
+    store = FeatureStore(".", fs_yaml_file=Path(CONFIGURATION))
+    views = [view for view in store.list_batch_feature_views() if view.online]
+    get_provider(store.config).update_infra(
+        project=store.project,
+        tables_to_delete=[],
+        tables_to_keep=views,
+        entities_to_delete=[],
+        entities_to_keep=store.list_entities(),
+        partial=False,
+    )
+    names = [view.name for view in views if view.name != "proto_only"]
+    store.materialize(sources.START, sources.END, feature_views=names)
+    build.write_proto_only(store)
+
+    oracle.CONFIGURATIONS["file"] = CONFIGURATION
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port = probe.getsockname()[1]
+    serving = threading.Thread(target=oracle.serve, args=(".", HOST, port), daemon=True)
+    serving.start()
+    answers.write(f"{port}\n")
+    answers.flush()
+    sys.stdin.read()
+
+
+if __name__ == "__main__":
+    main()
