@@ -8,7 +8,7 @@ export PIP_USER := 0
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test programs lint types format bench lock clean
+.PHONY: help setup demo test docs programs lint types format bench lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -20,6 +20,9 @@ demo: .venv/.installed ## see featkit at work on the flights of 2013
 
 test: .venv/.installed programs ## run the tests; ARGS="-k name" narrows them down
 	@$(BIN)/python -m pytest $(ARGS)
+
+docs: .venv/.installed ## build the site of the documentation in build/docs
+	@$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
 
 # tests/programs/packages.txt lists them; where there is no root, this only says what is missing
 programs:

@@ -9,6 +9,8 @@ import pytest
 from sybil import Sybil
 from sybil.parsers.markdown import PythonCodeBlockParser, SkipParser
 
+collect_ignore = ["docs/conf.py"]  # of Sphinx, no place for examples
+
 
 def setup(namespace: dict[str, Any]) -> None:
     """Enter an empty folder, and forget the settings of whoever runs the tests."""
