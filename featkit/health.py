@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime, timedelta
 
+    from featkit.widgets.health import HealthPanel
 
 Problem = Literal["", "unreachable", "unauthorized", "refused", "unreadable"]
 
@@ -145,6 +146,7 @@ class HealthMonitor:
         self._on_change = on_change
         self._reports: deque[HealthReport] = deque(maxlen=_REMEMBERED)
         self._changed = threading.Condition()
+        self._watchers: list[Callable[[], None]] = []
         self._stopped = threading.Event()
         self._thread = threading.Thread(
             target=_watch,
@@ -190,9 +192,29 @@ class HealthMonitor:
         with self._changed:
             return self._changed.wait_for(lambda: self.status == "healthy", timeout)
 
+    def watch(self, look: Callable[[], None]) -> None:
+        """Have a function called after each check, and when the checks end."""
+        self._watchers.append(look)
+
+    def browse(self) -> HealthPanel:
+        """Show the status as a small widget that follows it.
+
+        Examples
+        --------
+        >>> import featkit
+        >>> store = featkit.connect("demo:flights")
+        >>> with store.monitor_health("10s") as monitor:
+        ...     monitor.browse().content["target"] if monitor.wait(timeout=10) else None
+        'demo:flights'
+        """
+        from featkit.widgets.health import HealthPanel  # noqa: PLC0415 - ipywidgets is heavy
+
+        return HealthPanel(self)
+
     def stop(self) -> None:
         """End the checks; the history stays."""
         self._stopped.set()
+        self._tell()
         if self._thread is not threading.current_thread():
             self._thread.join()
 
@@ -202,9 +224,14 @@ class HealthMonitor:
         with self._changed:
             self._reports.append(report)
             self._changed.notify_all()
+        self._tell()
         changed = before is None or before.healthy != report.healthy
         if changed and self._on_change is not None:
             self._on_change(before, report)
+
+    def _tell(self) -> None:
+        for look in self._watchers:
+            look()
 
     def __enter__(self) -> Self:
         return self

@@ -42,12 +42,13 @@ LAYERS = {
         "catalogue",
         "staleness.*",
     ],
-    3: ["stores.*", "transports.*", "writing", "files", "engines.*", "reports.*"],
+    3: ["stores.*", "transports.*", "writing", "files", "engines.*"],
     4: [
         *("client", "async_client", "session", "connection", "operations", "health", "progress"),
         *("sampling", "staleness_audit", "staleness_methods"),
         "training.*",
         "frames.*",
+        "reports.*",
         "widgets.*",
     ],
     5: ["accessor", "api", "cli.*", "terminal", "demo.*", "pandas", "polars"],
@@ -67,7 +68,10 @@ LOADS_AT_ONCE = {  # the only modules that import these with themselves
     "redis": {"featkit.transports.redis", "featkit.transports.slots"},
     "hiredis": {"featkit.transports.redis", "featkit.transports.resp"},
     "ipywidgets": {"featkit.widgets.browser"},
-    "anywidget": {"featkit.widgets.table", "featkit.widgets.details"},
+    "anywidget": {
+        *("featkit.widgets.table", "featkit.widgets.details"),
+        *("featkit.widgets.health", "featkit.widgets.staleness"),
+    },
     "matplotlib": set(),
 }
 UNPICKLING = {"pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}

@@ -18,6 +18,7 @@ from featkit.staleness.measures import time_column
 from featkit.writing import replacing
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
     from os import PathLike
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from featkit.reports.rows import By
     from featkit.staleness import Verdict, ViewStaleness
     from featkit.types import DtypeBackend
+    from featkit.widgets.staleness import StalenessPanel
 
 FailOn = Literal["error", "warn", "unknown"]
 FAILS: dict[FailOn, set[Verdict]] = {
@@ -197,6 +199,26 @@ class StalenessReport:
         It needs no kernel, no network and no script, and is made for light and dark.
         """
         return _written(staleness_page.page_of(self), path)
+
+    def browse(self, refresh: Callable[[], StalenessReport] | None = None) -> StalenessPanel:
+        """Show the report as a widget: filter by verdict, sort by age, see how ages are spread.
+
+        Parameters
+        ----------
+        refresh
+            Makes the report anew, such as ``store.staleness``; None: there is no such button.
+
+        Examples
+        --------
+        >>> import featkit
+        >>> store = featkit.connect("demo:flights")
+        >>> panel = store.staleness().browse(refresh=store.staleness)
+        >>> panel.verdicts = ["error"]
+        >>> panel.current = "tail_history"
+        """
+        from featkit.widgets.staleness import StalenessPanel  # noqa: PLC0415 - ipywidgets is heavy
+
+        return StalenessPanel(self, refresh)
 
     def to_junit(
         self, path: str | PathLike[str] | None = None, *, fail_on: FailOn = "error"
