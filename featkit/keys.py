@@ -25,6 +25,7 @@ RowLabel = Callable[[int], str]
 """Says how the user calls a row, given its position: ``row 3``, ``row 'ORD'``."""
 
 _MANY = 2**20  # rows, from which on memory is worth some care
+_LARGE = 2**19  # rows, from which on what Arrow holds on to is worth giving back
 _EXACT_FLOAT = 2**53  # the first whole number whose successor a float64 cannot hold
 
 
@@ -138,7 +139,7 @@ def _encode(column: pl.Series) -> tuple[pl.Series, pl.Series]:
     )
     distinct = pl.Series(column.name, encoded.chunks[-1].dictionary, dtype=column.dtype)
     del encoded
-    if len(column) > _MANY:
+    if len(column) > _LARGE:
         # else Arrow holds on to what its hash table took: 100 MB for a million keys; where it took
         # little, asking for it again costs more than it is worth
         pa.default_memory_pool().release_unused()
