@@ -150,19 +150,27 @@ def feast(tmp_path_factory):
 @pytest.fixture(scope="session")
 def vendor():
     """Ask a vendor's own client: a script of `vendors`, with a request that JSON can say."""
-    cache = HERE.parents[1] / ".cache" / "vendors"
-    cache.mkdir(parents=True, exist_ok=True)
-    with locked(cache / "lock"):
-        python = environment(cache, VENDORS / "requirements.lock", lambda _: None)
+    made = {}
 
-    def ask(script, request):
+    def python_of(clients):
+        """Return the Python of an environment, which is made when it is first asked for."""
+        if clients not in made:
+            cache = (
+                HERE.parents[1] / ".cache" / ("vendors" if clients == "requirements" else clients)
+            )
+            cache.mkdir(parents=True, exist_ok=True)
+            with locked(cache / "lock"):
+                made[clients] = environment(cache, VENDORS / f"{clients}.lock", lambda _: None)
+        return made[clients]
+
+    def ask(script, request, *, clients="requirements"):
         done = subprocess.run(
-            [python, VENDORS / script],
+            [python_of(clients), VENDORS / script],
             input=json.dumps(request),
             capture_output=True,
             text=True,
             check=False,
-            env={"PATH": os.environ["PATH"], "HOME": str(cache), "NO_PROXY": "*"},
+            env={"PATH": os.environ["PATH"], "HOME": str(VENDORS), "NO_PROXY": "*"},
         )
         if done.returncode:
             raise RuntimeError(f"{script} failed.\n{done.stderr}")

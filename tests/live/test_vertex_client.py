@@ -1,0 +1,70 @@
+"""featkit and Google's own client read the same fake: the same values, but for what is listed.
+
+Each difference on purpose is a line of `as_featkit`, and of the table in docs/stores/vertex.md.
+"""
+
+import math
+from datetime import UTC, datetime, timedelta
+
+import polars as pl
+import pytest
+
+import featkit
+from featkit import Status
+from featkit.testing import CONTRACT_NOW, contract_keys, contract_views
+from tests.fakes.vertex import PLACE, STORE, VertexFake, google
+from tests.stores.test_vertex import opened
+
+pytestmark = [
+    pytest.mark.live,
+    pytest.mark.filterwarnings("ignore::featkit.errors.ExpiredWarning"),
+]
+VIEWS = {view.name: view for view, _ in contract_views()}
+
+
+def as_featkit(said, dtype):
+    """Say how featkit gives what Google's client gives."""
+    value = said["value"]
+    match dtype:
+        case pl.Datetime() if value is not None:
+            return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=value)
+        case pl.Float64() if value is not None:
+            return float(value)
+        case pl.Binary() if value is not None:
+            return bytes.fromhex(value)
+        case _:
+            return value
+
+
+def plain(value):
+    return "NaN" if isinstance(value, float) and math.isnan(value) else value
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_every_value_is_what_googles_own_client_says(vendor, name):
+    keys = contract_keys(name)
+    with (
+        google(VertexFake(contract_views())) as url,
+        featkit.connect(opened(url), now=CONTRACT_NOW) as client,
+    ):
+        request = {
+            "host": url.removeprefix("http://"),
+            "token": "ya29-canary",
+            "view": f"{PLACE}/featureOnlineStores/{STORE}/featureViews/{name}",
+            "keys": [list(map(str, row)) for row in keys.iter_rows()],
+        }
+        answers = vendor("ask_vertex.py", request, clients="cloud")
+        found = client.lookup(keys, f"{name}:*")
+        described = client.get_feature_metadata(name)
+    for feature in described.features:
+        values, statuses = found.values[feature.name].to_list(), found.statuses[feature.name]
+        times = found.stamps(feature.name).to_list()
+        for row, said in enumerate(answers):
+            if said.get("error") == "NotFound":
+                assert (values[row], statuses[row]) == (None, Status.NOT_FOUND)
+                continue
+            theirs = said[feature.name]
+            assert plain(values[row]) == plain(as_featkit(theirs, feature.dtype)), feature.name
+            assert statuses[row] != Status.NOT_FOUND
+            if described.timestamp:
+                assert times[row] == datetime.fromisoformat(theirs["time"])
