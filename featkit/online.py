@@ -347,8 +347,9 @@ def _check_answer(answer: FeatureColumns, read: OnlineRead, schema: pl.Schema) -
             f"{where}: expected the features {sorted(schema)}, got {sorted(answer.values.columns)}"
         )
         raise ProtocolError(msg)
+    sent = answer.values.schema  # made anew each time that it is asked for
     for feature in read.features:
-        wanted, found = schema[feature.name], answer.values.schema[feature.name]
+        wanted, found = schema[feature.name], sent[feature.name]
         untold = feature.dtype is None and pl.Null() in {wanted, found}
         if found != wanted and not untold:
             msg = f"{where}: {feature.name!r} should be {wanted}, the store sent {found}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -128,25 +129,32 @@ def _answer(question: Question, reply: HttpReply) -> FeatureColumns:
 
 
 def _times(raw: bytes, name: str) -> pl.Series:
-    return _once_if_repeated(_parsed_times, raw, name)
+    return _read_once(_parsed_times, raw, name)
+
+
+def _statuses(raw: bytes, name: str) -> pl.Series:
+    return _read_once(_parsed_statuses, raw, name)
+
+
+def _read_once(read: Callable[[bytes, str], pl.Series], raw: bytes, name: str) -> pl.Series:
+    """Read an array that repeats one value by reading that; other answers mostly have the same."""
+    if (found := json_columns.repeated(raw)) is None:
+        return read(raw, name)
+    try:
+        return _one(read, found[0]).new_from_index(0, found[1])
+    except ProtocolError:
+        return read(found[0], name)  # which says of which column
+
+
+@lru_cache(maxsize=256)
+def _one(read: Callable[[bytes, str], pl.Series], raw: bytes) -> pl.Series:
+    return read(raw, "")
 
 
 def _parsed_times(raw: bytes, name: str) -> pl.Series:
     text = json_columns.decode(raw, pl.String(), name)
     times = text.str.to_datetime("%+", time_unit="us", time_zone="UTC", strict=False)
     return times.set(text == _NO_TIME, None)
-
-
-def _once_if_repeated(read: Callable[[bytes, str], pl.Series], raw: bytes, name: str) -> pl.Series:
-    """Read an array that repeats one value by reading that."""
-    if (found := json_columns.repeated(raw)) is None:
-        return read(raw, name)
-    one, count = found
-    return read(one, name).new_from_index(0, count)
-
-
-def _statuses(raw: bytes, name: str) -> pl.Series:
-    return _once_if_repeated(_parsed_statuses, raw, name)
 
 
 def _parsed_statuses(raw: bytes, name: str) -> pl.Series:
