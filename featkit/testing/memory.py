@@ -387,6 +387,10 @@ class RecordingStore(Store):
         self.reads += reads
         return self._store.read_together(reads)
 
+    def perform(self, reads: Sequence[OnlineRead], calls: Sequence[Call[Any]]) -> Flow[list[Any]]:
+        """Ask the store."""
+        return self._store.perform(reads, calls)
+
     def sample_entities(self, view: FeatureView, count: int, now: datetime) -> Flow[pl.DataFrame]:
         """Ask the store."""
         return self._store.sample_entities(view, count, now)

@@ -18,6 +18,7 @@ from featkit.engines import duckdb, polars
 from featkit.engines.base import JoinTask
 from featkit.engines.plan import Strategy
 from featkit.history import HistoryRead, rules
+from featkit.references import ViewSelection
 from featkit.training.spine import SpineColumns, check_moments
 
 from . import cases, oracle
@@ -71,7 +72,7 @@ def task_of(client, case):
     frame = cases.spine_frame(case)
     at = check_moments(frame["at"], name="at", zone=None, row=str)
     columns = SpineColumns(keys=frame.drop("at"), at=at, weights=None, row=str, zone=None)
-    _, spine = columns.of(view)
+    _, spine = columns.of(ViewSelection(view, view.features, {}))
     task = JoinTask(
         spine=spine,
         history=client.run(history()),
