@@ -157,7 +157,7 @@ def measure(sizes: Any = None) -> list[Claim]:  # noqa: ANN401 - the keys of SIZ
     with servers() as at:
         options = {"registry_url": at["registry_url"], "project": "rides"}
         now = "2026-11-22T22:00:00Z"
-        with featkit.connect(f"feast+{at['server_url']}", now=now, **options) as store:
+        with featkit.connect(f"feast+{at['server_url']}", now=now, cache=None, **options) as store:
             claims = [repeated(at, store)]
             for count in sizes or SIZES:
                 claims += distinct(at, store, count)

@@ -12,6 +12,8 @@ from .api import (
     use,
 )
 from .async_client import AsyncFeatureStoreClient
+from .cache.opening import CacheOptions
+from .cache.statistics import CacheStats
 from .client import FeatureStoreClient
 from .columns import FeatureColumns, Status
 from .freshness import FeatureValue
@@ -27,6 +29,8 @@ from .writing import write_service, write_view
 
 __all__ = [
     "AsyncFeatureStoreClient",
+    "CacheOptions",
+    "CacheStats",
     "Entity",
     "Feature",
     "FeatureColumns",

@@ -70,6 +70,7 @@ class FeaturesAccessor(Generic[FrameT]):
         max_age: Duration | None = None,
         progress: ProgressOption = None,
         refresh: bool = False,
+        only_cached: bool = False,
         dtype_backend: DtypeBackend = "numpy_nullable",
     ) -> FrameT:
         """Look up the latest features of each row, and return the frame with them.
@@ -103,12 +104,16 @@ class FeaturesAccessor(Generic[FrameT]):
             Whether values older than their view's ttl are kept (``"keep"``, what stores serve in
             production) or become null (``"null"``). One warning per view tells how many.
         max_age
-            How old an answer from the cache may be; what is not in a cache is fresh.
+            How long ago an answer from the cache may have been fetched; None: as long as the
+            cache's ttl says.
         progress
             None: a bar where a person watches and it takes over two seconds; True or False; or
             a callable that is told the keys done, the keys in all and the stage.
         refresh
             Ask the store, whatever the cache holds.
+        only_cached
+            Do not ask the store; what is not in the cache is an error as `on_error` says. What is
+            there past its time has the status ``STALE``.
         dtype_backend
             For pandas: ``"numpy_nullable"`` (Int64, boolean, str, float64 with NaN,
             datetime64[us, UTC]) or ``"pyarrow"``. Dtypes follow the schema, never the values.
@@ -158,6 +163,7 @@ class FeaturesAccessor(Generic[FrameT]):
             expired=expired,
             max_age=max_age,
             refresh=refresh,
+            only_cached=only_cached,
             dtype_backend=dtype_backend,
         )
         flow = client.operations.enrich(self._frame, features, options)
@@ -179,6 +185,7 @@ class FeaturesAccessor(Generic[FrameT]):
         max_age: Duration | None = None,
         progress: ProgressOption = None,
         refresh: bool = False,
+        only_cached: bool = False,
         dtype_backend: DtypeBackend = "numpy_nullable",
     ) -> FrameT:
         """Do what `enrich` does without blocking the event loop.
@@ -204,6 +211,7 @@ class FeaturesAccessor(Generic[FrameT]):
             expired=expired,
             max_age=max_age,
             refresh=refresh,
+            only_cached=only_cached,
             dtype_backend=dtype_backend,
         )
         flow = client.operations.enrich(self._frame, features, options)

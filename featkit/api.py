@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import polars as pl
 
+    from featkit.cache.choosing import CacheChoice
     from featkit.connection import Client
     from featkit.freshness import FeatureValue
     from featkit.stores.base import Store
@@ -28,7 +29,7 @@ def connect(
     target: str | Store | None = None,
     *,
     timezone: str | None = None,
-    cache: None = None,
+    cache: CacheChoice = "auto",
     timeout: Duration | None = None,
     wait: Duration | None = None,
     now: Now = None,
@@ -49,7 +50,10 @@ def connect(
         What naive timestamps mean, in keys and in the store's files, such as ``"UTC"``; None:
         they are refused.
     cache
-        None: nothing is kept between calls. This version has no cache; anything else is refused.
+        Where fetched values are kept for the next call: ``"memory"``; ``"disk"``, a file in the
+        user's folder for caches; a path of such a file; ``"redis://HOST:PORT/DB"``; None: nowhere.
+        `featkit.CacheOptions` says more, such as for how long. ``"auto"`` is what the settings
+        say, else memory for stores behind a server, and nothing for those on this machine.
     timeout
         How long one call may take in all; None: without limit, but for the patience of `limits`
         with each request to a server.
@@ -105,7 +109,7 @@ def connect_async(
     target: str | Store | None = None,
     *,
     timezone: str | None = None,
-    cache: None = None,
+    cache: CacheChoice = "auto",
     timeout: Duration | None = None,
     wait: Duration | None = None,
     now: Now = None,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self
 
+from featkit.client_cache import AsyncClientCache
 from featkit.errors import FeatkitError
+from featkit.operations import EnrichOptions
 from featkit.staleness_methods import AsyncStalenessMethods
 from featkit.training.methods import AsyncHistoryMethods
 
@@ -35,6 +37,11 @@ class AsyncFeatureStoreClient(AsyncHistoryMethods, AsyncStalenessMethods):
     {'seats': 149}
     """
 
+    @property
+    def cache(self) -> AsyncClientCache:
+        """What is kept of what was fetched: its ``stats()``, ``info()``, ``clear()``, ``size``."""
+        return AsyncClientCache(self)
+
     async def get_online_features(
         self, view: str, entity_id: EntityId, features: Sequence[str] = ()
     ) -> dict[str, Any]:
@@ -57,9 +64,18 @@ class AsyncFeatureStoreClient(AsyncHistoryMethods, AsyncStalenessMethods):
             self.operations.get_online_features_with_timestamps(view, entity_id, features)
         )
 
-    async def lookup(self, keys: Keys, features: Features) -> FeatureColumns:
+    async def lookup(
+        self,
+        keys: Keys,
+        features: Features,
+        *,
+        max_age: Duration | None = None,
+        refresh: bool = False,
+        only_cached: bool = False,
+    ) -> FeatureColumns:
         """Look up the latest features of many entities, as columns."""
-        return await self.arun(self.operations.lookup(keys, features))
+        options = EnrichOptions(max_age=max_age, refresh=refresh, only_cached=only_cached)
+        return await self.arun(self.operations.lookup(keys, features, options))
 
     async def get_feature_metadata(self, view: str) -> FeatureView:
         """Describe a feature view."""

@@ -40,6 +40,11 @@ class Bearer:
         self._known: str | None = None
         self._lock = threading.Lock()
 
+    @property
+    def identity(self) -> str | None:
+        """Whose token it is; None: what a callable returns next, nobody knows."""
+        return self._token.reveal() if isinstance(self._token, Secret) else None
+
     def auth_flow(self, request: SignedT) -> Generator[SignedT, HasStatus, None]:
         """Add the token; after a 401 or 403 ask a callable once more."""
         if isinstance(self._token, Secret):

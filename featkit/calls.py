@@ -37,6 +37,7 @@ from typing import (
 )
 
 from featkit.errors import FeatkitError
+from featkit.waiting import Wait
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -100,6 +101,8 @@ class HttpRequest:
         Whether it may be sent again when its fate is unknown.
     answers
         Statuses that are answers, though HTTP takes them for failures.
+    metadata
+        Whether it asks what the store holds, which seldom changes, so that a cache may answer.
     """
 
     url: str
@@ -108,6 +111,7 @@ class HttpRequest:
     body: bytes = b""
     idempotent: bool = True
     answers: frozenset[int] = frozenset()
+    metadata: bool = False
 
     transport: ClassVar[str] = "featkit.transports.http:HttpTransport"
 
@@ -325,13 +329,18 @@ SignedT = TypeVar("SignedT", bound=HasHeaders)
 
 
 class Auth(Protocol):
-    """What adds credentials to requests, without I/O of its own."""
+    """What adds credentials to requests, without I/O of its own.
+
+    It may have an attribute ``identity``: text that differs between users, and is hashed, so that
+    those with the same one share what they keep in a cache that outlives the client. Without it,
+    nobody does.
+    """
 
     def auth_flow(self, request: SignedT) -> Generator[SignedT, HasStatus, None]:
         """Yield the request with credentials; look at the reply; yield once more to try anew."""
 
 
-Request: TypeAlias = LocalRead[Any] | RemoteRequest
+Request: TypeAlias = LocalRead[Any] | Wait | RemoteRequest
 """What can be asked for; each transport knows one class of requests."""
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self
 
+from featkit.client_cache import ClientCache
 from featkit.errors import FeatkitError
+from featkit.operations import EnrichOptions
 from featkit.staleness_methods import StalenessMethods
 from featkit.training.methods import HistoryMethods
 
@@ -39,6 +41,11 @@ class FeatureStoreClient(HistoryMethods, StalenessMethods):
     ...     store.get_online_features("aircraft", "N14228", ["seats", "manufacturer"])
     {'seats': 149, 'manufacturer': 'BOEING'}
     """
+
+    @property
+    def cache(self) -> ClientCache:
+        """What is kept of what was fetched: its ``stats()``, ``info()``, ``clear()``, ``size``."""
+        return ClientCache(self)
 
     def get_online_features(
         self, view: str, entity_id: EntityId, features: Sequence[str] = ()
@@ -136,7 +143,15 @@ class FeatureStoreClient(HistoryMethods, StalenessMethods):
             self.operations.get_online_features_with_timestamps(view, entity_id, features)
         )
 
-    def lookup(self, keys: Keys, features: Features) -> FeatureColumns:
+    def lookup(
+        self,
+        keys: Keys,
+        features: Features,
+        *,
+        max_age: Duration | None = None,
+        refresh: bool = False,
+        only_cached: bool = False,
+    ) -> FeatureColumns:
         """Look up the latest features of many entities, as columns.
 
         Parameters
@@ -146,6 +161,8 @@ class FeatureStoreClient(HistoryMethods, StalenessMethods):
             join key also a sequence of keys.
         features
             References ``"view:feature"`` or ``"view:*"``, or the name of a feature service.
+        max_age, refresh, only_cached
+            What is wanted of the cache, as for `featkit.accessor.FeaturesAccessor.enrich`.
 
         Returns
         -------
@@ -160,7 +177,8 @@ class FeatureStoreClient(HistoryMethods, StalenessMethods):
         >>> store.lookup(["N14228"], ["aircraft:seats"]).to_dicts()
         [{'seats': 149}]
         """
-        return self.run(self.operations.lookup(keys, features))
+        options = EnrichOptions(max_age=max_age, refresh=refresh, only_cached=only_cached)
+        return self.run(self.operations.lookup(keys, features, options))
 
     def get_feature_metadata(self, view: str) -> FeatureView:
         """Describe a feature view.

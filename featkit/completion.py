@@ -44,7 +44,7 @@ def completed(
         if not gaps:
             return known
         rest = [
-            replace(reads[place], keys=reads[place].keys.filter(_left_out(gap.partial)))
+            replace(reads[place], keys=reads[place].keys.filter(left_out(gap.partial)))
             for place, gap in gaps.items()
         ]
         # without keys, which progress has counted already
@@ -54,7 +54,7 @@ def completed(
             known[place] = _filled(gap, answer)
 
 
-def _left_out(partial: FeatureColumns) -> pl.Series:
+def left_out(partial: FeatureColumns) -> pl.Series:
     """Tell which rows the store did not answer for."""
     first, *_ = partial.statuses.values()
     return first == Status.ERROR
@@ -69,7 +69,7 @@ def _filled(gap: IncompleteAnswer, answer: object) -> object:
         failed.partial = gap.partial
         failed.__cause__ = found if isinstance(found, FeatkitError) else None
         return failed
-    missing = _left_out(gap.partial)
+    missing = left_out(gap.partial)
     if len(found) != missing.sum():
         return answer  # which is refused as one of the wrong length
     own = pl.int_range(len(missing), dtype=pl.UInt32, eager=True)

@@ -8,9 +8,10 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from featkit import settings
 from featkit.async_client import AsyncFeatureStoreClient
+from featkit.cache.choosing import choose
 from featkit.client import FeatureStoreClient
 from featkit.durations import parse_duration
-from featkit.errors import InputError, NotSupportedError, SettingsError
+from featkit.errors import InputError, SettingsError
 from featkit.moments import clock_of
 from featkit.stores.base import Store, open_store, store_class
 from featkit.transports.options import Limits, Retry, TransportOptions
@@ -18,6 +19,7 @@ from featkit.transports.options import Limits, Retry, TransportOptions
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from featkit.cache.choosing import CacheChoice
     from featkit.types import Duration, Now
 
 ClientT = TypeVar("ClientT", FeatureStoreClient, AsyncFeatureStoreClient)
@@ -31,7 +33,7 @@ def open_client(
     target: str | Store | None = None,
     *,
     timezone: str | None = None,
-    cache: object = None,
+    cache: CacheChoice = "auto",
     timeout: Duration | None = None,
     wait: Duration | None = None,
     now: Now = None,
@@ -41,27 +43,29 @@ def open_client(
     options: Mapping[str, Any] | None = None,
 ) -> ClientT:
     """Make a client; an argument beats the settings. See `featkit.connect`."""
-    if cache is not None:
-        msg = f"cache={cache!r}: this version of featkit has no cache yet; leave it out"
-        raise NotSupportedError(msg)
     chosen = settings.load()
     zone = _zone(timezone or chosen.timezone)
     limit = chosen.timeout if timeout is None else timeout
     patience = chosen.wait if wait is None else wait
     if isinstance(target, Store):
+        # two stores that look the same need not be the same
         store, named = target, str(target)
+        given: dict[str, Any] = {"": target}
     else:
         named, table = _from_settings(target, chosen)
         own = {name: table.pop(name, None) for name in ("timeout", "wait")}
         limit = own["timeout"] if limit is None else limit
         patience = own["wait"] if patience is None else patience
-        store = open_store(named, {**table, **(options or {})}, timezone=zone)
+        given = {**table, **(options or {})}
+        store = open_store(named, given, timezone=zone)
+    entities, metadata = choose(cache, chosen, store, named, {**given, "timezone": zone})
     reach = TransportOptions(
         auth=store.auth,
         ca=store.ca,
         client=client,
         retry=_patient(retry or Retry(), patience),
         limits=limits or Limits(),
+        metadata=metadata,
     )
     return kind(
         store,
@@ -71,6 +75,8 @@ def open_client(
         now=clock_of(now or chosen.now),
         reach=reach,
         persistent=patience is not None,
+        cache=entities,
+        metadata=metadata,
     )
 
 

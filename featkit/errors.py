@@ -20,6 +20,7 @@
         ├── SourceError             a Parquet source is missing or unreadable
         ├── MissingEntitiesError    entities are not in the store, with ``on_missing="raise"``
         ├── IncompleteAnswer        the store could answer for some of the entities only
+        ├── NotCachedError          entities are not in the cache, with ``only_cached=True``
         ├── ProtocolError           the answer is not what the protocol says
         │   └── RowMismatch         the answer has other rows than were asked for
         ├── AuthError               the credentials are missing, wrong, expired or not enough
@@ -31,6 +32,7 @@
         └── DeadlineExceeded        the call took longer than its timeout
 
     FeatkitWarning
+    ├── CacheWarning                the cache cannot be used as wished, or served old values
     ├── ExpiredWarning              values older than their ttl were served
     └── MissingWarning              entities are not in the store, with ``on_missing="warn"``
 
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AuthError",
     "BatchTooLarge",
+    "CacheWarning",
     "ClosedError",
     "DeadlineExceeded",
     "DefinitionError",
@@ -64,6 +67,7 @@ __all__ = [
     "MissingExtraError",
     "MissingWarning",
     "NameClashError",
+    "NotCachedError",
     "NotSupportedError",
     "ProtocolError",
     "RequestRejected",
@@ -192,6 +196,10 @@ class IncompleteAnswer(StoreError):  # noqa: N818 - the name says what happened,
         self.again = again
 
 
+class NotCachedError(StoreError, LookupError):
+    """Entities are not in the cache, and the store must not be asked (``only_cached=True``)."""
+
+
 class ProtocolError(StoreError):
     """The store's answer is not what its protocol says."""
 
@@ -255,6 +263,10 @@ class DeadlineExceeded(StoreError, TimeoutError):  # noqa: N818 - the field's wo
 
 class FeatkitWarning(UserWarning):
     """Base of every warning that featkit gives."""
+
+
+class CacheWarning(FeatkitWarning):
+    """The cache cannot be used as wished, or served values past their time as the store is down."""
 
 
 class ExpiredWarning(FeatkitWarning):

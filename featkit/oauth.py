@@ -100,6 +100,11 @@ class ClientCredentials(TokenAuth):
         self._scope = scope
         self._origin = origin
 
+    @property
+    def identity(self) -> str:
+        """Who asks."""
+        return f"{self._url}\n{self._scope}\n{self._id}\n{self._secret.reveal()}"
+
     def fetch(self) -> Generator[HttpRequest, HttpReply, str]:
         """Ask for a token with the id and the secret."""
         pair = f"{self._id}:{self._secret.reveal()}".encode()

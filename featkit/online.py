@@ -3,29 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
+from featkit.answering import Answer, How, answered
 from featkit.calls import Call, LocalRead
-from featkit.columns import STATUS, FeatureColumns, KeyedColumn, Status
-from featkit.completion import completed
-from featkit.dtypes import TIMESTAMP
-from featkit.errors import (
-    BatchTooLarge,
-    FeatkitError,
-    IncompleteAnswer,
-    MissingEntitiesError,
-    NotSupportedError,
-    ProtocolError,
-    RowMismatch,
-    SlowAnswer,
-)
-from featkit.gathering import gathered
+from featkit.columns import FeatureColumns, KeyedColumn, Status
+from featkit.errors import FeatkitError, MissingEntitiesError, NotSupportedError
 from featkit.keys import EntityKeys, check, row_number
 from featkit.stores.base import OnlineRead
 from featkit.summary import LookupSummary, ViewSummary
@@ -39,9 +27,6 @@ if TYPE_CHECKING:
     from featkit.references import Selection, ViewSelection
     from featkit.stores.base import Store
     from featkit.types import Expired, OnError, OnMissing
-
-
-_AT_ONCE = 8  # calls that run at the same time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,9 +45,8 @@ class LookupOptions:
         What happens when the store does not know an entity; a warning is the caller's.
     on_error
         Whether a failed call fails the lookup or leaves nulls of status `ERROR`.
-    ceilings
-        By view, how many entities the store took at a time at the most; learnt from refusals, and
-        written to.
+    how
+        How the store and the cache are asked.
     """
 
     now: datetime
@@ -70,7 +54,7 @@ class LookupOptions:
     expired: Expired = "keep"
     on_missing: OnMissing = "null"
     on_error: OnError = "raise"
-    ceilings: dict[str, int] = field(default_factory=dict)
+    how: How = field(default_factory=How)
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,8 +64,7 @@ class _Part:
     selection: ViewSelection
     keys: EntityKeys
     columns: FeatureColumns
-    calls: int
-    fetched: int
+    answer: Answer | None = None
 
     @property
     def positions(self) -> pl.Series | None:
@@ -101,9 +84,9 @@ class _Part:
             rows=_total(rows, len(self.keys)),
             null_keys=_total(rows, len(self.keys)) - int(weights.sum()),
             unique=self.keys.unique.height,
-            cached=0,
-            fetched=self.fetched,
-            calls=self.calls,
+            cached=self.answer.cached if self.answer else 0,
+            fetched=self.answer.fetched if self.answer else 0,
+            calls=self.answer.calls if self.answer else 0,
             statuses={status: count for status, count in counted.items() if count},
         )
 
@@ -186,23 +169,17 @@ def lookup(
     """
     keys = yield from _keys(selection, columns, options, row)
     reads = [
-        OnlineRead(part.view, part.features, chunk, options.now)
+        OnlineRead(part.view, part.features, own.unique, options.now)
         for part, own in zip(selection.views, keys, strict=True)
-        if part.features
-        for chunk in own.chunks(_batch(store, part, options, own.unique.height))
     ]
-    asked_for = yield from _ask(store, reads, options)
-    calls = Counter(id(read.view) for read, _ in asked_for)
-    answers = gathered(asked_for)
-    failures: list[FeatkitError] = []
-    parts = []
-    for part, own in zip(selection.views, keys, strict=True):
-        asked = [(read, answer) for read, answer in answers if read.view is part.view]
-        dtypes = {feature.name: feature.dtype for feature in part.features if feature.dtype}
-        usable = [_checked(answer, read, dtypes, failures) for read, answer in asked]
-        told = pl.Schema(dtypes)
-        chunks = [replace(chunk, values=chunk.values.cast(told)) for chunk in usable]
-        parts.append(_judged(part, own, chunks, calls[id(part.view)], options))
+    asked = [read for read in reads if read.features]
+    answers = yield from answered(store, asked, options.how)
+    told = iter(answers)
+    parts = [
+        _judged(part, own, next(told) if part.features else None, options)
+        for part, own in zip(selection.views, keys, strict=True)
+    ]
+    failures = [error for answer in answers for error in answer.failures]
     views = tuple(part.summary(weights) for part in parts)
     summary = LookupSummary(views=views, rows=_total(weights, columns.height))
     result = Lookup(selection, columns.height, tuple(parts), summary)
@@ -253,142 +230,15 @@ def _counted(columns: pl.DataFrame) -> EntityKeys:
     return keys
 
 
-def _batch(store: Store, part: ViewSelection, options: LookupOptions, entities: int) -> int | None:
-    sizes = [store.batch_size(part.view), options.ceilings.get(part.view.name)]
-    if store.capabilities.one_by_one:
-        sizes.append(max(1, -(-entities // _AT_ONCE)))
-    return min((size for size in sizes if size is not None), default=None)
-
-
-def _ask(
-    store: Store, reads: list[OnlineRead], options: LookupOptions, *, alive: bool = True
-) -> Flow[list[tuple[OnlineRead, object]]]:
-    """Ask everything at once; what is too large for the store is asked again in halves.
-
-    What is too slow as well, unless nothing got through twice: then the store is not slow but down.
-    """
-    if not reads:
-        return []
-    first = yield from store.perform(reads, store.read_together(reads))
-    answers = yield from completed(store, reads, first)
-    moves = not all(isinstance(answer, SlowAnswer) for answer in answers)
-    if not (alive or moves) or not any(map(_too_large, reads, answers)):
-        return list(zip(reads, answers, strict=True))
-    halves: list[OnlineRead] = []
-    for read, answer in zip(reads, answers, strict=True):
-        if _too_large(read, answer):
-            half = -(-read.keys.height // 2)
-            if isinstance(answer, BatchTooLarge):  # what is slow now may be fast again
-                options.ceilings[read.view.name] = half
-            halves += [replace(read, keys=keys) for keys in read.keys.iter_slices(half)]
-    smaller = iter((yield from _ask(store, halves, options, alive=moves)))
-    asked: list[tuple[OnlineRead, object]] = []
-    for read, answer in zip(reads, answers, strict=True):
-        if not _too_large(read, answer):
-            asked.append((read, answer))
-            continue
-        rows = 0
-        while rows < read.keys.height:
-            asked.append(next(smaller))
-            rows += asked[-1][0].keys.height
-    return asked
-
-
-def _too_large(read: OnlineRead, answer: object) -> bool:
-    return isinstance(answer, (BatchTooLarge, SlowAnswer)) and read.keys.height > 1
-
-
-def _checked(
-    answer: object,
-    read: OnlineRead,
-    dtypes: dict[str, pl.DataType],
-    failures: list[FeatkitError],
-) -> FeatureColumns:
-    """Return the answer if it is one to this question; a failure becomes nulls of status ERROR.
-
-    A dtype that the view does not tell is that of the first answer with values, which `dtypes`
-    remembers.
-    """
-    schema = pl.Schema({item.name: dtypes.get(item.name, pl.Null()) for item in read.features})
-    try:
-        if isinstance(answer, FeatkitError):
-            raise answer
-        if not isinstance(answer, FeatureColumns):
-            msg = (
-                f"feature view {read.view.name!r}: the store answered with {type(answer).__name__}"
-            )
-            raise ProtocolError(msg)
-        _check_answer(answer, read, schema)
-    except IncompleteAnswer as error:
-        failures.append(error)
-        return _checked(error.partial, read, dtypes, failures)
-    except FeatkitError as error:
-        failures.append(error)
-        return FeatureColumns.unanswered(schema, read.keys.height, Status.ERROR)
-    found = answer.values.select(schema.names())
-    dtypes |= {name: dtype for name, dtype in found.schema.items() if dtype != pl.Null()}
-    return replace(answer, values=found)
-
-
-def _check_answer(answer: FeatureColumns, read: OnlineRead, schema: pl.Schema) -> None:
-    where = f"feature view {read.view.name!r}"
-    if not _are_columns(answer):
-        msg = f"{where}: the store answered with something else than polars columns"
-        raise ProtocolError(msg)
-    lengths = {len(series) for series in (*answer.statuses.values(), *answer.timestamps.values())}
-    if {len(answer), *lengths} != {read.keys.height}:
-        msg = (
-            f"{where}: expected {read.keys.height} rows, got {sorted({len(answer), *lengths})}; "
-            "nothing was joined"
-        )
-        raise RowMismatch(msg)
-    if set(answer.values.columns) != set(schema) or set(answer.statuses) != set(schema):
-        msg = (
-            f"{where}: expected the features {sorted(schema)}, got {sorted(answer.values.columns)}"
-        )
-        raise ProtocolError(msg)
-    sent = answer.values.schema  # made anew each time that it is asked for
-    for feature in read.features:
-        wanted, found = schema[feature.name], sent[feature.name]
-        untold = feature.dtype is None and pl.Null() in {wanted, found}
-        if found != wanted and not untold:
-            msg = f"{where}: {feature.name!r} should be {wanted}, the store sent {found}"
-            raise ProtocolError(msg)
-    for name, statuses in answer.statuses.items():
-        if statuses.dtype != STATUS or statuses.null_count():
-            msg = f"{where}: expected a Status for each value of {name!r}, got {statuses.dtype}"
-            raise ProtocolError(msg)
-    for name, timestamps in answer.timestamps.items():
-        if name not in schema or timestamps.dtype != TIMESTAMP:
-            msg = f"{where}: {name!r} should have UTC timestamps, the store sent {timestamps.dtype}"
-            raise ProtocolError(msg)
-
-
-def _are_columns(answer: Any) -> bool:  # noqa: ANN401 - it may be anything inside
-    """Tell whether the parts of an answer are what their annotations say."""
-    named = (answer.statuses, answer.timestamps)
-    return isinstance(answer.values, pl.DataFrame) and all(
-        isinstance(columns, Mapping) and all(isinstance(one, pl.Series) for one in columns.values())
-        for columns in named
-    )
-
-
 def _judged(
-    part: ViewSelection,
-    keys: EntityKeys,
-    chunks: list[FeatureColumns],
-    calls: int,
-    options: LookupOptions,
+    part: ViewSelection, keys: EntityKeys, answer: Answer | None, options: LookupOptions
 ) -> _Part:
-    if chunks:
-        columns = FeatureColumns.concat(chunks).judge(part.view.ttl, options.now)
-    else:
-        schema = pl.Schema({feature.name: feature.dtype or pl.Null() for feature in part.features})
-        columns = FeatureColumns.unanswered(schema, 0, Status.NOT_FOUND)
+    if answer is None:  # no feature is wanted
+        return _Part(part, keys, FeatureColumns.unanswered(pl.Schema(), 0, Status.NOT_FOUND))
+    columns = answer.marked(answer.columns.judge(part.view.ttl, options.now))
     if options.expired == "null":
         columns = columns.blank(Status.EXPIRED)
-    fetched = keys.unique.height if chunks else 0
-    return _Part(part, keys, columns.rename(part.names), calls, fetched)
+    return _Part(part, keys, columns.rename(part.names), answer)
 
 
 def _total(weights: pl.Series | None, rows: int) -> int:

@@ -8,14 +8,17 @@ import warnings
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from featkit import frames, online
+from featkit.answering import How
+from featkit.caching import Wishes
 from featkit.calls import Call, LocalRead
 from featkit.columns import FeatureColumns, Status
 from featkit.durations import format_duration, parse_duration
 from featkit.errors import (
     AuthError,
+    CacheWarning,
     DeadlineExceeded,
     ExpiredWarning,
     FeatkitError,
@@ -30,12 +33,14 @@ from featkit.health import HealthCheck, HealthReport
 from featkit.online import LookupOptions
 from featkit.references import refuse_taken, select
 from featkit.schema import FeatureRef
+from featkit.uncached import fresh
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping, Sequence
 
     import polars as pl
 
+    from featkit.cache.entities import EntityCache
     from featkit.calls import Flow
     from featkit.frames import UserFrame
     from featkit.health import Problem
@@ -56,6 +61,9 @@ if TYPE_CHECKING:
     )
 
 
+T = TypeVar("T")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnrichOptions:
     """The options of `enrich`, as the accessor documents them."""
@@ -69,6 +77,7 @@ class EnrichOptions:
     expired: Expired = "keep"
     max_age: Duration | None = None
     refresh: bool = False
+    only_cached: bool = False
     dtype_backend: DtypeBackend = "numpy_nullable"
 
     def __post_init__(self) -> None:
@@ -78,6 +87,15 @@ class EnrichOptions:
         _one_of("dtype_backend", self.dtype_backend, ("numpy_nullable", "pyarrow"))
         if self.max_age is not None:
             parse_duration(self.max_age, what="max_age")
+        if self.only_cached and self.refresh:
+            msg = "only_cached=True forbids what refresh=True wants; leave one of them out"
+            raise InputError(msg)
+
+    @property
+    def wishes(self) -> Wishes:
+        """What is wanted of the cache."""
+        age = None if self.max_age is None else parse_duration(self.max_age, what="max_age")
+        return Wishes(max_age=age, refresh=self.refresh, only_cached=self.only_cached)
 
 
 class Operations:
@@ -91,21 +109,24 @@ class Operations:
         What naive timestamps mean; None: they are refused.
     now
         The clock, aware; None: the store's where its data set is frozen, else the present.
+    cache
+        What was fetched before; None: nothing is kept.
     """
 
     def __init__(
-        self, store: Store, *, timezone: str | None, now: Callable[[], datetime] | None
+        self,
+        store: Store,
+        *,
+        timezone: str | None,
+        now: Callable[[], datetime] | None,
+        cache: EntityCache | None = None,
     ) -> None:
         self.store = store
+        self.cache = cache
         self.last_summary: LookupSummary | None = None
-        self._timezone = timezone
+        self.timezone = timezone
         self._ceilings: dict[str, int] = {}
         self._now = now
-
-    @property
-    def timezone(self) -> str | None:
-        """What naive timestamps mean; None: they are refused."""
-        return self._timezone
 
     def now(self) -> Flow[datetime]:
         """Tell the moment that counts as now, in UTC."""
@@ -148,12 +169,20 @@ class Operations:
         _, timestamps = yield from self.get_online_features_with_timestamps(view, entity_id, ())
         return max((time for time in timestamps.values() if time is not None), default=None)
 
-    def lookup(self, keys: Keys, features: Features) -> Flow[FeatureColumns]:
+    def as_wished(self, flow: Flow[T]) -> Flow[T]:
+        """Run a flow without the cache of metadata inside `store.cache.disabled()`."""
+        off = self.cache is not None and not self.cache.switched_on
+        return fresh(flow) if off else flow
+
+    def lookup(
+        self, keys: Keys, features: Features, options: EnrichOptions | None = None
+    ) -> Flow[FeatureColumns]:
         """See `featkit.FeatureStoreClient.lookup`."""
         selection = yield from select(self.store, features)
         frame = frames.of_keys(keys, selection.join_keys)
         columns = yield from self._key_columns(frame, selection, None)
-        return (yield from self._lookup(selection, columns, EnrichOptions(), frame)).columns()
+        wanted = options or EnrichOptions()
+        return (yield from self._lookup(selection, columns, wanted, frame)).columns()
 
     def enrich(self, own: object, features: Features, options: EnrichOptions) -> Flow[Any]:
         """See `featkit.accessor.FeaturesAccessor.enrich`."""
@@ -245,7 +274,11 @@ class Operations:
         self, selection: Selection, columns: pl.DataFrame, options: EnrichOptions, frame: UserFrame
     ) -> Flow[Lookup]:
         started = time.perf_counter()
-        found = yield from self.look(selection, columns, options, frame)
+        try:
+            found = yield from self.look(selection, columns, options, frame)
+        finally:
+            for notice in self.cache.notices() if self.cache is not None else ():
+                _warn_caller(notice, CacheWarning)
         seconds = time.perf_counter() - started
         found = replace(found, summary=replace(found.summary, seconds=seconds))
         self.last_summary = found.summary
@@ -264,11 +297,15 @@ class Operations:
         """Look keys up for featkit's own use: the user hears of it neither now nor later."""
         lookup_options = LookupOptions(
             now=now or (yield from self.now()),
-            timezone=self._timezone,
+            timezone=self.timezone,
             expired=options.expired,
             on_missing=options.on_missing,
             on_error=options.on_error,
-            ceilings=self._ceilings,
+            how=How(
+                ceilings=self._ceilings,
+                cache=self.cache if self.cache is not None and self.cache.switched_on else None,
+                wishes=options.wishes,
+            ),
         )
         return (
             yield from online.lookup(

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import weakref
-from typing import TYPE_CHECKING, Any, TypeVar
+from contextlib import suppress
+from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from featkit.catalogue import read_catalogue
 from featkit.durations import parse_duration
@@ -13,11 +16,14 @@ from featkit.operations import Operations
 from featkit.progress import watched
 from featkit.transports.deadline import Deadline
 from featkit.transports.drive import Silent, Transports, adrive, drive
+from featkit.uncached import fresh
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from datetime import datetime, timedelta
+    from datetime import datetime
 
+    from featkit.cache.entities import EntityCache
+    from featkit.cache.metadata import LazyMetadata
     from featkit.calls import Flow
     from featkit.catalogue import Catalogue
     from featkit.health import HealthListener, HealthReport
@@ -29,6 +35,16 @@ if TYPE_CHECKING:
     from featkit.widgets.browser import FeatureViewBrowser
 
 T = TypeVar("T")
+
+
+class Closable(Protocol):
+    """What holds files or connections."""
+
+    def close(self) -> None:
+        """Let go of them."""
+
+
+_PATIENCE = timedelta(minutes=1)  # for what nobody waits for
 
 
 class Session:
@@ -50,6 +66,8 @@ class Session:
         How the store is reached; None: as usual.
     persistent
         Whether calls try also while the store is known to be down.
+    cache, metadata
+        Values and replies of registries that were fetched before; None: nothing is kept.
     """
 
     def __init__(
@@ -62,16 +80,22 @@ class Session:
         now: Callable[[], datetime] | None = None,
         reach: TransportOptions | None = None,
         persistent: bool = False,
+        cache: EntityCache | None = None,
+        metadata: LazyMetadata | None = None,
     ) -> None:
         self.target = target
-        self.operations = Operations(store, timezone=timezone, now=now)
+        self.operations = Operations(store, timezone=timezone, now=now, cache=cache)
+        self.metadata = metadata
         self._timeout = timeout
         self._persistent = persistent
         self._transports = Transports(reach)
         self._closed = False
         self._monitor: HealthMonitor | None = None
         self._catalogue: Catalogue | None = None
-        weakref.finalize(self, _release, self._transports, store)
+        self._held = (self._transports, store, cache, metadata)
+        if cache is not None:
+            cache.run = partial(_in_background, self._transports)
+        weakref.finalize(self, _release, *self._held)
 
     @property
     def last_summary(self) -> LookupSummary | None:
@@ -82,19 +106,21 @@ class Session:
         """Run a flow to its end in this thread."""
         self._check_usable()
         with watched(progress) as watcher:
-            return drive(flow, self._transports, Deadline(self._timeout), watcher)
+            wanted = self.operations.as_wished(flow)
+            return drive(wanted, self._transports, Deadline(self._timeout), watcher)
 
     async def arun(self, flow: Flow[T], *, progress: ProgressOption = False) -> T:
         """Run a flow to its end in the running event loop."""
         self._check_usable()
         with watched(progress) as watcher:
-            return await adrive(flow, self._transports, Deadline(self._timeout), watcher)
+            wanted = self.operations.as_wished(flow)
+            return await adrive(wanted, self._transports, Deadline(self._timeout), watcher)
 
     def _close(self) -> None:
         self._closed = True
         if self._monitor is not None:
             self._monitor.stop()
-        _release(self._transports, self.operations.store)
+        _release(*self._held)
 
     def _check_open(self) -> None:
         if self._closed:
@@ -111,7 +137,7 @@ class Session:
         operations, target = self.operations, self.target
         transports, timeout = self._transports, self._timeout
         return lambda: drive(
-            operations.check_health(target), transports, Deadline(timeout), Silent()
+            fresh(operations.check_health(target)), transports, Deadline(timeout), Silent()
         )
 
     def _monitored(self, interval: Duration, on_change: HealthListener | None) -> HealthMonitor:
@@ -160,6 +186,16 @@ class Session:
         return f"<{type(self).__name__} {self.target}{state}>"
 
 
-def _release(transports: Transports, store: Store) -> None:
+def _release(transports: Transports, store: Store, *caches: Closable | None) -> None:
     transports.close()
     store.close()
+    for cache in caches:
+        if cache is not None:
+            cache.close()
+
+
+def _in_background(transports: Transports, flow: Flow[int]) -> int:
+    """Fetch rows anew; where that fails, they stay as they are, and the next lookup asks."""
+    with suppress(FeatkitError):
+        return drive(flow, transports, Deadline(_PATIENCE), Silent())
+    return 0

@@ -345,7 +345,7 @@ class ScriptedStore(Store):
 
     def __init__(self, *views, answer=None, batch_size=None, services=()):
         self.views = list(views) or [self.view("shops", "shop", "visits")]
-        self.capabilities = Capabilities(batch_size=batch_size)
+        self.capabilities = Capabilities(batch_size=batch_size, local=True)
         self.reads = []
         self.closed = 0
         self._answer = answer or self.honest

@@ -16,7 +16,17 @@ LONGEST = 450  # lines of a module
 # layers go from the words that everybody may use to the faces that nobody imports: a module imports
 # its own layer and those below.
 LAYERS = {
-    0: ["errors", "types", "durations", "moments", "settings", "html", "_version"],
+    0: [
+        "errors",
+        "types",
+        "durations",
+        "moments",
+        "settings",
+        "html",
+        "forking",
+        "waiting",
+        "_version",
+    ],
     1: [
         *("dtypes", "schema", "columns", "freshness", "conversion", "calls", "queries", "summary"),
         *(
@@ -30,22 +40,16 @@ LAYERS = {
             "json_kinds",
         ),
         *("binary_columns", "protobuf", "redis_requests", "protobuf_writing"),
-        *("figures", "populations"),
+        *("figures", "populations", "uncached"),
     ],
     2: [
-        "keys",
-        "references",
-        "online",
-        "completion",
-        "gathering",
-        "history",
-        "catalogue",
-        "staleness.*",
+        *("keys", "references", "online", "asking", "answering", "caching", "completion"),
+        *("gathering", "history", "catalogue", "staleness.*"),
     ],
-    3: ["stores.*", "transports.*", "writing", "files", "engines.*"],
+    3: ["stores.*", "transports.*", "cache.*", "writing", "files", "engines.*"],
     4: [
         *("client", "async_client", "session", "connection", "operations", "health", "progress"),
-        *("sampling", "staleness_audit", "staleness_methods"),
+        *("sampling", "staleness_audit", "staleness_methods", "client_cache"),
         "training.*",
         "frames.*",
         "reports.*",

@@ -6,7 +6,8 @@ import polars as pl
 import pytest
 
 import featkit
-from featkit.errors import DurationError, InputError, NotSupportedError, SettingsError
+from featkit.errors import DurationError, InputError, SettingsError
+from featkit.stores.base import Capabilities
 
 
 @pytest.fixture
@@ -210,7 +211,111 @@ def test_plain_functions_without_client_say_what_to_do(empty_home):  # noqa: ARG
             call()
 
 
-def test_a_cache_is_refused_by_name_until_there_is_one():
-    assert featkit.connect("demo:flights", cache=None).health_check()
-    with pytest.raises(NotSupportedError, match="no cache yet"):
-        featkit.connect("demo:flights", cache="memory")
+# -- caches --------------------------------------------------------------------------------------
+
+
+def test_a_local_store_has_a_cache_only_where_it_is_asked_for(scripted_store, empty_home):
+    store = scripted_store()
+    assert featkit.connect(store).operations.cache is None
+    (empty_home / "featkit.toml").write_text('[cache]\nttl = "1h"\n', encoding="utf-8")
+    assert featkit.connect(store).operations.cache is None
+    client = featkit.connect(store, cache="memory")
+    client.lookup([1], "shops:visits")
+    client.lookup([1], "shops:visits")
+    assert len(store.reads) == 1
+    assert client.operations.cache.policy.ttl == dt.timedelta(hours=1)
+    assert featkit.connect(store, cache=None).operations.cache is None
+
+
+def test_a_remote_store_has_a_cache_unless_it_is_switched_off(scripted_store, empty_home):
+    store = scripted_store()
+    store.capabilities = Capabilities()
+    assert featkit.connect(store).operations.cache.policy.ttl == dt.timedelta(minutes=5)
+    assert featkit.connect(store, cache=None).operations.cache is None
+    toml = '[cache]\nenabled = false\nttl = "7m"\n'
+    (empty_home / "featkit.toml").write_text(toml, encoding="utf-8")
+    assert featkit.connect(store).operations.cache is None
+    assert featkit.connect(store, cache="memory").cache.stats().ttl == dt.timedelta(minutes=7)
+    wanted = featkit.CacheOptions(ttl="1s")
+    assert featkit.connect(store, cache=wanted).cache.stats().ttl == dt.timedelta(seconds=1)
+
+
+@pytest.mark.parametrize(
+    ("toml", "environment", "target"),
+    [
+        ("", {}, "memory"),
+        ('backend = "memory"', {}, "memory"),
+        ('backend = "disk"', {}, "cache file {home}/featkit/features.sqlite"),
+        ('backend = "disk"\npath = "{home}/mine.sqlite"', {}, "cache file {home}/mine.sqlite"),
+        ('backend = "redis"\nurl = "redis://h:1/2"', {}, "Redis at h:1/2"),
+        ('backend = "redis"\nurl = {{ env = "PLACE" }}', {"PLACE": "redis://h"}, "Redis at h:6379"),
+        ('backend = "disk"', {"FEATKIT_CACHE__BACKEND": "memory"}, "memory"),
+        ('enabled = "true"', {"FEATKIT_CACHE__TTL": "9s"}, "memory"),
+    ],
+)
+def test_settings_of_the_cache_hold(  # noqa: PLR0917 - three fixtures, three parameters
+    scripted_store, empty_home, monkeypatch, toml, environment, target
+):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    text = "[cache]\n" + toml.format(home=empty_home)
+    (empty_home / "featkit.toml").write_text(text, encoding="utf-8")
+    store = scripted_store()
+    store.capabilities = Capabilities()
+    cache = featkit.connect(store).operations.cache
+    named = "memory" if cache.container is None else cache.container.name.removeprefix("the ")
+    assert named == target.format(home=empty_home)
+
+
+@pytest.mark.parametrize(
+    ("toml", "match"),
+    [
+        ('tll = "5m"', r"\[cache\] has no entry 'tll'; did you mean 'ttl'"),
+        ('backend = "disc"', "no cache backend 'disc'; did you mean 'disk'"),
+        ('backend = "redis"', r"needs url = 'redis://HOST:PORT/DB'"),
+        ('enabled = "maybe"', "must be true or false"),
+        ('ttl = "soon"', "ttl of the cache 'soon' cannot be read"),
+        ('ttl = "-5m"', "ttl of the cache"),
+        ('missing_ttl = "1y"', "missing_ttl of the cache"),
+        ('ttl = "99999w"', "longer than 100 years"),
+    ],
+)
+def test_wrong_settings_of_the_cache_are_refused(scripted_store, empty_home, toml, match):
+    (empty_home / "featkit.toml").write_text("[cache]\n" + toml, encoding="utf-8")
+    store = scripted_store()
+    store.capabilities = Capabilities()
+    with pytest.raises((SettingsError, DurationError), match=match):
+        featkit.connect(store)
+
+
+@pytest.mark.parametrize(
+    ("cache", "match"),
+    [
+        ("disc", "'disc' is no cache; did you mean 'disk'"),
+        ("memcached://host", r"'memcached://\.\.\.' is no cache"),
+        ("", "is no cache"),
+        (5, "not int"),
+        (True, "not bool"),
+        ("redis://host:port/x", "redis://HOST:PORT/DB"),
+    ],
+)
+def test_unknown_caches_are_refused_with_the_nearest(scripted_store, cache, match):
+    with pytest.raises(SettingsError, match=match):
+        featkit.connect(scripted_store(), cache=cache)
+
+
+@pytest.mark.parametrize("option", ["ttl", "missing_ttl", "stale_if_error", "metadata_ttl"])
+@pytest.mark.parametrize("value", ["soon", -1, "1s1m", float("nan")])
+def test_nonsensical_durations_are_refused(option, value):
+    with pytest.raises(DurationError, match=option):
+        featkit.CacheOptions(**{option: value})
+
+
+def test_a_password_of_a_redis_is_not_shown(scripted_store):
+    client = featkit.connect(scripted_store(), cache="redis://me:hunter2@h:1/0")
+    assert "hunter2" not in repr([client, client.operations.cache.policy, vars(client)])
+    assert client.operations.cache.container.name == "the Redis at h:1/0"
+    for wrong in ("redis://me:hunter2@h:port", "redys://me:hunter2@h:1"):
+        with pytest.raises(SettingsError) as caught:
+            featkit.connect(scripted_store(), cache=wrong)
+        assert "hunter2" not in str(caught.value)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 
 from featkit import online
+from featkit.answering import How
 from featkit.columns import STATUS, FeatureColumns, Status
 from featkit.errors import (
     BatchTooLarge,
@@ -28,7 +29,7 @@ NOW = dt.datetime(2024, 5, 2, tzinfo=dt.UTC)
 FEATURES = ("a", "b", "c")
 
 
-def run(store, shops, *, features=FEATURES, view=None, **options):
+def run(store, shops, *, features=FEATURES, view=None, ceilings=None, **options):
     """Run a lookup of one view as a driver would, without threads."""
     view = view or store.views[0]
     chosen = view.select(tuple(features))
@@ -37,7 +38,7 @@ def run(store, shops, *, features=FEATURES, view=None, **options):
         store,
         Selection((part,), tuple(features)),
         pl.DataFrame({"shop": pl.Series(shops, dtype=pl.Int64)}),
-        LookupOptions(now=NOW, **options),
+        LookupOptions(now=NOW, how=How(ceilings={} if ceilings is None else ceilings), **options),
     )
     return driven(flow)
 

@@ -68,6 +68,9 @@ class Capabilities:
         and ``feature_timestamps`` that it heeds; others are refused.
     history_rules
         Where the rules by which it joins are not featkit's: sentences for the reports.
+    local
+        Whether it is read where the client runs, so that a cache would only be another copy; then
+        there is one only where the user asks for it.
     lacking
         What the store cannot do, by the name of the client's method, with the reason.
     """
@@ -80,6 +83,7 @@ class Capabilities:
     history: HistoryKind = "none"
     history_options: frozenset[str] = frozenset()
     history_rules: tuple[str, ...] = ()
+    local: bool = False
     lacking: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -147,6 +151,10 @@ class Store(ABC):
 
     capabilities: Capabilities = Capabilities()
     """What it can do; an instance may have its own."""
+
+    cache_identity: str | None = None
+    """What tells its rows from those of other stores and users, for caches that are shared; it is
+    hashed. None: the target, the options and the credentials do."""
 
     auth: Auth | None = None
     """What adds credentials to the requests of this store."""

@@ -23,6 +23,7 @@ from featkit.errors import (
     UnknownNameError,
 )
 from featkit.testing.auditing import AuditContract
+from featkit.testing.caching import CacheContract
 from featkit.testing.clock import FrozenClock
 from featkit.testing.data import CONTRACT_NOW, contract_keys, contract_views
 from featkit.testing.memory import MemoryStore, RecordingStore
@@ -41,7 +42,7 @@ _FRESH = [1, 2, 404, 8, 1, 4]
 
 
 @pytest.mark.filterwarnings("ignore::featkit.errors.ExpiredWarning")
-class StoreContract(AuditContract):
+class StoreContract(AuditContract, CacheContract):
     """The tests that every store must pass.
 
     A subclass, which pytest collects by its name, has a fixture `store` that returns a
@@ -83,7 +84,7 @@ class StoreContract(AuditContract):
     @pytest.fixture
     def client(self, store: Store) -> Iterator[FeatureStoreClient]:
         """Connect to the store at the contract's time."""
-        with featkit.connect(store, now=CONTRACT_NOW) as client:
+        with featkit.connect(store, now=CONTRACT_NOW, cache=None) as client:
             yield client
 
     @pytest.fixture
@@ -98,7 +99,7 @@ class StoreContract(AuditContract):
             timestamp_level=store.capabilities.timestamp_level,
             serves_future=store.capabilities.serves_future,
         )
-        with featkit.connect(right, now=CONTRACT_NOW) as client:
+        with featkit.connect(right, now=CONTRACT_NOW, cache=None) as client:
             yield client
 
     # -- what it holds
@@ -308,7 +309,7 @@ class StoreContract(AuditContract):
     def test_values_age(self, store: Store) -> None:
         """What is fresh now is expired later, and what was to come is there."""
         clock = FrozenClock(CONTRACT_NOW)
-        with featkit.connect(store, now=clock) as client:
+        with featkit.connect(store, now=clock, cache=None) as client:
             clock.advance("2h")
             found = client.lookup([1, 2, 5], ["customers:visits"]).statuses["visits"].to_list()
         aged = Status.EXPIRED if _knows_ages(store) else Status.PRESENT
@@ -319,7 +320,7 @@ class StoreContract(AuditContract):
     def test_null_keys_are_never_sent(self, store: Store) -> None:
         """A key with a null in any part has null features and no status; no key is sent twice."""
         recording = RecordingStore(store)
-        with featkit.connect(recording, now=CONTRACT_NOW) as client:
+        with featkit.connect(recording, now=CONTRACT_NOW, cache=None) as client:
             one = client.lookup({"customer_id": [1, None, 1, 8]}, ["customers:name"])
             pairs = {"depot": ["a", "a", None, None], "code": ["b", None, "b", None]}
             two = client.lookup(pairs, ["parcels:label"])
@@ -336,7 +337,7 @@ class StoreContract(AuditContract):
         """What cannot become the key without loss is an error before anything is asked."""
         recording = RecordingStore(store)
         with (
-            featkit.connect(recording, now=CONTRACT_NOW) as client,
+            featkit.connect(recording, now=CONTRACT_NOW, cache=None) as client,
             pytest.raises(KeyTypeError, match="customer_id"),
         ):
             client.lookup({"customer_id": keys}, ["customers:name"])
@@ -362,7 +363,7 @@ class StoreContract(AuditContract):
         whole = client.lookup(keys, "customers:*")
         recording = RecordingStore(store, batch_size=size)
         seen: list[tuple[int, int]] = []
-        with featkit.connect(recording, now=CONTRACT_NOW) as chunked:
+        with featkit.connect(recording, now=CONTRACT_NOW, cache=None) as chunked:
             cut = chunked.lookup(keys, "customers:*")
             featkit.features(keys).enrich(
                 ["customers:visits"],
@@ -383,7 +384,7 @@ class StoreContract(AuditContract):
         """Also when one client is used in two event loops, one after the other."""
         keys = contract_keys("customers")
         right = _frame(client.lookup(keys, "customers:*"))
-        other = featkit.connect_async(store, now=CONTRACT_NOW)
+        other = featkit.connect_async(store, now=CONTRACT_NOW, cache=None)
 
         async def both() -> None:
             assert_frame_equal(_frame(await other.lookup(keys, "customers:*")), right)
@@ -407,7 +408,7 @@ class StoreContract(AuditContract):
 
     def test_a_closed_client_says_so(self, store: Store) -> None:
         """Closing twice is fine; using what is closed is an error of its own."""
-        client = featkit.connect(store, now=CONTRACT_NOW)
+        client = featkit.connect(store, now=CONTRACT_NOW, cache=None)
         client.close()
         client.close()
         with pytest.raises(ClosedError, match="closed"):

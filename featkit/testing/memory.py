@@ -174,7 +174,10 @@ class MemoryStore(Store):
         lists: bool = True,
     ) -> None:
         self.capabilities = Capabilities(
-            batch_size=batch_size, timestamp_level=timestamp_level, serves_future=serves_future
+            batch_size=batch_size,
+            timestamp_level=timestamp_level,
+            serves_future=serves_future,
+            local=True,
         )
         self._views = list(views)
         self._services = list(services)

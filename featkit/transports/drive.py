@@ -22,6 +22,7 @@ from featkit.calls import Call, LocalRead
 from featkit.errors import ClosedError, FeatkitError, NotSupportedError
 from featkit.transports.options import TransportOptions
 from featkit.transports.workers import Workers
+from featkit.waiting import Wait
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -79,6 +80,9 @@ class Transports:
 
     def submit(self, call: Call[Any], deadline: Deadline, settle: Callable[[Any], None]) -> None:
         """Have a thread perform a call and settle it with the outcome."""
+        if isinstance(call.request, Wait):
+            call.request.subscribe(partial(settle, None))
+            return
         job = partial(self._do, call, deadline, settle)
         with self._lock:
             if not self._closed:
@@ -103,6 +107,7 @@ class Transports:
                 if call.request.threaded and _forked:
                     raise _without_threads(call.request)
                 return call.decode(call.request.run())
+            assert not isinstance(call.request, Wait)  # noqa: S101 - it takes no thread
             return self._transport(call.request.transport).send(call, call.request, deadline)
         except FeatkitError as error:
             return error

@@ -11,22 +11,24 @@ from __future__ import annotations
 import ssl
 import sys
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx
 
-from featkit.calls import HttpReply, HttpRequest, HttpRequests
+from featkit.calls import Call, HttpReply, HttpRequest, HttpRequests
 from featkit.errors import ClosedError, FeatkitError, ProtocolError, SettingsError
 from featkit.transports import bodies, sockets
 from featkit.transports.base import Exchange, Transport
 from featkit.transports.failures import decoded, refusal, unsent
 
 if TYPE_CHECKING:
-    from featkit.calls import Call
     from featkit.transports.deadline import Deadline
     from featkit.transports.options import Limits, TransportOptions
 
 T = TypeVar("T")
+
+_NOT_MODIFIED = 304
 
 
 class _Reply(HttpReply):
@@ -48,17 +50,27 @@ class HttpTransport(Transport[HttpRequest]):
         self._client: Any = None
 
     def send(self, call: Call[T], request: HttpRequest | HttpRequests, deadline: Deadline) -> T:
-        """Send a request, or several in turn, until it is answered or there is no point."""
+        """Answer what may be answered from what is kept; send the rest, several in turn."""
         send = super().send
-        if isinstance(request, HttpRequest):
+        if not isinstance(request, HttpRequest):
+            each = replace(call, decode=request.read)
+            return call.decode([send(each, one, deadline) for one in request.requests])
+        kept = self._options.metadata
+        if kept is None or not request.metadata:
             return send(call, request, deadline)
-        each = replace(call, decode=request.read)
-        return call.decode([send(each, one, deadline) for one in request.requests])
+
+        def fetch(asked: HttpRequest) -> HttpReply:
+            proved = Call(asked, partial(_proved, call), call.keys, call.explain)
+            return send(proved, asked, deadline)
+
+        return decoded(call, kept.answer(request, fetch, deadline))
 
     def attempt(self, call: Call[T], exchange: Exchange[HttpRequest]) -> T:
         """Send the request, with a second try where the credentials may be renewed."""
         reply = self.authorized(exchange.request, exchange, self._sent)
         answers = exchange.request.answers
+        if reply.status == _NOT_MODIFIED and _is_conditional(exchange.request):
+            return decoded(call, reply)
         if not 200 <= reply.status < 300 and reply.status not in answers:  # noqa: PLR2004 - what HTTP calls success
             raise refusal(call, _without_secrets(reply, exchange.hidden()))
         return decoded(call, reply)
@@ -125,6 +137,17 @@ class HttpTransport(Transport[HttpRequest]):
         if self._client is not None and self._client is not self._options.client:
             self._client.close()
         self._client = None
+
+
+def _proved(call: Call[Any], reply: HttpReply) -> HttpReply:
+    """Return a reply that can be decoded, so that none is kept that cannot."""
+    if reply.status != _NOT_MODIFIED:
+        call.decode(reply)
+    return reply
+
+
+def _is_conditional(request: HttpRequest) -> bool:
+    return any(name.lower().startswith("if-") for name in request.headers)
 
 
 def _trust(ca: str | None) -> ssl.SSLContext:

@@ -4,10 +4,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from featkit.calls import Auth
+    from collections.abc import Callable
+
+    from featkit.calls import Auth, HttpReply, HttpRequest
+    from featkit.transports.deadline import Deadline
+
+
+class Kept(Protocol):
+    """Replies that were fetched before."""
+
+    def answer(
+        self,
+        request: HttpRequest,
+        fetch: Callable[[HttpRequest], HttpReply],
+        deadline: Deadline,
+    ) -> HttpReply:
+        """Answer a request, without credentials, from what is kept, or fetch it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +92,8 @@ class TransportOptions:
         A client with httpx's API to use instead of one of our own; it is not closed.
     retry, limits
         See `Retry` and `Limits`.
+    metadata
+        Answers requests for metadata from what was fetched before; None: nothing does.
     """
 
     auth: Auth | None = None
@@ -84,3 +101,4 @@ class TransportOptions:
     client: Any = None
     retry: Retry = field(default_factory=Retry)
     limits: Limits = field(default_factory=Limits)
+    metadata: Kept | None = None

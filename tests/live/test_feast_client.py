@@ -75,6 +75,7 @@ def over_http(feast):
         registry_url=feast.registry_url,
         project=feast.project,
         now=feast.now,
+        cache=None,
     ) as client:
         yield client
 

@@ -135,7 +135,7 @@ class TestLakebase(StoreContract):
 
 @pytest.fixture
 def client(url: str) -> Iterator[featkit.FeatureStoreClient]:
-    with featkit.connect(opened(url), now=CONTRACT_NOW) as client:
+    with featkit.connect(opened(url), now=CONTRACT_NOW, cache=None) as client:
         yield client
 
 
@@ -209,7 +209,7 @@ def test_a_server_that_is_down_is_told(fake: DatabricksFake, url: str) -> None:
 
 def test_a_query_ends_with_its_time(postgres: Postgres, url: str) -> None:
     with (
-        featkit.connect(opened(url), now=CONTRACT_NOW, timeout="700ms") as client,
+        featkit.connect(opened(url), now=CONTRACT_NOW, timeout="700ms", cache=None) as client,
         postgres.connect(CATALOG) as own,
     ):
         client.lookup([1], ["customers:active"])

@@ -70,7 +70,7 @@ def opened(fake: TectonFake, **options: Any) -> Store:
 
 
 def connected(fake: TectonFake, **options: Any) -> featkit.FeatureStoreClient:
-    return featkit.connect(opened(fake, **options), now=CONTRACT_NOW, retry=SOON)
+    return featkit.connect(opened(fake, **options), now=CONTRACT_NOW, retry=SOON, cache=None)
 
 
 @pytest.fixture

@@ -518,7 +518,9 @@ def test_a_header_beyond_reason_is_an_error(proxy: FaultProxy, sender: Sender) -
 
 def connected(proxy: FaultProxy, **options: Any) -> featkit.FeatureStoreClient:
     known = {"retry": Retry(attempts=4, base=SOON), "timeout": "20s"} | options
-    return featkit.connect(f"feast+{proxy.url}", registry_url=proxy.url, project=PROJECT, **known)
+    return featkit.connect(
+        f"feast+{proxy.url}", registry_url=proxy.url, project=PROJECT, cache=None, **known
+    )
 
 
 @pytest.fixture

@@ -460,6 +460,7 @@ def test_no_secret_is_in_errors_variables_or_logs(
         project=PROJECT,
         token=CANARY,
         client=passed,
+        cache=None,
         timeout="0.5s",
         retry=Retry(attempts=2),
     ) as client:
@@ -668,7 +669,7 @@ import featkit
 URL = sys.argv[1]
 
 def connected():
-    return featkit.connect("feast+" + URL, registry_url=URL, project="{PROJECT}")
+    return featkit.connect("feast+" + URL, registry_url=URL, project="{PROJECT}", cache=None)
 
 def check(client, first, count):
     keys = list(range(first, first + count))

@@ -71,6 +71,12 @@ class WorkspaceAuth:
     origin: str
     _data_planes: dict[str, _DataPlane] = field(default_factory=dict, repr=False)
 
+    @property
+    def identity(self) -> str | None:
+        """Who asks."""
+        found = getattr(self.inner, "identity", None)
+        return found if isinstance(found, str) else None
+
     def auth_flow(self, request: SignedT) -> Generator[Any, Any, None]:
         """Sign the request, where it goes to whom the credentials are for."""
         url = getattr(request, "url", "")

@@ -209,7 +209,8 @@ class FeastStore(Store):
             read = partial(registry_file.read, self._registry_file, self._project, what, kind)
             return Call(LocalRead(read, f"the registry {self._registry_file}"))
         url = f"{self._registry}/{what}?project={quote(self._project, safe='')}"
-        return Call(HttpRequest(url=url), decode=partial(decode_metadata, kind), explain=explained)
+        request = HttpRequest(url=url, metadata=True)
+        return Call(request, decode=partial(decode_metadata, kind), explain=explained)
 
     def read_online(self, read: OnlineRead) -> Call[FeatureColumns]:
         """Ask the feature server."""

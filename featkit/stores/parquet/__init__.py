@@ -42,6 +42,7 @@ class ParquetStore(Store):
     scheme = "parquet"
     capabilities = Capabilities(
         history="rows",
+        local=True,
         lacking={"materialize": "values are read where they are; there is nothing to materialize"},
     )
 

@@ -265,6 +265,7 @@ class TectonStore(Store):
             method="POST",
             headers={"Content-Type": "application/json"},
             body=body,
+            metadata=path.endswith("/metadata"),
         )
         explain = partial(explained, self._workspace)
         return Call(request, decode=decode, keys=keys, explain=explain)

@@ -1,0 +1,1 @@
+"""The cache: columns in memory, segments in a container, replies of registries."""

@@ -1,0 +1,307 @@
+"""What is kept of one view in memory: families of features, each a frame with a hash index.
+
+Features that came together are one family. A feature is in one family only, so that a lookup
+probes as few indexes as there were kinds of questions; where a segment holds a part of a family,
+the family is split, which copies no value.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from featkit.cache.hash_index import ABSENT, HashIndex
+from featkit.cache.segments import Segment, codes_of, is_exact, joined
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import numpy.typing as npt
+
+    from featkit.columns import FeatureColumns
+
+    Longs = npt.NDArray[np.int64]
+    Hashing = Callable[[pl.DataFrame], Longs]
+
+_DEAD = 0.3  # share of replaced rows from which on they are thrown out
+_FEW = 1024  # rows, below which nothing is worth that
+_LONG_AGO = -(2**62)  # microseconds
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Hits:
+    """What a family knows of the keys of a question.
+
+    Attributes
+    ----------
+    names
+        Which features it tells.
+    rows
+        For each key its row; -1: none.
+    at, end
+        For each key when it was fetched and until when it is good, in microseconds since 1970;
+        long ago where there is no row.
+    segment
+        Where the rows are; it does not change.
+    """
+
+    names: tuple[str, ...]
+    rows: Longs
+    at: Longs
+    end: Longs
+    segment: Segment
+
+    def columns(self, places: Longs | None) -> FeatureColumns:
+        """Return the values for the keys at these places, all of which have a row."""
+        return self.segment.columns(self.rows if places is None else self.rows[places], self.names)
+
+
+class Family:
+    """Features that are known of the same keys."""
+
+    def __init__(
+        self,
+        features: tuple[str, ...],
+        pieces: Sequence[Segment] = (),
+        index: HashIndex | None = None,
+        *,
+        hashing: Hashing | None = None,
+    ) -> None:
+        self.features = features
+        self._hashing = hashing
+        self._pieces = list(pieces)
+        self._index = index or HashIndex()
+        self._whole: Segment | None = None
+
+    @property
+    def segment(self) -> Segment:
+        """All rows, the replaced ones among them."""
+        if self._whole is None:
+            self._whole = joined(self._pieces)
+        return self._whole
+
+    @property
+    def live(self) -> int:
+        """How many keys it knows."""
+        return self._index.live
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory."""
+        return self._index.nbytes + sum(int(one.frame.estimated_size()) for one in self._pieces)
+
+    def add(self, segment: Segment) -> None:
+        """Take rows in; of a key's rows the one fetched last stays."""
+        codes = self._codes(segment.key_frame)
+        if self._pieces:
+            segment, codes = self._later(segment, codes)
+            if not segment.height:
+                return
+            segment = _cast(segment, self._pieces[0])
+            self._pieces = [_cast(piece, segment) for piece in self._pieces]
+            if _values(segment) != _values(self._pieces[0]):  # the store changed its mind
+                self._pieces, self._index = [], HashIndex()
+        self._index.put(codes)
+        self._pieces.append(segment)
+        while len(self._pieces) > 1 and self._pieces[-1].height * 2 >= self._pieces[-2].height:
+            last = [self._pieces.pop(), self._pieces.pop()][::-1]
+            whole = joined(last)
+            self._pieces.append(replace(whole, frame=whole.frame.rechunk()))
+        self._whole = None
+        dead = self._index.height - self._index.live
+        if dead > _FEW and dead > _DEAD * self._index.height:
+            self.keep(self.living())
+
+    def _later(self, segment: Segment, codes: Longs) -> tuple[Segment, Longs]:
+        """Leave out the rows that are known as they were later."""
+        rows = self._index.find(codes)
+        known = np.flatnonzero(rows != ABSENT)
+        if not len(known):
+            return segment, codes
+        held = _gather(self.segment, "at", rows[known])
+        older = segment.frame["at"].to_numpy()[known] < held
+        if not older.any():
+            return segment, codes
+        mask = np.ones(len(codes), bool)
+        mask[known[older]] = False
+        return segment.rows(pl.Series(mask)), codes[mask]
+
+    def living(self) -> Segment:
+        """Return the rows that were not replaced."""
+        if self._index.live == self.segment.height:
+            return self.segment
+        rows = pl.Series(self._index.rows().astype(np.uint32))
+        return replace(self.segment, frame=self.segment.frame[rows])
+
+    def keep(self, segment: Segment) -> None:
+        """Forget everything but these rows."""
+        self._pieces, self._index = [segment], HashIndex()
+        self._index.put(self._codes(segment.key_frame))
+        self._whole = None
+
+    def split(self, names: Sequence[str]) -> tuple[Family, Family]:
+        """Return the family of these features and that of the others, of the same rows."""
+        return self._with(names), self._with([n for n in self.features if n not in names])
+
+    def _with(self, names: Sequence[str]) -> Family:
+        pieces = [piece.only(names) for piece in self._pieces]
+        return Family(tuple(names), pieces, self._index.copy(), hashing=self._hashing)
+
+    def find(self, keys: pl.DataFrame, names: tuple[str, ...]) -> Hits:
+        """Look for the rows of keys."""
+        codes = self._codes(keys)
+        whole, rows = self.segment, self._index.find(codes)
+        known = np.flatnonzero(rows != ABSENT)
+        if len(known) and (self._hashing is not None or not is_exact(keys)):
+            known = _verified(keys, whole, rows, known)
+        if len(known) == len(rows):
+            at, end = _gather(whole, "at", rows), _gather(whole, "end", rows)
+            return Hits(names, rows, at, end, whole)
+        found = rows[known]
+        rows = np.full(len(codes), ABSENT, np.int64)
+        at, end = np.full((2, len(codes)), _LONG_AGO, np.int64)
+        rows[known], at[known] = found, _gather(whole, "at", found)
+        end[known] = _gather(whole, "end", found)
+        return Hits(names, rows, at, end, whole)
+
+    def _codes(self, keys: pl.DataFrame) -> Longs:
+        return codes_of(keys) if self._hashing is None else self._hashing(keys)
+
+
+class Table:
+    """What is kept of one view in memory.
+
+    Parameters
+    ----------
+    hashing
+        Makes the codes of keys, which several may share; None: as usual.
+    """
+
+    def __init__(self, hashing: Hashing | None = None) -> None:
+        self.families: list[Family] = []
+        self._gone: Segment | None = None
+        self._hashing = hashing
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory."""
+        return sum(family.nbytes for family in self.families)
+
+    @property
+    def rows(self) -> int:
+        """How many keys are known, at least in part."""
+        return max((family.live for family in self.families), default=0)
+
+    @property
+    def gone(self) -> Segment | None:
+        """Which keys are gone, and since when."""
+        return self._gone
+
+    def add(self, segment: Segment) -> None:
+        """Take rows in, or take rows out where the segment says that they are gone."""
+        if not segment.features:
+            self._gone = segment if self._gone is None else _newest([self._gone, segment])
+            for family in self.families:
+                family.keep(self._remaining(family.living()))
+            self.families = [family for family in self.families if family.live]
+            return
+        segment = self._remaining(segment)
+        if not segment.height:
+            return
+        wanted = set(segment.features)
+        for family in list(self.families):
+            shared = [name for name in family.features if name in wanted]
+            if not shared:
+                continue
+            own = family
+            if len(shared) < len(family.features):
+                place = self.families.index(family)
+                own, rest = family.split(shared)
+                self.families[place : place + 1] = [own, rest]
+            own.add(segment.only(own.features))
+            wanted -= set(own.features)
+        if wanted:
+            names = tuple(name for name in segment.features if name in wanted)
+            left = Family(names, hashing=self._hashing)
+            left.add(segment.only(left.features))
+            self.families.append(left)
+
+    def find(self, keys: pl.DataFrame, names: Sequence[str]) -> list[Hits]:
+        """Look for keys in each family that knows one of these features."""
+        found = []
+        for family in self.families:
+            shared = tuple(name for name in names if name in family.features)
+            if shared:
+                found.append(family.find(keys, shared))
+        return found
+
+    def expire(self, before: int) -> int:
+        """Throw out what was good until `before` at the most; return how many rows that were."""
+        lost = 0
+        for family in self.families:
+            living = family.living()
+            good = living.frame["end"] > before
+            if not good.all():
+                lost += int((~good).sum())
+                family.keep(living.rows(good))
+        self.families = [family for family in self.families if family.live]
+        return lost
+
+    def segments(self) -> list[Segment]:
+        """Return everything as segments, as few as there can be."""
+        gone = [] if self._gone is None else [self._gone]
+        return gone + [family.living() for family in self.families]
+
+    def _remaining(self, segment: Segment) -> Segment:
+        """Leave out the rows that are gone."""
+        if self._gone is None:
+            return segment
+        names = [f"k{number}" for number in range(segment.keys)]
+        gone = self._gone.frame.select(*names, pl.col("at").alias("gone"))
+        if not names:
+            latest = gone["gone"].max()
+            return segment.rows(segment.frame["at"] > latest)
+        since = segment.frame.select(*names, "at").join(
+            gone, on=names, how="left", maintain_order="left", nulls_equal=True
+        )
+        return segment.rows(since["gone"].is_null() | (since["at"] > since["gone"]))
+
+
+def _newest(segments: Sequence[Segment]) -> Segment:
+    """Put segments of gone keys together, each key once."""
+    whole = joined(segments)
+    names = [f"k{number}" for number in range(whole.keys)]
+    frame = whole.frame.sort("at").unique(names or None, keep="last", maintain_order=True)
+    return replace(whole, frame=frame)
+
+
+def _verified(keys: pl.DataFrame, whole: Segment, rows: Longs, known: Longs) -> Longs:
+    """Keep the places where the row has the key that was asked for, not only its hash."""
+    held = whole.frame.select(
+        pl.col(f"k{number}").gather(pl.Series(rows[known].astype(np.uint32)))
+        for number in range(whole.keys)
+    )
+    asked = keys if len(known) == keys.height else keys[pl.Series(known.astype(np.uint32))]
+    same = np.ones(len(known), bool)
+    for mine, theirs in zip(asked.get_columns(), held.get_columns(), strict=True):
+        same &= (mine == theirs).to_numpy()
+    return known[same]
+
+
+def _gather(segment: Segment, column: str, rows: Longs) -> Longs:
+    found: Longs = segment.frame[column].gather(pl.Series(rows.astype(np.uint32))).to_numpy()
+    return found
+
+
+def _values(segment: Segment) -> dict[str, pl.DataType]:
+    return {name: dtype for name, dtype in segment.frame.schema.items() if name[0] == "v"}
+
+
+def _cast(segment: Segment, like: Segment) -> Segment:
+    """Give columns that had nothing but nulls so far the dtypes that another segment knows."""
+    dtypes = _values(like)
+    told = {name: dtypes[name] for name, dtype in _values(segment).items() if dtype == pl.Null()}
+    return replace(segment, frame=segment.frame.cast(pl.Schema(told))) if told else segment

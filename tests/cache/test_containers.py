@@ -1,0 +1,160 @@
+"""What every container must do, whatever it is made of."""
+
+import pickle
+import time
+
+import pytest
+
+from featkit.cache.containers import Entry
+from featkit.cache.storages import RedisContainer
+
+NOW = 1_700_000_000_000_000
+FAR = 4_000_000_000_000_000
+
+
+def entry(place="0" * 32, *, view="v", namespace="n", size=3, fetched=NOW, expires=FAR):
+    return Entry(
+        namespace=namespace,
+        view=view,
+        place=place,
+        rows=1,
+        size=size,
+        fetched=fetched,
+        expires=expires,
+    )
+
+
+ONE, OTHER = "1" * 32, "a" * 32
+
+
+@pytest.fixture
+def container(containers):
+    made = containers()
+    yield made
+    made.close()
+
+
+def blobs(container, place):
+    return [blob for _, blob in container.read(place, container.ids(place))]
+
+
+def test_what_is_appended_is_read_in_order(container):
+    numbers = [container.append(entry(ONE), blob) for blob in (b"", b"\0\xff", b"x" * 100_000)]
+    assert container.ids(ONE) == numbers == sorted(numbers)
+    assert blobs(container, ONE) == [b"", b"\0\xff", b"x" * 100_000]
+    assert [number for number, _ in container.read(ONE, numbers[1:])] == numbers[1:]
+
+
+def test_places_are_apart(container):
+    container.append(entry(ONE), b"one")
+    number = container.append(entry(OTHER), b"other")
+    assert blobs(container, ONE) == [b"one"]
+    assert list(container.read(ONE, [number])) == []
+    assert container.ids("f" * 32) == []
+
+
+def test_somebody_else_sees_it(containers, container):
+    other = containers()
+    seen = other.version()
+    container.append(entry(ONE), b"one")
+    assert seen is None or other.version() != seen
+    assert blobs(other, ONE) == [b"one"]
+    other.append(entry(ONE), b"two")
+    assert sorted(blobs(container, ONE)) == [b"one", b"two"]
+    other.close()
+
+
+def test_nobody_wrote_nothing_changed(containers, container):
+    other = containers()
+    other.append(entry(ONE), b"one")
+    assert other.version() == other.version()
+    container.append(entry(ONE), b"x")
+    seen = other.version()
+    blobs(other, ONE)
+    assert other.version() == seen
+    other.close()
+
+
+def test_segments_are_replaced(container):
+    old = [container.append(entry(ONE), blob) for blob in (b"a", b"b", b"c")]
+    new = container.append(entry(ONE), b"ab", replaces=old[:2])
+    assert sorted(blobs(container, ONE)) == [b"ab", b"c"]
+    assert set(container.ids(ONE)) == {old[2], new}
+
+
+def test_facts_are_listed(container):
+    made = {
+        container.append(each, b"xyz"): each
+        for each in (entry(ONE), entry(OTHER, view="w ü"), entry(OTHER, namespace="m"))
+    }
+    assert container.entries() == made
+    assert container.entries("m") == {n: each for n, each in made.items() if each.namespace == "m"}
+    assert container.entries("nobody") == {}
+
+
+def test_segments_are_removed(container):
+    numbers = [container.append(entry(ONE), blob) for blob in (b"a", b"b", b"c")]
+    container.remove(numbers[:2])
+    container.remove(numbers[:1])  # it is gone already
+    container.compact()
+    assert blobs(container, ONE) == [b"c"]
+    assert list(container.read(ONE, numbers[:1])) == []
+
+
+def test_what_has_expired_and_then_the_oldest_is_evicted(container):
+    container.append(entry(ONE, size=100, expires=NOW - 1), b"old")
+    for blob in (b"a", b"b", b"c"):
+        container.append(entry(ONE, size=100), blob)
+    assert container.evict(250, NOW) == 2
+    assert blobs(container, ONE) == [b"b", b"c"]
+    assert container.evict(250, NOW) == 0
+
+
+def test_nothing_of_others_is_taken_for_a_segment(storages):
+    container = storages()
+    container._storage["somebody"] = b"else"  # noqa: SLF001
+    container.append(entry(ONE), b"one")
+    assert blobs(container, ONE) == [b"one"]
+    assert len(container.entries()) == 1
+
+
+class Trap:
+    sprung = False
+
+    def __reduce__(self):
+        return setattr, (Trap, "sprung", True)
+
+
+def test_a_pickle_that_somebody_planted_in_a_storage_does_not_run(storages):
+    container = storages()
+    number = container.append(entry(ONE), b"one")
+    trap = pickle.dumps(Trap())
+    container._storage[f"{ONE}{number:016x}"] = trap  # noqa: SLF001
+    other = storages()
+    assert blobs(other, ONE) == []
+    other.entries()
+    assert not Trap.sprung
+
+
+def test_a_pickle_that_somebody_planted_in_a_redis_does_not_run(empty_redis):
+    container = RedisContainer.at(empty_redis)
+    number = container.append(entry(ONE), b"one")
+    trap = pickle.dumps(Trap())
+    container.connection.set(f"featkit:segment:{ONE}{number:016x}", trap)
+    container.connection.hset(f"featkit:log:{ONE}", str(number + 1), trap)
+    assert blobs(container, ONE) == [trap]
+    assert len(container.entries()) == 1
+    assert not Trap.sprung
+    container.close()
+
+
+def test_what_is_kept_in_a_redis_expires_there(empty_redis):
+    container = RedisContainer.at(empty_redis)
+    now = int(time.time() * 1e6)
+    number = container.append(entry(ONE, fetched=now, expires=now + 60_000_000), b"one")
+    left = container.connection.ttl(f"featkit:segment:{ONE}{number:016x}")
+    assert 58 <= left <= 62
+    container.connection.delete(f"featkit:segment:{ONE}{number:016x}")  # as if it had expired
+    assert blobs(container, ONE) == []
+    assert container.ids(ONE) == []
+    container.close()
