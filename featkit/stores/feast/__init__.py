@@ -57,6 +57,7 @@ _TRANSPORTS = ("http", "https", "grpc", "grpcs")
 _DIRECT = {
     "redis": "featkit.stores.feast.redis:RedisStore",
     "rediss": "featkit.stores.feast.redis:RedisStore",
+    "dynamodb": "featkit.stores.feast.dynamodb:DynamoStore",
 }
 """What reads an online store itself, by the transport of its targets."""
 
@@ -100,6 +101,13 @@ class FeastStore(Store):
             Whether direct reads are compared with the feature server before the first ones.
         server_url
             The feature server to compare with.
+        profile, access_key_id, secret_access_key, session_token
+            For direct reads from DynamoDB; without them credentials are looked for where all of
+            Amazon's tools look.
+        table_template
+            Feast's ``table_name_template`` for DynamoDB.
+        endpoint_url
+            Address of DynamoDB, where it is not the usual.
         """
 
         project: str
@@ -115,6 +123,12 @@ class FeastStore(Store):
         versioned: bool = False
         verify: bool = False
         server_url: str | None = None
+        profile: str | None = None
+        access_key_id: str | None = None
+        secret_access_key: Any = None
+        session_token: Any = None
+        table_template: str = "{project}.{table_name}"
+        endpoint_url: str | None = None
 
     def __init__(self, server: HttpServer | GrpcServer, options: Options) -> None:
         self._server = server

@@ -15,6 +15,7 @@ import polars as pl
 
 from featkit.columns import STATUS, FeatureColumns, Status
 from featkit.errors import FeatkitError, NotSupportedError, SettingsError, StoreError
+from featkit.gathering import Later
 from featkit.stores.feast import FeastStore
 from featkit.stores.feast.over_http import HttpServer
 from featkit.stores.feast.types import type_of
@@ -60,16 +61,21 @@ class DirectStore(FeastStore):
 
     def read_online(self, read: OnlineRead) -> Call[FeatureColumns]:
         """Ask the online store itself."""
-        if read.view.computed_from or any(each.request_data for each in read.view.entities):
+        self.check(read.view)
+        return self.ask(read, self.stored_name(read.view))
+
+    def check(self, view: FeatureView) -> None:
+        """Refuse a view that no online store holds."""
+        if view.computed_from or any(each.request_data for each in view.entities):
             msg = (
-                f"feature view {read.view.name!r} is computed on demand, which Feast's feature "
-                "server does and its online store does not; look it up with "
+                f"feature view {view.name!r} is computed on demand, which Feast's feature server "
+                "does and its online store does not; look it up with "
                 "featkit.connect('feast+http://HOST:6566', ...)"
             )
             raise NotSupportedError(msg)
-        return self.ask(read, self._stored_name(read.view))
 
-    def _stored_name(self, view: FeatureView) -> str:
+    def stored_name(self, view: FeatureView) -> str:
+        """Return what the online store calls a view."""
         versioned = self._versioned and view.version > 0
         return f"{view.name}_v{view.version}" if versioned else view.name
 
@@ -85,9 +91,8 @@ class DirectStore(FeastStore):
         if self._verify:
             yield from self._compare(reads)
         answers: list[Any] = yield from super().perform(reads, calls)
-        found = [answer for answer in answers if isinstance(answer, FeatureColumns)]
-        self._found_any = self._found_any or any(map(_holds_any, found))
-        if not self._found_any and len(found) == len(answers):
+        self._found_any = self._found_any or any(map(_holds_any, map(_settled, answers)))
+        if not self._found_any and not any(isinstance(one, FeatkitError) for one in answers):
             views = list({read.view.name: read.view for read in reads}.values())
             if reason := (yield from self.why_nothing(views)):
                 named = ", ".join(repr(view.name) for view in views)
@@ -141,7 +146,13 @@ def answer(read: OnlineRead, values: Sequence[BinaryColumn], times: pl.Series) -
     return FeatureColumns(pl.DataFrame(columns), statuses, dict.fromkeys(timed, times))
 
 
-def _holds_any(columns: FeatureColumns) -> bool:
+def _settled(answer: Any) -> Any:  # noqa: ANN401 - columns, a failure, or a promise of either
+    return answer.columns() if isinstance(answer, Later) else answer
+
+
+def _holds_any(columns: Any) -> bool:  # noqa: ANN401 - columns, or a failure
+    if isinstance(columns, FeatkitError):
+        return False
     return any((statuses != Status.NOT_FOUND).any() for statuses in columns.statuses.values())
 
 
