@@ -8,7 +8,7 @@ export PIP_USER := 0
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test docs programs lint types format bench lock clean
+.PHONY: help setup demo test docs programs torture lint types format bench lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -27,6 +27,9 @@ docs: .venv/.installed ## build the site of the documentation in build/docs
 # tests/programs/packages.txt lists them; where there is no root, this only says what is missing
 programs:
 	@tests/programs/install.sh
+
+torture: .venv/.installed ## kill the cache 1,000 times, and have 8 processes share it; half an hour
+	@$(BIN)/python -m tests.torture.cache
 
 lint: .venv/.installed ## check style and format, change nothing
 	@$(BIN)/python -m ruff check

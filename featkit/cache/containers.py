@@ -140,7 +140,7 @@ class SqliteContainer:
 
     def __init__(self, path: Path, *, own_folder: bool = False) -> None:
         self.name = f"the cache file {path}"
-        self._path, self._own_folder = path, own_folder
+        self.path, self._own_folder = path, own_folder
         self._connection: sqlite3.Connection | None = None
         self._pid = 0
         self._lock = threading.RLock()
@@ -205,8 +205,12 @@ class SqliteContainer:
     def compact(self) -> None:
         """Write the file anew, without what was removed."""
         with self._open() as file:
-            file.execute("vacuum")
-            file.execute("pragma wal_checkpoint(truncate)")
+            try:
+                file.execute("vacuum")
+                file.execute("pragma wal_checkpoint(truncate)")
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+                    raise  # else others are at it; what they write takes the room
 
     def close(self) -> None:
         """Close the file."""
@@ -240,7 +244,7 @@ class SqliteContainer:
     def _connect(self) -> sqlite3.Connection:
         self._prepare()
         file = sqlite3.connect(
-            self._path, timeout=_BUSY, isolation_level=None, check_same_thread=False
+            self.path, timeout=_BUSY, isolation_level=None, check_same_thread=False
         )
         try:
             self._set_up(file)
@@ -252,9 +256,9 @@ class SqliteContainer:
     def _prepare(self) -> None:
         """Make the file, for its owner only; refuse what belongs to others or is something else."""
         if self._own_folder:
-            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         flags = os.O_CREAT | os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
-        handle = os.open(self._path, flags, 0o600)
+        handle = os.open(self.path, flags, 0o600)
         try:
             found = os.fstat(handle)
             _check_owner(found)
@@ -269,7 +273,7 @@ class SqliteContainer:
             if not self._own_folder:
                 raise OSError("it is something else than a cache; name another file")
             self._throw_away()
-            os.close(os.open(self._path, flags, 0o600))
+            os.close(os.open(self.path, flags, 0o600))
         elif head and not marked and any(head[68:72]):
             raise OSError("it belongs to another program; name another file")
 
@@ -291,7 +295,7 @@ class SqliteContainer:
         if application == APPLICATION and schema == SCHEMA and tables:
             return
         with _transaction(file):
-            if 0 < schema < SCHEMA:
+            if schema < SCHEMA:  # of an earlier version: there is nothing in it worth a migration
                 file.execute("drop table if exists segments")
             for statement in filter(str.strip, _TABLE.split(";")):
                 file.execute(statement)
@@ -304,7 +308,7 @@ class SqliteContainer:
             self._connection.close()
             self._connection = None
         for suffix in ("", "-wal", "-shm"):
-            Path(f"{self._path}{suffix}").unlink(missing_ok=True)
+            Path(f"{self.path}{suffix}").unlink(missing_ok=True)
 
 
 def _check_owner(found: os.stat_result) -> None:

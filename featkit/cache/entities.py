@@ -219,6 +219,8 @@ class EntityCache:
 
     def forget(self, read: OnlineRead) -> int:
         """Forget the keys of a question, whatever is known of them; return how many were known."""
+        if not read.keys.height:
+            return 0
         view = self._view(read)
         self._follow(view)
         hits = view.find(read.keys, read.view.feature_names)

@@ -7,13 +7,16 @@ import threading
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from featkit.cache.containers import SqliteContainer
 from featkit.cache.opening import path_of
 from featkit.cache.storages import RedisContainer
 from featkit.forking import after_fork
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
+    from featkit.cache.containers import Container
     from featkit.cache.entities import EntityCache
     from featkit.cache.http import Fetch, MetadataCache
     from featkit.cache.opening import CacheOptions
@@ -47,7 +50,8 @@ class LazyMetadata:
 
     def clear(self) -> None:
         """Forget all replies."""
-        self._cache().clear()
+        if self._made is not None or self._entities.container is not None:
+            self._cache().clear()
 
     def close(self) -> None:
         """Let go of files and connections."""
@@ -79,10 +83,15 @@ class LazyMetadata:
         container = self._entities.container
         path = path_of(self._options.target)
         if path is not None and container is not None:
-            return _on_disk(path.with_name(f"{path.stem}-metadata.sqlite"), self._entities)
+            return _on_disk(metadata_path(path), self._entities)
         if isinstance(container, RedisContainer):
             return _in_redis(container.connection)
         return None
+
+
+def metadata_path(path: Path) -> Path:
+    """Tell where the replies are kept that belong to a cache file."""
+    return path.with_name(f"{path.stem}-metadata.sqlite")
 
 
 def _in_redis(connection: Any) -> Any:  # noqa: ANN401 - of redis-py, of requests-cache
@@ -121,3 +130,15 @@ def _on_disk(path: Any, entities: EntityCache) -> Any:  # noqa: ANN401 - a Path,
     except Exception as error:  # noqa: BLE001 - whatever it is, metadata can be kept in memory
         entities.notice("metadata", f"the cache file {path} cannot be used: {error}")
         return None
+
+
+def forget_all(container: Container) -> None:
+    """Remove the replies of registries that are kept beside a container, whoever asked."""
+    if isinstance(container, RedisContainer):
+        names = list(container.connection.scan_iter("featkit:metadata:*"))
+        if names:
+            container.connection.delete(*names)
+    elif isinstance(container, SqliteContainer):
+        file = metadata_path(container.path)
+        for suffix in ("", "-wal", "-shm"):
+            file.with_name(file.name + suffix).unlink(missing_ok=True)

@@ -77,8 +77,8 @@ class StorageContainer:
         number = time.time_ns()
         head = msgspec.json.encode(entry)
         value = _Blob(len(head).to_bytes(4, "little") + head + blob)
-        value.expires_unix = entry.expires // _SECONDS + 1
-        value.expires_delta = max(1, value.expires_unix - int(time.time()))
+        value.expires_delta = _lasting(entry)
+        value.expires_unix = int(time.time()) + value.expires_delta
         with self._failures():
             self._storage[_key(entry.place, number)] = value
             self._forget([_key(entry.place, old) for old in replaces])
@@ -205,11 +205,10 @@ class RedisContainer:
         """Add a segment: first the blob, then its line in the log."""
         with self._failures():
             number = int(self.connection.incr(f"{_PREFIX}:ids"))
-            ends = entry.expires // _SECONDS + 1
-            lasting = max(1, ends - int(time.time()))
-            self.connection.set(_blob(entry.place, number), blob, ex=lasting)
+            self.connection.set(_blob(entry.place, number), blob, ex=_lasting(entry))
             steps = self.connection.pipeline()
             steps.hset(_log(entry.place), str(number), msgspec.json.encode(entry))
+            steps.expire(_log(entry.place), _lasting(entry))
             steps.sadd(f"{_PREFIX}:places", entry.place)
             if replaces:
                 steps.hdel(_log(entry.place), *map(str, replaces))
@@ -234,7 +233,10 @@ class RedisContainer:
         with self._failures():
             places = [place.decode() for place in self.connection.smembers(f"{_PREFIX}:places")]
             for place in places:
-                for field, value in self.connection.hgetall(_log(place)).items():
+                log = self.connection.hgetall(_log(place))
+                if not log:
+                    self.connection.srem(f"{_PREFIX}:places", place)
+                for field, value in log.items():
                     entry = _entry(value)
                     if entry is not None and namespace in {None, entry.namespace}:
                         found[int(field)] = entry
@@ -290,6 +292,11 @@ def to_evict(entries: Mapping[int, Entry], most: int, now: int) -> list[int]:
             gone.append(number)
             left -= entry.size
     return gone
+
+
+def _lasting(entry: Entry) -> int:
+    """Tell for how many seconds from now a segment is kept, whatever the client's clock shows."""
+    return max(1, (entry.expires - entry.fetched) // _SECONDS + 1)
 
 
 def _log(place: str) -> str:

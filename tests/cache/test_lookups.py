@@ -21,7 +21,7 @@ from featkit.errors import (
     StoreUnavailable,
 )
 from featkit.testing import FrozenClock
-from tests.cache.conftest import FEATURES, Remote, view
+from tests.cache.remote import FEATURES, Remote, view
 
 
 def values(client, ids, *names, **options):
