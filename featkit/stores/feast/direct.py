@@ -15,7 +15,6 @@ import polars as pl
 
 from featkit.columns import STATUS, FeatureColumns, Status
 from featkit.errors import FeatkitError, NotSupportedError, SettingsError, StoreError
-from featkit.gathering import Later
 from featkit.stores.feast import FeastStore
 from featkit.stores.feast.over_http import HttpServer
 from featkit.stores.feast.types import type_of
@@ -49,7 +48,7 @@ class DirectStore(FeastStore):
         self._verify = options.verify
         self._versioned = options.versioned
         self._verified: set[str] = set()
-        self._found_any = False
+        self._is_right = False
 
     @abstractmethod
     def ask(self, read: OnlineRead, name: str) -> Call[FeatureColumns]:
@@ -57,7 +56,7 @@ class DirectStore(FeastStore):
 
     @abstractmethod
     def why_nothing(self, views: Sequence[FeatureView]) -> Flow[str | None]:
-        """Find out why no entity at all is known; None: it may well be so."""
+        """Tell what speaks for no entity being known at all; None: nothing does."""
 
     def read_online(self, read: OnlineRead) -> Call[FeatureColumns]:
         """Ask the online store itself."""
@@ -87,18 +86,32 @@ class DirectStore(FeastStore):
         return [_readable(service, on_demand) for service in services]
 
     def perform(self, reads: Sequence[OnlineRead], calls: Sequence[Call[Any]]) -> Flow[list[Any]]:
-        """Read; compare with a feature server before, and ask why where nothing was found."""
+        """Read; before the first reads see that this is the right place, as `verify` says."""
         if self._verify:
             yield from self._compare(reads)
+        if not self._is_right:
+            yield from self._look_around(reads)
+            self._is_right = True
         answers: list[Any] = yield from super().perform(reads, calls)
-        self._found_any = self._found_any or any(map(_holds_any, map(_settled, answers)))
-        if not self._found_any and not any(isinstance(one, FeatkitError) for one in answers):
-            views = list({read.view.name: read.view for read in reads}.values())
-            if reason := (yield from self.why_nothing(views)):
-                named = ", ".join(repr(view.name) for view in views)
-                msg = f"no entity of {named} was found in {self}: {reason}"
-                raise StoreError(msg)
         return answers
+
+    def _look_around(self, reads: Sequence[OnlineRead]) -> Flow[None]:
+        """Refuse to read where nothing is what it should be, and none of the entities is known.
+
+        Before the calls themselves, so that no cache remembers that the entities were unknown.
+        """
+        views = list({read.view.name: read.view for read in reads}.values())
+        reason = yield from self.why_nothing(views)
+        if reason is None:
+            return
+        answers = yield [self.read_online(read) for read in reads]
+        for one in answers:
+            if isinstance(one, FeatkitError):
+                raise one
+        if not any(map(_holds_any, answers)):
+            named = ", ".join(repr(view.name) for view in views)
+            msg = f"no entity of {named} was found in {self}: {reason}"
+            raise StoreError(msg)
 
     def _compare(self, reads: Sequence[OnlineRead]) -> Flow[None]:
         """Read some entities both ways, once for each view; refuse to go on if they differ."""
@@ -146,13 +159,7 @@ def answer(read: OnlineRead, values: Sequence[BinaryColumn], times: pl.Series) -
     return FeatureColumns(pl.DataFrame(columns), statuses, dict.fromkeys(timed, times))
 
 
-def _settled(answer: Any) -> Any:  # noqa: ANN401 - columns, a failure, or a promise of either
-    return answer.columns() if isinstance(answer, Later) else answer
-
-
-def _holds_any(columns: Any) -> bool:  # noqa: ANN401 - columns, or a failure
-    if isinstance(columns, FeatkitError):
-        return False
+def _holds_any(columns: FeatureColumns) -> bool:
     return any((statuses != Status.NOT_FOUND).any() for statuses in columns.statuses.values())
 
 
