@@ -78,8 +78,10 @@ def served(name: str) -> Iterator[str]:
     ) as process:
         assert process.stdout is not None
         assert process.stdin is not None
-        yield process.stdout.readline().strip()
-        process.stdin.close()
+        try:
+            yield process.stdout.readline().strip()
+        finally:
+            process.stdin.close()
 
 
 def checked(client: featkit.FeatureStoreClient, route: Route) -> FeatureColumns:

@@ -7,6 +7,7 @@ Amazon's SDK is used.
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from featkit.errors import FeatkitError
     from featkit.settings import Secret
 
+_KEPT = 300  # seconds that credentials are used without asking for them again
 _THROTTLED = {
     "LimitExceededException",
     "ProvisionedThroughputExceededException",
@@ -118,6 +120,14 @@ class AwsSignature:
         if self._secret is None and kind_of(reply) in _EXPIRED:
             yield self._signed(request, self._credentials(instead_of=known))
 
+    def for_polars(self) -> tuple[dict[str, str], int]:
+        """Give the credentials to a reader of files, and until when it may use them."""
+        frozen = self._frozen(self._credentials(instead_of=None))
+        found = {"aws_access_key_id": frozen.access_key, "aws_secret_access_key": frozen.secret_key}
+        if frozen.token:
+            found["aws_session_token"] = frozen.token
+        return found, int(time.time()) + _KEPT
+
     def _credentials(self, *, instead_of: object) -> Any:  # noqa: ANN401 - botocore has no types
         """Return what is known, unless it is what failed; one thread looks for it."""
         with self._lock:
@@ -150,13 +160,8 @@ class AwsSignature:
     def _signed(self, request: Any, credentials: Any) -> Any:  # noqa: ANN401 - an HttpRequest, and what botocore found
         from botocore.auth import SigV4Auth  # noqa: PLC0415 - see above
         from botocore.awsrequest import AWSRequest  # noqa: PLC0415
-        from botocore.exceptions import BotoCoreError  # noqa: PLC0415
 
-        try:
-            frozen = credentials.get_frozen_credentials()  # asks for new ones before these expire
-        except BotoCoreError as error:
-            msg = f"the AWS credentials have expired and cannot be renewed: {error}"
-            raise AuthError(msg) from error
+        frozen = self._frozen(credentials)
         outgoing = AWSRequest(
             method=request.method,
             url=request.url,
@@ -167,6 +172,15 @@ class AwsSignature:
         return replace(
             request, headers={name: Hidden(own) for name, own in outgoing.headers.items()}
         )
+
+    def _frozen(self, credentials: Any) -> Any:  # noqa: ANN401 - botocore has no types
+        from botocore.exceptions import BotoCoreError  # noqa: PLC0415 - see above
+
+        try:
+            return credentials.get_frozen_credentials()  # asks for new ones before these expire
+        except BotoCoreError as error:
+            msg = f"the AWS credentials have expired and cannot be renewed: {error}"
+            raise AuthError(msg) from error
 
     def __repr__(self) -> str:
         who = f"key_id={self._key_id!r}" if self._key_id else f"profile={self._profile!r}"

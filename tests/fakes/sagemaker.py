@@ -1,17 +1,14 @@
 """SageMaker Feature Store, both of its APIs on one port, over feature groups in memory.
 
 Requests are held to botocore's models of the services, to their limits (which botocore does not
-check) and to the signature, which is made anew and compared. ``python -m tests.fakes.sagemaker``
-serves numbers in a process of its own for the benchmarks.
+check) and to the signature, which is made anew and compared.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
 import math
 import re
-import sys
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -28,6 +25,8 @@ from botocore.validate import ParamValidator
 from tests.faults.serving import Reply, Request, Server, read_request
 
 if TYPE_CHECKING:
+    import asyncio
+
     from featkit.schema import FeatureView
 
 KEY_ID, SECRET = "AKIACANARY", "canary-secret-4711"
@@ -162,8 +161,6 @@ class SageMakerFake(Server):
     ----------
     groups
         The feature groups.
-    delay
-        Seconds that a lookup takes.
 
     Attributes
     ----------
@@ -175,11 +172,10 @@ class SageMakerFake(Server):
         How many records each lookup asked for.
     """
 
-    def __init__(self, *groups: Group, delay: float = 0.0, page: int = 100) -> None:
+    def __init__(self, *groups: Group, page: int = 100) -> None:
         super().__init__()
         self.groups = {group.name: group for group in groups}
         self.secrets = {KEY_ID: SECRET}
-        self.delay = delay
         self.page = page
         self.unprocessed: dict[str, int] = {}
         self.failing: dict[str, str] = {}
@@ -190,8 +186,6 @@ class SageMakerFake(Server):
     async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:
             request = await read_request(reader)
-            if self.delay and request.path == "/BatchGetRecord":
-                await asyncio.sleep(self.delay)
             writer.write(self.answer(request).encode())
             await writer.drain()
 
@@ -414,9 +408,3 @@ def numbers(rows: int) -> Group:
         at = {"user_id": str(key), "at": "2024-05-01T11:00:00Z"}
         group.records[str(key)] = at | values
     return group
-
-
-if __name__ == "__main__":
-    with SageMakerFake(numbers(10_000), delay=0.005) as fake:
-        print(fake.url, flush=True)  # noqa: T201 - whoever started it reads it
-        sys.stdin.read()

@@ -2,16 +2,12 @@
 
 Strict where protobuf's JSON is: an unknown field, a number for an int64, a key too many or too few,
 a batch beyond the limit are refused. Batches have one effective time per feature.
-
-``python -m tests.fakes.tecton`` serves numbers in a process of its own for the benchmarks.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
 import math
-import sys
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -21,6 +17,7 @@ import polars as pl
 from tests.faults.serving import Reply, Request, Server, read_request
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Iterable, Mapping
 
     from featkit.schema import FeatureView
@@ -154,8 +151,6 @@ class TectonFake(Server):
         How many rows a batch may have.
     watermark
         Up to when features are materialised: the effective time of batches.
-    delay
-        Seconds that a lookup takes.
     """
 
     def __init__(
@@ -164,22 +159,18 @@ class TectonFake(Server):
         *,
         most: int = 100,
         watermark: str = "2024-05-01T12:00:00Z",
-        delay: float = 0.0,
         key: str = KEY,
     ) -> None:
         super().__init__()
         self.services = dict(services)
         self.most = most
         self.watermark = watermark
-        self.delay = delay
         self.key = key
         self.seen: list[tuple[str, dict[str, Any]]] = []
 
     async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:
             request = await read_request(reader)
-            if self.delay and not request.path.endswith("/metadata"):
-                await asyncio.sleep(self.delay)
             writer.write(self.answer(request).encode())
             await writer.drain()
 
@@ -372,9 +363,3 @@ def numbers(rows: int) -> Service:
     features = [Column(f"user.f{n}", {"type": "float64"}) for n in range(10)]
     values = {(str(key),): ([key + n / 8 for n in range(10)], None) for key in range(rows)}
     return Service([Column("user_id", {"type": "int64"})], features, values)
-
-
-if __name__ == "__main__":
-    with TectonFake({"numbers": numbers(10_000)}, most=1000, delay=0.005) as fake:
-        print(fake.url, flush=True)  # noqa: T201 - whoever started it reads it
-        sys.stdin.read()

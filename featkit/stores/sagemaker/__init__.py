@@ -22,7 +22,7 @@ import msgspec
 import polars as pl
 
 from featkit import aws
-from featkit.calls import Call, HttpRequest
+from featkit.calls import Call, HttpRequest, LocalRead
 from featkit.dtypes import parse_dtype
 from featkit.errors import (
     AuthError,
@@ -35,7 +35,8 @@ from featkit.gathering import Gathering
 from featkit.schema import Entity, Feature, FeatureView
 from featkit.settings import Secret
 from featkit.stores.base import Capabilities, Store
-from featkit.stores.sagemaker.answers import EVENT_TIME, EVENT_TYPE, GROUP, Question
+from featkit.stores.sagemaker.answers import EVENT_TIME, EVENT_TYPE, GROUP, IDENTIFIER, Question
+from featkit.stores.sagemaker.history import Reader, history
 from featkit.stores.sagemaker.messages import (
     Group,
     Groups,
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 
     from featkit.calls import Flow, HttpReply
     from featkit.columns import FeatureColumns
+    from featkit.history import HistoryRead, HistoryRows
     from featkit.stores.base import OnlineRead, Target
     from featkit.stores.sagemaker.messages import Described
 
@@ -80,7 +82,7 @@ class SageMakerStore(Store):
     """The feature groups of an account in a region."""
 
     scheme = "sagemaker"
-    capabilities = Capabilities(batch_size=_BATCH, serves_future=True)
+    capabilities = Capabilities(batch_size=_BATCH, serves_future=True, history="rows")
 
     class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Options of `featkit.connect` for SageMaker.
@@ -95,6 +97,11 @@ class SageMakerStore(Store):
             Names of the feature groups to read; in text, separated by commas. Without it, all.
         endpoint_url, control_url
             Addresses of the online store and of the control plane, where they are not the usual.
+        offline_path
+            A folder with a copy of the offline stores, one folder per feature group; without it,
+            they are read from S3.
+        s3_url
+            Address of S3, where it is not the usual.
         views
             What SageMaker does not tell, by the name of the group: `join_keys` (names and dtypes
             of the parts of a composite key, in order), `separator` (what stands between them),
@@ -110,6 +117,8 @@ class SageMakerStore(Store):
         feature_groups: tuple[str, ...] | str = ()
         endpoint_url: str | None = None
         control_url: str | None = None
+        offline_path: str | None = None
+        s3_url: str | None = None
         views: dict[str, _Told] = {}
         ca: str | None = None
 
@@ -124,10 +133,11 @@ class SageMakerStore(Store):
         listed = options.feature_groups
         names = listed.split(",") if isinstance(listed, str) else listed
         self._names = tuple(dict.fromkeys(name.strip() for name in names if name.strip()))
+        self._copies = options.offline_path
         self._told = options.views
         _check_dtypes(options.views)
         self.ca = options.ca
-        self.auth = aws.AwsSignature(
+        signature = aws.AwsSignature(
             "sagemaker",
             region,
             profile=options.profile,
@@ -135,6 +145,8 @@ class SageMakerStore(Store):
             secret=_secret(options.secret_access_key, "secret_access_key"),
             token=_secret(options.session_token, "session_token"),
         )
+        self.auth = signature
+        self._reader = Reader(region, options.s3_url, signature.for_polars)
 
     @classmethod
     def open(cls, target: Target, options: Options, *, timezone: str | None) -> SageMakerStore:  # noqa: ARG003 - times without a zone are unknown
@@ -247,7 +259,7 @@ class SageMakerStore(Store):
         types = self._types(group)
         online = group.online_store_config
         ttl = online.ttl_duration
-        place = group.offline_store_config and group.offline_store_config.s3_storage_config
+        place = self._place(group)
         keys = {own: parse_dtype(dtype) for own, dtype in told.join_keys.items()}
         if not keys:
             keys = {identifier.feature_name: ValueType.of(identifier).dtype}
@@ -273,18 +285,28 @@ class SageMakerStore(Store):
             features=tuple(features),
             timestamp=None if told.static else event.feature_name,
             ttl=ttl.duration if ttl else None,
-            source=(place and (place.resolved_output_s3_uri or place.s3_uri)) or "",
+            source=place,
             online=online.enable_online_store,
-            offline=False,
+            offline=bool(place),
             description=group.description,
             owner=told.owner,
             tags={
                 **told.tags,
                 GROUP: name,
+                IDENTIFIER: identifier.feature_name,
                 EVENT_TIME: event.feature_name,
                 EVENT_TYPE: event.feature_type,
             },
         )
+
+    def _place(self, group: Group) -> str:
+        """Tell where the files of the offline store are; nothing where they cannot be read."""
+        if self._copies is not None:
+            return f"{self._copies.rstrip('/')}/{group.feature_group_name}"
+        config = group.offline_store_config
+        if config is None or config.table_format == "Iceberg":  # which files count, its log tells
+            return ""
+        return config.s3_storage_config.resolved_output_s3_uri or config.s3_storage_config.s3_uri
 
     def _types(self, group: Group) -> dict[str, ValueType]:
         """Find the types of what is neither the identifier nor the event time."""
@@ -324,6 +346,12 @@ class SageMakerStore(Store):
                 later = partial(question.later, gathering, read, ids.slice(start, height))
                 calls.append(self._asked(body, later, height))
         return calls
+
+    def read_history(self, read: HistoryRead) -> Call[HistoryRows]:
+        """Describe all rows of the offline store."""
+        separator = self._told.get(read.view.tags[GROUP], _Told()).separator
+        run = partial(history, read, read.view.source, self._reader, separator)
+        return Call(LocalRead(run, f"files of feature view {read.view.name!r}", threaded=True))
 
     def _question(self, read: OnlineRead) -> Question:
         separator = self._told.get(read.view.tags[GROUP], _Told()).separator

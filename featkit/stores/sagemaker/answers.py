@@ -39,8 +39,9 @@ if TYPE_CHECKING:
     from featkit.schema import Feature
     from featkit.stores.base import OnlineRead
 
-GROUP, EVENT_TIME, EVENT_TYPE = "feature_group", "event_time_feature", "event_time_type"
-"""Tags of a view: its feature group, and which feature of that is the event time."""
+GROUP, IDENTIFIER = "feature_group", "record_identifier_feature"
+EVENT_TIME, EVENT_TYPE = "event_time_feature", "event_time_type"
+"""Tags of a view: its feature group, and which features of that are identifier and event time."""
 
 _AT = "__featkit_row"
 _Records: TypeAlias = tuple[pl.Series, bytes]

@@ -1,0 +1,152 @@
+"""The offline store of a feature group: Parquet files in S3, or a copy of them.
+
+Every record that was ever written is a row, with ``api_invocation_time``, when it was written, and
+``is_deleted`` where it says that an entity is gone: from then on its features are null.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from featkit.dtypes import TIMESTAMP, format_dtype
+from featkit.errors import SourceError
+from featkit.history import HistoryRows
+from featkit.stores.sagemaker.answers import EVENT_TIME, EVENT_TYPE, IDENTIFIER
+from featkit.stores.sagemaker.messages import ValueType
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from featkit.history import HistoryRead
+    from featkit.schema import Feature
+
+_WRITTEN, _DELETED = "api_invocation_time", "is_deleted"
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """How files are read.
+
+    Attributes
+    ----------
+    region, endpoint
+        Where S3 is.
+    credentials
+        Gives what is needed to read from it, and until when it may be used.
+    """
+
+    region: str
+    endpoint: str | None
+    credentials: Callable[[], tuple[dict[str, str], int]]
+
+    def scan(self, place: str) -> pl.LazyFrame:
+        """Scan all Parquet files below a place."""
+        remote: Mapping[str, Any] = {}
+        if place.startswith("s3://"):
+            options = {"aws_region": self.region}
+            if self.endpoint:
+                plain = str(self.endpoint.startswith("http://")).lower()
+                options |= {"aws_endpoint_url": self.endpoint, "aws_allow_http": plain}
+            remote = {"storage_options": options, "credential_provider": self.credentials}
+        return pl.scan_parquet(
+            f"{place.rstrip('/')}/**/*.parquet",
+            hive_partitioning=False,  # the folders repeat the time of writing
+            missing_columns="insert",
+            extra_columns="ignore",
+            **remote,
+        )
+
+
+def history(read: HistoryRead, place: str, reader: Reader, separator: str | None) -> HistoryRows:
+    """Describe all rows of a feature group; no row is read."""
+    unreadable = partial(_unreadable, read.view.name, place)
+    try:
+        scan = reader.scan(place)
+        schema = scan.collect_schema()
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise unreadable(error) from error
+    tags = read.view.tags
+    names = [own.name for own in read.features]
+    if missing := [
+        own for own in (tags[IDENTIFIER], tags[EVENT_TIME], *names) if own not in schema
+    ]:
+        msg = (
+            f"feature view {read.view.name!r}: the oldest file in {place} has no column "
+            f"{missing[0]!r}; files that were written before a feature was added cannot be read "
+            "with it"
+        )
+        raise SourceError(msg)
+    if _DELETED in schema:
+        gone = pl.col(_DELETED).fill_null(value=False)
+        scan = scan.with_columns(pl.when(~gone).then(pl.col(name)).alias(name) for name in names)
+    timed = read.view.timestamp is not None
+    return HistoryRows(
+        scan=scan,
+        keys=_keys(read, schema, separator),
+        event=_event(tags[EVENT_TIME], tags[EVENT_TYPE], schema) if timed else None,
+        created=_utc(pl.col(_WRITTEN), schema[_WRITTEN]) if _WRITTEN in schema else None,
+        convert=_converted,
+        unreadable=unreadable,
+        origin=(place, separator),
+    )
+
+
+def _unreadable(view: str, place: str, error: Exception) -> SourceError:
+    reason = str(error).partition("\n")[0]  # without the query that polars appends
+    return SourceError(f"feature view {view!r}: the files in {place} cannot be read: {reason}")
+
+
+def _keys(
+    read: HistoryRead, schema: Mapping[str, pl.DataType], separator: str | None
+) -> tuple[pl.Expr, ...]:
+    """Find the join keys in the record identifier, which holds all parts of a composite one."""
+    held = read.view.tags[IDENTIFIER]
+    entities = read.view.entities
+    identifier = pl.col(held)
+    if len(entities) == 1:
+        return (identifier.cast(entities[0].dtype or schema[held]),)
+    if separator is None:
+        parts = [identifier.str.json_path_match(f"$[{n}]") for n in range(len(entities))]
+    else:
+        split = identifier.str.split(separator)
+        parts = [split.list.get(n, null_on_oob=True) for n in range(len(entities))]
+    return tuple(
+        part.cast(own.dtype or pl.String()) for part, own in zip(parts, entities, strict=True)
+    )
+
+
+def _event(name: str, kind: str, schema: Mapping[str, pl.DataType]) -> pl.Expr:
+    column = pl.col(name)
+    if isinstance(schema[name], pl.Datetime):
+        return _utc(column, schema[name])
+    if kind == "String":
+        return column.str.to_datetime("%+", time_unit="us", time_zone="UTC", strict=False)
+    return (column.cast(pl.Float64) * 1e6).round().cast(pl.Int64).cast(TIMESTAMP)
+
+
+def _utc(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+    """Read a time that SageMaker wrote, which is UTC whether it says so or not."""
+    if isinstance(dtype, pl.Datetime) and dtype.time_zone is None:
+        column = column.dt.replace_time_zone("UTC")
+    return column.cast(TIMESTAMP)
+
+
+def _converted(values: pl.Series, feature: Feature) -> pl.Series:
+    """Give values the dtype that the view tells."""
+    kind = ValueType.named(feature.store_type, feature.dtype)
+    if values.dtype == kind.dtype:
+        return values
+    try:
+        if kind.many and isinstance(values.dtype, pl.String):  # a list that is written as JSON
+            return values.str.json_decode(kind.dtype)
+        return kind.read(values if kind.many else values.cast(pl.String), feature.name)
+    except pl.exceptions.PolarsError as error:
+        msg = (
+            f"{feature.name!r} is {format_dtype(values.dtype)} in the files and cannot become "
+            f"{format_dtype(kind.dtype)}: {str(error).partition(chr(10))[0]}"
+        )
+        raise SourceError(msg) from error
