@@ -166,6 +166,7 @@ class TectonFake(Server):
         self.most = most
         self.watermark = watermark
         self.key = key
+        self.jobs = True  # whether the key may ask for ready times
         self.seen: list[tuple[str, dict[str, Any]]] = []
 
     async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -218,6 +219,7 @@ class TectonFake(Server):
 
     def _ready(self, body: dict[str, Any]) -> object:
         _only(body, {"workspace", "feature_view", "feature_service"})
+        _expect(self.jobs, 403, "Insufficient permissions")
         names = {own.name.split(".")[0] for each in self.services.values() for own in each.features}
         known = body.get("feature_view") in names or body.get("feature_service") in self.services
         _expect(body.get("workspace") == WORKSPACE and known, 404, "not found")

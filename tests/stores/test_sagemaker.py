@@ -614,3 +614,12 @@ def test_many_records_are_right() -> None:
     with SageMakerFake(numbers(450)) as fake, connected(fake) as client:
         found = client.lookup({"user_id": keys}, "numbers:*")
     assert found.values["f8"].to_list() == [key + 1.0 for key in range(450)] + [None] * 50
+
+
+def test_a_staleness_report_knows_the_age_of_each_record(
+    client: featkit.FeatureStoreClient,
+) -> None:
+    (view,) = client.staleness(["customers:visits"], entities=[1, 2, 3, 404]).views
+    (feature,) = view.features
+    assert view.level == "row"
+    assert (feature.present, feature.expired, feature.missing) == (2, 1, 1)

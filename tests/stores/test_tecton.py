@@ -287,11 +287,6 @@ def test_near_names_are_told(client: featkit.FeatureStoreClient) -> None:
         client.lookup([1], ["customer:visits"])
 
 
-def test_the_health_check_counts_features(client: featkit.FeatureStoreClient) -> None:
-    found = {check.name: check.found for check in client.check_health().checks}
-    assert found["feature service customers"] == "6 features"
-
-
 def test_history_is_refused_with_a_reason(client: featkit.FeatureStoreClient) -> None:
     spine = pl.DataFrame({"customer_id": [1], "at": [CONTRACT_NOW]})
     with pytest.raises(NotSupportedError, match="online values only"):
@@ -305,22 +300,24 @@ def test_ready_times_are_read_in_both_spellings(fake: TectonFake, name: str) -> 
         assert asked == {"workspace": WORKSPACE, "feature_view": "customers"}
         return httpx.Response(200, json={name: "2024-05-01T11:00:00Z"})
 
-    store = opened(fake)
-    with connected(fake) as client:
-        view = client.get_feature_metadata("customers")
+    store: Any = opened(fake)
     with (
         httpx.Client(transport=httpx.MockTransport(answer)) as http,
         featkit.connect(store, client=http) as client,
     ):
-        ready = client.run(store.ready_time(view))
+        ready = client.run(store.ready_time(feature_view="customers"))
     assert ready == datetime(2024, 5, 1, 11, tzinfo=UTC)
 
 
-def test_the_fake_tells_ready_times(fake: TectonFake) -> None:
-    store = opened(fake)
+def test_the_health_check_tells_how_far_a_service_is(fake: TectonFake) -> None:
+    store: Any = opened(fake, feature_services=["customers"])
     with featkit.connect(store) as client:
-        view = client.get_feature_metadata("customers")
-        assert client.run(store.ready_time(view)) == CONTRACT_NOW
+        assert client.run(store.ready_time(feature_view="customers")) == CONTRACT_NOW
+        (check,) = client.check_health().checks
+        assert check.found == "6 features, materialised up to 2024-05-01 12:00:00 UTC"
+        fake.jobs = False
+        (check,) = client.check_health().checks
+    assert check.found == "6 features, this key may not ask up to when they are materialised"
 
 
 # -- times -----------------------------------------------------------------------------------------
@@ -679,3 +676,13 @@ def test_types_without_a_dtype_of_their_own_stay_json() -> None:
     with TectonFake({"s": service}) as fake, connected(fake, views={}) as client:
         assert client.get_online_features("v", "a") == {"s": "x", "o": '{"a": [1]}'}
         assert data_type(pl.List(pl.Int64())) == {"type": "array", "elementType": INT}
+
+
+@pytest.mark.parametrize("single", [False, True])
+def test_a_staleness_report_says_of_what_the_ages_are(fake: TectonFake, *, single: bool) -> None:
+    fake.watermark = "2024-05-01T08:00:00Z"
+    with connected(fake, row_timestamps=single) as client:
+        (view,) = client.staleness(["customers:visits"], entities=[1, 2]).views
+    assert view.level == ("row" if single else "feature")
+    (feature,) = view.features
+    assert (feature.present, feature.expired) == ((2, 0) if single else (0, 2))

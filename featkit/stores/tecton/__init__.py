@@ -24,7 +24,13 @@ import polars as pl
 from featkit.auth import Bearer
 from featkit.calls import Call, HttpRequest
 from featkit.durations import parse_duration
-from featkit.errors import FeatkitError, SettingsError, UnknownNameError
+from featkit.errors import (
+    AuthError,
+    FeatkitError,
+    RequestRejected,
+    SettingsError,
+    UnknownNameError,
+)
 from featkit.gathering import Gathering
 from featkit.schema import Entity, Feature, FeatureRef, FeatureService, FeatureView
 from featkit.settings import Secret
@@ -227,13 +233,15 @@ class TectonStore(Store):
     ) -> Call[T]:
         return self._post(f"feature-service/{question.path}", body, decode, keys)
 
-    def ready_time(self, view: FeatureView) -> Flow[datetime | None]:
-        """Tell up to when a view's values are materialised online; None: never, or not at all."""
-        asked = {
-            "workspace": self._workspace,
-            "feature_view": view.name.removeprefix(f"{view.tags[SERVICE]}."),
-        }
-        body = json.dumps(asked).encode()
+    def ready_time(self, **what: str) -> Flow[datetime | None]:
+        """Tell up to when values are materialised online; None: never, or not at all.
+
+        Parameters
+        ----------
+        **what
+            ``feature_view="NAME"`` or ``feature_service="NAME"``.
+        """
+        body = json.dumps({"workspace": self._workspace, **what}).encode()
         said: Ready = yield self._post("jobs/get-latest-ready-time", body, partial(decoded, Ready))
         return said.online_latest_ready_time or said.camel
 
@@ -243,7 +251,12 @@ class TectonStore(Store):
 
     def _serves(self, name: str) -> Flow[str]:
         services = yield from self._described([name])
-        return f"{len(services[name].feature_values)} features"
+        try:
+            ready = yield from self.ready_time(feature_service=name)
+            when = f"materialised up to {ready:%Y-%m-%d %H:%M:%S} UTC" if ready else "no ready time"
+        except (AuthError, RequestRejected, UnknownNameError):  # keys that may read may not ask
+            when = "this key may not ask up to when they are materialised"
+        return f"{len(services[name].feature_values)} features, {when}"
 
     def _described(self, names: Sequence[str]) -> Flow[dict[str, Service]]:
         told = yield [self._metadata(name) for name in names]
