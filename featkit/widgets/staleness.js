@@ -33,7 +33,9 @@ function curve({ quantiles, limits }) {
   const steps = quantiles.map((seconds, n) => `H${place(seconds).toFixed(1)} V${level(n / (quantiles.length - 1)).toFixed(1)}`);
   const marks = limits.flatMap(([name, seconds, tone]) => [
     h("line", { class: `fk-limit fk-${tone}`, x1: place(seconds), x2: place(seconds), y1: 8, y2: low }),
-    h("text", { class: `fk-${tone}`, x: place(seconds) - 4, y: 18, "text-anchor": "end" }, name),
+    // what is warned of comes before what is an error: their words stand to either side
+    h("text", { class: `fk-${tone}`, x: place(seconds) + (tone === "warn" ? -4 : 4), y: 18,
+      "text-anchor": tone === "warn" ? "end" : "start" }, name),
   ]);
   const ticks = TICKS.filter(([seconds]) => seconds <= most).map(([seconds, words]) =>
     h("text", { class: "fk-tick", x: place(seconds), y: tall - 6, "text-anchor": "middle" }, words));
