@@ -146,7 +146,7 @@ class Table {
 
   build(el) {
     this.search = h("input", {
-      type: "search", class: "fk-search", placeholder: "Search views, features, tags, owners, sources",
+      type: "search", class: "fk-search", placeholder: "Search names, tags, owners, sources",
       "aria-label": "Search feature views and features", spellcheck: "false",
       value: this.model.get("search"),
     });

@@ -364,6 +364,36 @@ def test_nothing_is_wrong_for_who_sees_less(table, theme):
     assert shown.accessible() == []
 
 
+@pytest.mark.parametrize("width", [320, 560, 1100])
+def test_long_and_foreign_names_stay_in_their_cells(table, views, width):
+    make_catalogue, make_view = views
+    names = [
+        "customer_lifetime_value_" * 12,
+        "مشاهدات_المتجر",
+        "店铺特征",
+        "🦜🔥 parrots",
+        "a\u202eb",
+    ]
+    shown = table(
+        make_catalogue(
+            *(
+                make_view(name, [name, "x"], keys=(name,), owner=name, tags={name: ""})
+                for name in names
+            )
+        ),
+        state={"opened": names, "selected": [f"{names[1]}:{names[1]}"]},
+        width=width,
+    )
+    shown.shot(f"names-{width}")
+    wide, seen = shown.page.evaluate(
+        "() => [document.documentElement.scrollWidth, document.documentElement.clientWidth]"
+    )
+    assert wide <= seen
+    heights = {row.bounding_box()["height"] for row in shown.find(".fk-body .fk-row").all()}
+    assert heights == {30}
+    assert shown.accessible() == []
+
+
 # -- much of it ------------------------------------------------------------------------------------
 
 
