@@ -249,7 +249,7 @@ def nameable(view: FeatureView, feature: str) -> bool:
 
 def words_of_tags(item: Any) -> list[str]:  # noqa: ANN401 - whatever has tags
     """Write tags as ``name=value``, or the name alone where it has no value."""
-    return [f"{name}={value}" if value else name for name, value in item.tags.items()]
+    return [f"{name}={value}" if value else name for name, value in sorted(item.tags.items())]
 
 
 def _names(view: FeatureView) -> str:

@@ -320,4 +320,5 @@ class FeatureService:
 
 
 def _tags(tags: Mapping[str, str]) -> str:
-    return ", ".join(f"{name}={value}" if value else name for name, value in tags.items())
+    # by name: some registries give them in another order each time
+    return ", ".join(f"{name}={value}" if value else name for name, value in sorted(tags.items()))

@@ -38,7 +38,7 @@ def test_a_view_tells_all_that_is_known():
         "ttl": "3h",
         "event timestamp": "at",
         "served": "online",
-        "tags": f"team={EVIL}, alone",
+        "tags": f"alone, team={EVIL}",
         "schema version": VIEW.schema_hash,
     }
     assert cells[12:] == ["visits", "int64", EVIL, "unit=1", "rating", "unknown", "", ""]

@@ -47,7 +47,7 @@ def test_a_view_tells_all_that_is_known(details):
         "event timestamp": "at",
         "served": "online and offline",
         "owner": "retail",
-        "tags": "team=blue, gold",
+        "tags": "gold, team=blue",
         "source": "warehouse.shops_daily",
     }
     rows = [row.inner_text().split("\t") for row in shown.find("tbody tr").all()]

@@ -19,7 +19,7 @@ def test_each_view_has_a_row(table):
     assert shown.texts(".fk-status") == ["4 views, 7 features"]
     cells = shown.find(".fk-view").first.locator("[role=gridcell]").all_inner_texts()
     assert [cell.strip() for cell in cells] == [
-        *("▸\nshops", "shop", "What is known of a shop", "retail", "team=blue, gold", "1d", "3"),
+        *("▸\nshops", "shop", "What is known of a shop", "retail", "gold, team=blue", "1d", "3"),
     ]
 
 
