@@ -51,7 +51,9 @@ def links_of_the_site(_: object, name: str, source: list[str]) -> None:
     """Turn links that lead out of docs/, as Git hosts follow them, into what the site has."""
     out = "../" * (name.count("/") + 1)
     inside = source[0].replace(f"]({out}notebooks/", f"]({out[3:]}notebooks/")
-    source[0] = re.sub(rf"\[([^\]]+)\]\({re.escape(out)}[A-Z]+\.md[^)]*\)", r"\1", inside)
+    source[0] = re.sub(
+        rf"\[([^\]]+)\]\({re.escape(out)}(?:[a-z]+/)?[A-Z]+\.md[^)]*\)", r"\1", inside
+    )
 
 
 copy_notebooks()
