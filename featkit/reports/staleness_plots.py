@@ -134,7 +134,7 @@ def expired(trend: StalenessTrend, ax: Axes | None) -> Axes:
     bar.set_label("values expired (%)")
     axes.set_yticks(np.arange(len(names)) + 0.5, list(map(figures.label, names)))
     axes.invert_yaxis()
-    axes.set_xlabel("time of the audit (UTC); blank: not audited, or ages unknown", loc="left")
+    axes.set_xlabel("time of the audit (UTC); blank: unknown", loc="left")
     figures.label_dates(axes)
     return axes
 

@@ -20,6 +20,7 @@ DAY = timedelta(days=1)
 @pytest.fixture(autouse=True)
 def _drawn_in_memory():
     """Draw without a screen; leave no figure and no style behind."""
+    plt.close("all")  # what examples of the documentation left open
     plt.switch_backend("agg")
     before = dict(mpl.rcParams)
     yield

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
 import polars as pl
 
 from featkit.columns import STATUS, FeatureColumns, Status
@@ -148,10 +149,7 @@ class Source:
         if read.sample is not None:
             last = drawn(last, keys, read.sample)
         rows = _picked(found, [name for name in found.columns if name not in keys])
-        if last.height < found.height:
-            rows = rows.rechunk()[last[_PLACE]]
-        elif not last[_PLACE].is_sorted():
-            rows = rows[last[_PLACE]]
+        rows = _taken(rows, last[_PLACE])
         values = [self.value(rows[name], item) for item, name in _named("f", read.features)]
         named = dict(zip(keys, read.view.join_keys, strict=True))
         return Population(last.select(keys).rename(named), _answer(read, rows, values), total)
@@ -328,6 +326,17 @@ def key_expression(
 def _picked(rows: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
     """Select columns; `select` would copy all columns of a frame that is in pieces."""
     return pl.DataFrame([rows[name] for name in names])
+
+
+def _taken(rows: pl.DataFrame, places: pl.Series) -> pl.DataFrame:
+    """Take distinct rows in the order of their places."""
+    if not places.is_sorted():
+        return rows.rechunk()[places]  # from one piece is ten times as fast
+    if len(places) == rows.height:
+        return rows
+    wanted = np.zeros(rows.height, np.bool_)
+    wanted[places.to_numpy()] = True
+    return rows.filter(pl.Series(wanted))  # twice as fast as by place
 
 
 def _places(asked: pl.DataFrame, found: pl.DataFrame) -> pl.Series:
