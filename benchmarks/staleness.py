@@ -2,13 +2,16 @@
 
 The scan reads keys, event timestamps and the twenty features of the embedded store's file with
 polars, and does nothing with them. The report counts, ages and judges all of it, and learns the
-rhythm of arrivals.
+rhythm of arrivals. Of a hundred thousand entities that are in the cache it takes half a second at
+most.
 """
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from statistics import median
 from tempfile import TemporaryDirectory
 
 import numpy as np
@@ -19,6 +22,7 @@ from benchmarks._measuring import Claim, side_by_side
 
 ENTITIES, FEATURES, ROUNDS = 1_000_000, 20, 15
 LIMIT = 2.5
+CACHED, CACHE_LIMIT = 100_000, 0.5  # entities, seconds
 NOW = datetime(2025, 1, 2, tzinfo=UTC)
 
 
@@ -65,6 +69,32 @@ def of_the_store(folder: Path) -> list[Claim]:
     ]
 
 
+def of_the_cache(folder: Path) -> Claim:
+    """Report again on entities whose values are cached already."""
+    frame = users(np.random.default_rng(20250102)).head(CACHED)
+    featkit.write_view(
+        folder, frame, name="users", join_keys="user", timestamp="event_timestamp", ttl="23h"
+    )
+    keys = frame.select("user")
+    with featkit.connect(f"parquet:{folder}", now=NOW, cache="memory") as client:
+        seconds = []
+        for _ in range(ROUNDS):
+            started = time.perf_counter()
+            report = client.staleness(["users:*"], keys)["users"]
+            seconds.append(time.perf_counter() - started)
+            assert report.n == CACHED
+        assert client.cache.stats().hits == (ROUNDS - 1) * CACHED
+        assert "(9" in str(client.cache.stats())  # nine in ten keys, or more, came from the cache
+    return Claim(
+        text=f"report on {CACHED:,} entities x {FEATURES} features from the cache",
+        measured=median(seconds[1:]),
+        limit=CACHE_LIMIT,
+        unit="s",
+        note=f"the first, which fills it, {seconds[0] * 1e3:.0f} ms",
+    )
+
+
 def measure() -> list[Claim]:
     with TemporaryDirectory(prefix="featkit-bench-") as scratch:
-        return of_the_store(Path(scratch))
+        folder = Path(scratch)
+        return [*of_the_store(folder / "store"), of_the_cache(folder / "cache")]

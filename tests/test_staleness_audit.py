@@ -359,6 +359,16 @@ def test_values_are_as_old_as_they_are_at_each_look():
     assert [view.verdict for view in found] == ["pass", "pass", "error"]
 
 
+def test_cached_values_are_as_old_as_they_are_at_each_look():
+    clock, store = featkit.testing.FrozenClock(NOON), RecordingStore(MemoryStore([shops([1])]))
+    client = featkit.connect(store, now=clock, cache="memory")
+    first = client.staleness(["shops:visits"], [1])["shops"]
+    clock.advance(HOUR / 60)
+    again = client.staleness(["shops:visits"], [1])["shops"]
+    assert len(store.reads) == 1
+    assert (first.ages.max, again.ages.max) == (HOUR, HOUR + HOUR / 60)
+
+
 # -- history and offline -------------------------------------------------------------------------
 
 
