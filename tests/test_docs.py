@@ -174,7 +174,7 @@ def test_the_commands_are_all_on_their_page():
     page = (ROOT / "docs/cli.md").read_text("utf-8")
     help_text = CliRunner().invoke(app, ["--help"]).stdout
     commands = re.findall(r"^. +([a-z]+) {2,}[A-Z]", help_text, re.MULTILINE)
-    assert commands == ["demo", "views", "show", "lookup", "enrich", "staleness"]
+    assert commands == ["demo", "views", "show", "lookup", "enrich", "staleness", "cache"]
     for command in commands:
         assert re.search(rf"^featkit {command} ", page, re.MULTILINE)
         text = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "200"}).stdout
