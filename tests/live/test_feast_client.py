@@ -64,6 +64,7 @@ def store(feast, target):
         registry_url=feast.registry_url,
         project=feast.project,
         now=feast.now,
+        cache=None,
     ) as client:
         yield client
 

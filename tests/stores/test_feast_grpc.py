@@ -58,7 +58,7 @@ class TestFeastOverGrpc(StoreContract):
 
 @pytest.fixture
 def client(opened: Callable[..., Store]) -> Iterator[featkit.FeatureStoreClient]:
-    with featkit.connect(opened(), now=CONTRACT_NOW) as client:
+    with featkit.connect(opened(), now=CONTRACT_NOW, cache=None) as client:
         yield client
 
 
