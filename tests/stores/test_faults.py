@@ -71,7 +71,7 @@ def route(request: pytest.FixtureRequest) -> Iterator[tuple[FaultProxy, Any, str
     with (
         serve() as fake,
         FaultProxy(fake.url) as proxy,
-        featkit.connect(opened(proxy.url), retry=SOON, timeout="20s") as client,
+        featkit.connect(opened(proxy.url), cache=None, retry=SOON, timeout="20s") as client,
     ):
         assert truth(client.lookup([1, 2], [feature]), 2)
         yield proxy, client, feature
@@ -151,7 +151,7 @@ def test_the_time_is_up_for_all_calls_at_once(route: tuple[FaultProxy, Any, str]
     proxy, client, feature = route
     proxy.play(faults.black_hole)
     with (
-        featkit.connect(client.operations.store, retry=SOON, timeout="0.5s") as hurried,
+        featkit.connect(client.operations.store, cache=None, retry=SOON, timeout="0.5s") as hurried,
         pytest.raises(DeadlineExceeded),
     ):
         hurried.lookup(KEYS, [feature])
