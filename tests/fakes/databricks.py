@@ -15,7 +15,11 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
+import duckdb
 import polars as pl
+import pyarrow as pa
+import sqlglot
+from polars import selectors as cs
 
 from tests.fakes.wire import Answer, Asked, served
 
@@ -77,6 +81,10 @@ class DatabricksFake:
         Seconds that each lookup takes.
     lakebase
         Told a new password, it says where the database instance ``os1`` is; None: there is none.
+    running
+        How often a statement is still running when it is looked at.
+    expired_links
+        How many links to results have expired when they are followed.
     requests
         The lookups, as they came.
     tokens
@@ -91,10 +99,16 @@ class DatabricksFake:
     route_optimized: bool = False
     latency: float = 0.0
     lakebase: Callable[[str], str] | None = None
+    running: int = 0
+    expired_links: int = 0
     tags: dict[str, dict[str, str]] = field(default_factory=dict)
     requests: list[dict[str, Any]] = field(default_factory=list)
     asked: list[Asked] = field(default_factory=list)
     tokens: list[str] = field(default_factory=list)
+    _left: int = 0
+    statements: dict[str, Any] = field(default_factory=dict)
+    links: dict[str, bytes] = field(default_factory=dict)
+    storage_url: str = ""
     passwords: list[str] = field(default_factory=list)
     endpoint_tokens: list[str] = field(default_factory=list)
     url: str = ""
@@ -137,6 +151,8 @@ class DatabricksFake:
                 return Answer(body=self._endpoint(name))
             case "GET", ["api", "2.0", "feature-engineering", "feature-specs", name]:
                 return self._spec(name)
+        if asked.parts[2:4] == ["sql", "statements"]:
+            return self._sql(asked)
         if asked.parts[2:3] == ["database"] and self.lakebase is not None:
             return self._database(asked, self.lakebase)
         if asked.path == "/api/2.0/preview/scim/v2/Me":
@@ -248,6 +264,92 @@ class DatabricksFake:
         found = self.tags.get(name.removeprefix(f"{CATALOG}.{SCHEMA}."), {})
         named = [{"entity_name": name, "tag_key": k, "tag_value": v} for k, v in found.items()]
         return {"tag_assignments": named} if named else {}
+
+    # -- SQL
+
+    def _sql(self, asked: Asked) -> Answer:
+        match asked.method, asked.parts[4:]:
+            case "POST", []:
+                return self._execute(json.loads(asked.body))
+            case "GET", [name] if name in self.statements:
+                return Answer(body=self._told(name))
+            case "GET", [name, "result", "chunks", number] if name in self.statements:
+                return Answer(body={"external_links": [self._link(name, int(number))]})
+        return refused(404, "NOT_FOUND", f"The statement {asked.parts[-1]} was not found.")
+
+    def _execute(self, body: dict[str, Any]) -> Answer:
+        if body.get("warehouse_id") != "wh1":
+            return refused(404, "NOT_FOUND", f"SQL warehouse {body.get('warehouse_id')} not found")
+        if (body.get("disposition"), body.get("format")) != ("EXTERNAL_LINKS", "ARROW_STREAM"):
+            return refused(400, "INVALID_PARAMETER_VALUE", "INLINE supports JSON_ARRAY only")
+        name = f"st{len(self.statements)}"
+        try:
+            table = self._run(body)
+        except duckdb.Error as error:
+            code, message = "BAD_REQUEST", f"[UNRESOLVED] {error}"
+            failed = {"state": "FAILED", "sql_state": "42703"}
+            failed["error"] = {"error_code": code, "message": message}
+            return Answer(body={"statement_id": name, "status": failed})
+        self.statements[name] = table.to_batches(max_chunksize=7)
+        self._left = self.running
+        return Answer(body=self._told(name))
+
+    def _run(self, body: dict[str, Any]) -> pa.Table:
+        text = body["statement"]
+        values = {own["name"]: own["value"] for own in body.get("parameters", [])}
+        tree = sqlglot.parse_one(text, read="databricks")
+        for place in tree.find_all(sqlglot.exp.Placeholder):
+            moment = sqlglot.exp.Literal.string(values[place.name].removesuffix("Z"))
+            place.replace(sqlglot.exp.cast(moment, "timestamp"))
+        with duckdb.connect() as database:  # without zones, which need an extension of DuckDB's
+            for view, rows in self.views:
+                naive = rows.with_columns(cs.datetime().dt.replace_time_zone(None))
+                database.register(view.name, naive.to_arrow())
+            for each in tree.find_all(sqlglot.exp.Table):
+                if (each.catalog, each.db) != (CATALOG, SCHEMA):
+                    raise duckdb.Error(f"no table {each}")
+                each.replace(sqlglot.exp.to_table(each.name))
+            table = database.sql(tree.sql("duckdb", identify=True)).to_arrow_table()
+            found = pl.DataFrame(pl.from_arrow(table))
+            return found.with_columns(cs.datetime().dt.replace_time_zone("UTC")).to_arrow()
+
+    def _told(self, name: str) -> dict[str, Any]:
+        if self._left > 0:
+            self._left -= 1
+            return {"statement_id": name, "status": {"state": "RUNNING"}}
+        batches = self.statements[name]
+        manifest = {
+            "format": "ARROW_STREAM",
+            "total_chunk_count": len(batches),
+            "total_row_count": sum(batch.num_rows for batch in batches),
+        }
+        links = [self._link(name, 0)] if batches else []
+        return {
+            "statement_id": name,
+            "status": {"state": "SUCCEEDED"},
+            "manifest": manifest,
+            "result": {"external_links": links},
+        }
+
+    def _link(self, name: str, number: int) -> dict[str, Any]:
+        batch = self.statements[name][number]
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, batch.schema) as writer:
+            writer.write_batch(batch)
+        place = f"/{name}/{number}/{len(self.links)}"
+        self.links[place] = sink.getvalue().to_pybytes()
+        return {"chunk_index": number, "external_link": f"{self.storage_url}{place}?signature=x"}
+
+    def storage(self, asked: Asked) -> Answer:
+        """Answer as cloud storage does: a signed link goes without other credentials."""
+        if "authorization" in asked.headers:
+            return Answer(400, b"<Code>InvalidArgument</Code> Only one auth mechanism allowed")
+        if self.expired_links > 0:
+            self.expired_links -= 1
+            return Answer(403, b"<Code>AccessDenied</Code> Request has expired")
+        return Answer(
+            body=self.links[asked.path], headers={"content-type": "application/octet-stream"}
+        )
 
     # -- Lakebase
 
@@ -432,4 +534,5 @@ def workspace(fake: DatabricksFake) -> Iterator[str]:
     """Serve a workspace, and give its URL."""
     with ExitStack() as stack:
         fake.url = stack.enter_context(served(fake.answer))
+        fake.storage_url = stack.enter_context(served(fake.storage))
         yield fake.url

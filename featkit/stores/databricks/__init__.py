@@ -23,7 +23,7 @@ from featkit.errors import (
     UnknownNameError,
     nearest,
 )
-from featkit.stores.base import Capabilities, Store
+from featkit.stores.base import Capabilities, Store, not_supported
 from featkit.stores.databricks.answers import Question
 from featkit.stores.databricks.catalog import (
     Endpoint,
@@ -38,13 +38,17 @@ from featkit.stores.databricks.catalog import (
 )
 from featkit.stores.databricks.credentials import WorkspaceAuth, find, with_scheme
 from featkit.stores.databricks.lakebase import Lakebase
+from featkit.stores.databricks.statements import Warehouse
 from featkit.stores.databricks.workspace import Workspace, together
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    import polars as pl
+
     from featkit.calls import Flow
     from featkit.columns import FeatureColumns
+    from featkit.history import JoinRead
     from featkit.schema import FeatureService, FeatureView
     from featkit.stores.base import OnlineRead, Target
 
@@ -84,6 +88,8 @@ class DatabricksStore(Store):
             Whether descriptions have the tags of tables and columns: a request for each.
         batch_size
             How many keys one request asks for.
+        warehouse_id
+            The SQL warehouse that reads the history of tables for training sets.
         lakebase
             The database instance that holds online tables; views without an endpoint are looked
             up there.
@@ -106,6 +112,7 @@ class DatabricksStore(Store):
         tags: bool = False
         batch_size: int = _BATCH
         lakebase: str | None = None
+        warehouse_id: str | None = None
         views: dict[str, ViewOptions] = {}
         ca: str | None = None
 
@@ -119,6 +126,12 @@ class DatabricksStore(Store):
             timestamp_level="row" if options.timestamps or direct else "none",
             tells_missing=direct,
             serves_future=True,
+            history="joined" if options.warehouse_id else "none",
+            history_options=frozenset({"known_by", "lookback", "strict", "feature_timestamps"}),
+            lacking={
+                "get_historical_features": "it needs a SQL warehouse; name one with "
+                "connect(..., warehouse_id='ID')"
+            },
         )
         self._workspace = Workspace(auth)
         self._lakebase = options.lakebase and Lakebase(
@@ -311,6 +324,18 @@ class DatabricksStore(Store):
             url = info.endpoint_url or found.endpoint_url or url
             self.auth.admit(url, info.authorization_details or "")
         self._urls[name] = url
+
+    # -- history
+
+    def join_history(self, reads: Sequence[JoinRead]) -> Flow[list[pl.DataFrame]]:
+        """Read the rows that can count through the SQL warehouse, and join them here."""
+        if self._options.warehouse_id is None:
+            not_supported(self, "get_historical_features")
+        warehouse = Warehouse(self._workspace, self._options.warehouse_id)
+        frames = []
+        for read in reads:
+            frames.append((yield from warehouse.join(read, self._zone)))  # noqa: PERF401 - not in a comprehension
+        return frames
 
     # -- health
 

@@ -1,0 +1,155 @@
+"""Training sets through a SQL warehouse, whose SQL a DuckDB runs."""
+
+from __future__ import annotations
+
+import json
+import random
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+import featkit
+from featkit.errors import NotSupportedError, RequestRejected, UnknownNameError
+from featkit.testing import described
+from tests.fakes.databricks import DatabricksFake, workspace
+from tests.stores.test_databricks import opened
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+START = datetime(2024, 5, 1, tzinfo=UTC)
+TTL = {"balances": {"ttl": "2h"}}
+FEATURES = ["balances:amount", "balances:note", "places:city"]
+
+
+def _history() -> pl.DataFrame:
+    draw = random.Random(7)
+    moments = {(draw.randrange(5), draw.randrange(48)) for _ in range(60)}
+    return pl.DataFrame(
+        {
+            "user_id": [key for key, _ in sorted(moments, key=str)],
+            "at": [START + timedelta(minutes=30 * step) for _, step in sorted(moments, key=str)],
+            "amount": [draw.choice([None, draw.random()]) for _ in moments],
+            "note": [draw.choice([None, "a", 'ü`"']) for _ in moments],
+        }
+    ).with_columns(pl.col("at").cast(pl.Datetime("us", "UTC")))
+
+
+BALANCES = described(_history(), name="balances", join_keys="user_id", timestamp="at", ttl="2h")
+PLACES = described(
+    pl.DataFrame({"user_id": [1, 2], "city": ["Oslo", None]}), name="places", join_keys="user_id"
+)
+
+
+@pytest.fixture
+def spine() -> pl.DataFrame:
+    draw = random.Random(11)
+    steps = [draw.choice([None, *range(60)]) for _ in range(80)]
+    return pl.DataFrame(
+        {
+            "user_id": [draw.choice([None, 0, 1, 2, 3, 4, 99]) for _ in steps],
+            "when": [None if s is None else START + timedelta(minutes=25 * s) for s in steps],
+        },
+        {"user_id": pl.Int64(), "when": pl.Datetime("us", "UTC")},
+    )
+
+
+@pytest.fixture
+def fake() -> DatabricksFake:
+    return DatabricksFake([BALANCES, PLACES])
+
+
+@pytest.fixture
+def client(fake: DatabricksFake) -> Iterator[featkit.FeatureStoreClient]:
+    with (
+        workspace(fake) as url,
+        featkit.connect(opened(url, views=TTL, endpoint=None, warehouse_id="wh1")) as client,
+    ):
+        yield client
+
+
+@pytest.fixture
+def oracle(tmp_path: Path) -> Iterator[featkit.FeatureStoreClient]:
+    """The same rows as files, joined by featkit's own engines."""
+    for view, rows in (BALANCES, PLACES):
+        featkit.write_view(
+            tmp_path,
+            rows,
+            name=view.name,
+            join_keys="user_id",
+            timestamp=view.timestamp,
+            ttl=view.ttl,
+        )
+    with featkit.connect(f"parquet:{tmp_path}") as client:
+        yield client
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"strict": True},
+        {"lookback": {"balances": "45m"}},
+        {"lookback": {"balances": None}},
+        {"known_by": {"balances": "20m"}},
+        {"feature_timestamps": True},
+    ],
+    ids=str,
+)
+def test_training_sets_are_those_of_the_rows(
+    client: Any, oracle: Any, spine: pl.DataFrame, options: dict[str, Any]
+) -> None:
+    found = client.get_historical_features(spine, FEATURES, at="when", **options)
+    right = oracle.get_historical_features(spine, FEATURES, at="when", **options)
+    assert_frame_equal(found.frame, right.frame)
+
+
+def test_only_rows_that_can_count_are_asked_for(
+    fake: DatabricksFake, client: Any, spine: pl.DataFrame
+) -> None:
+    client.get_historical_features(spine, ["balances:amount"], at="when")
+    (sent,) = [each for each in fake.asked if each.path == "/api/2.0/sql/statements"]
+    body = json.loads(sent.body)
+    assert body["statement"] == (
+        "SELECT `user_id`, `at`, `amount` FROM `main`.`f`.`balances` "
+        "WHERE `at` <= :until AND `at` >= :since"
+    )
+    used = spine.drop_nulls()["when"]
+    first = (used.min() - timedelta(hours=2)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    assert {each["name"]: each["value"] for each in body["parameters"]}["since"] == first
+
+
+def test_a_statement_that_runs_is_waited_for_and_expired_links_are_renewed(
+    fake: DatabricksFake, client: Any, oracle: Any, spine: pl.DataFrame
+) -> None:
+    fake.running, fake.expired_links = 2, 1
+    found = client.get_historical_features(spine, ["balances:note"], at="when")
+    right = oracle.get_historical_features(spine, ["balances:note"], at="when")
+    assert_frame_equal(found.frame, right.frame)
+
+
+def test_a_failure_inside_a_200_is_an_error_with_a_name(
+    fake: DatabricksFake, client: Any, spine: pl.DataFrame
+) -> None:
+    view, rows = BALANCES
+    fake.views = [(view, rows.drop("note")), PLACES]
+    with pytest.raises(RequestRejected, match=r"(?s)FAILED: BAD_REQUEST: \[UNRES.*42703"):
+        client.get_historical_features(spine, ["balances:note"], at="when")
+
+
+def test_without_a_warehouse_it_says_what_to_do(fake: DatabricksFake, spine: pl.DataFrame) -> None:
+    with workspace(fake) as url:
+        with (
+            featkit.connect(opened(url, views=TTL)) as client,
+            pytest.raises(NotSupportedError, match="warehouse_id='ID'"),
+        ):
+            client.get_historical_features(spine, FEATURES, at="when")
+        with (
+            featkit.connect(opened(url, views=TTL, warehouse_id="wh2")) as client,
+            pytest.raises(UnknownNameError, match="SQL warehouse wh2 not found"),
+        ):
+            client.get_historical_features(spine, FEATURES, at="when")
