@@ -44,7 +44,7 @@ LAYERS = {
     ],
     2: [
         *("keys", "references", "online", "asking", "answering", "caching", "completion"),
-        *("gathering", "history", "catalogue", "staleness.*"),
+        *("gathering", "history", "asof", "catalogue", "staleness.*"),
     ],
     3: ["stores.*", "transports.*", "cache.*", "writing", "files", "engines.*"],
     4: [

@@ -14,7 +14,10 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
+import duckdb
 import polars as pl
+import sqlglot
+from polars import selectors as cs
 
 from tests.fakes.wire import Answer, Asked, served
 
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
 
 PROJECT, LOCATION, STORE, DATASET = "p", "us-central1", "fos", "lake"
 PLACE = f"projects/{PROJECT}/locations/{LOCATION}"
+PAGE_OF_ROWS = 7
+_JOB = {"projectId": PROJECT, "jobId": "job1", "location": "US"}
 PAGE = 2  # views; fewer than the tests have
 BIGQUERY = {
     pl.Int64(): "INTEGER",
@@ -75,6 +80,8 @@ class VertexFake:
         The domain of the store's own endpoint; empty where it has none.
     latency
         Seconds that each lookup takes.
+    running
+        How often a query is still running when it is looked at.
     """
 
     views: list[tuple[FeatureView, pl.DataFrame]]
@@ -85,6 +92,8 @@ class VertexFake:
     sync_error: str = ""
     latency: float = 0.0
     no_bigquery: bool = False
+    running: int = 0
+    _found: pl.DataFrame = field(default_factory=pl.DataFrame)
     asked: list[Asked] = field(default_factory=list)
     keys: list[dict[str, Any]] = field(default_factory=list)
     tokens: list[str] = field(default_factory=list)
@@ -202,6 +211,10 @@ class VertexFake:
             said = "Access Denied: Permission bigquery.tables.get denied"
             return refused(403, "PERMISSION_DENIED", said)
         match asked.parts[2:]:
+            case ["projects", "p", "queries"] if asked.method == "POST":
+                return self._query(json.loads(asked.body))
+            case ["projects", "p", "queries", "job1"]:
+                return self._results(int(asked.query.get("pageToken", "0")))
             case ["projects", "p", "datasets", "lake", "tables", name]:
                 view, _ = self._named(name)
                 fields = [column(e.join_key, e.dtype, e.description) for e in view.entities]
@@ -211,6 +224,50 @@ class VertexFake:
                 body = {"kind": "bigquery#table", "schema": {"fields": fields}}
                 return Answer(body=body | {"description": view.description})
         return refused(404, "notFound", f"Not found: {asked.path}")
+
+    def _query(self, body: dict[str, Any]) -> Answer:
+        if body.get("useLegacySql", True) or not body["formatOptions"]["useInt64Timestamp"]:
+            return refused(400, "INVALID_ARGUMENT", "the fake knows one dialect and one format")
+        values = {
+            own["name"]: own["parameterValue"]["value"] for own in body.get("queryParameters", [])
+        }
+        try:
+            self._found = self._run(body["query"], values)
+        except duckdb.Error as error:
+            return refused(400, "INVALID_ARGUMENT", str(error))
+        if self.running:
+            return Answer(body={"jobReference": _JOB, "jobComplete": False})
+        return self._results(0)
+
+    def _run(self, text: str, values: dict[str, str]) -> pl.DataFrame:
+        tree = sqlglot.parse_one(text, read="bigquery")
+        for place in list(tree.find_all(sqlglot.exp.Parameter)):
+            moment = sqlglot.exp.Literal.string(values[place.name].removesuffix("Z"))
+            place.replace(sqlglot.exp.cast(moment, "timestamp"))
+        with duckdb.connect() as database:  # without zones, which need an extension of DuckDB's
+            for view, rows in self.views:
+                naive = rows.with_columns(cs.datetime().dt.replace_time_zone(None))
+                database.register(view.name, naive.to_arrow())
+            for each in list(tree.find_all(sqlglot.exp.Table)):
+                if (each.catalog, each.db) != (PROJECT, DATASET):
+                    raise duckdb.Error(f"Not found: Table {each}")
+                each.replace(sqlglot.exp.to_table(each.name))
+            table = database.sql(tree.sql("duckdb", identify=True)).to_arrow_table()
+            return pl.DataFrame(pl.from_arrow(table))
+
+    def _results(self, start: int) -> Answer:
+        found = self._found
+        if self.running:
+            self.running -= 1
+            return Answer(body={"jobReference": _JOB, "jobComplete": False})
+        rows = [
+            {"f": [{"v": cell(value)} for value in row]}
+            for row in found.slice(start, PAGE_OF_ROWS).iter_rows()
+        ]
+        more = start + PAGE_OF_ROWS
+        body = {"jobReference": _JOB, "jobComplete": True, "totalRows": str(found.height)}
+        body |= {"pageToken": str(more)} if more < found.height else {}
+        return Answer(body=body | ({"rows": rows} if rows else {}))
 
     # -- values
 
@@ -261,6 +318,24 @@ def latest(view: FeatureView, rows: pl.DataFrame) -> pl.DataFrame:
     times = [name for name in (view.timestamp, view.created) if name]
     last = rows.sort(*times, maintain_order=True) if times else rows
     return last.unique(view.join_keys, keep="last", maintain_order=True)
+
+
+def cell(value: Any) -> str | None:
+    """Write a cell as BigQuery does: as text."""
+    match value:
+        case None:
+            return None
+        case bool():
+            return "true" if value else "false"
+        case datetime():
+            return str(pl.Series([value]).dt.epoch("us").item())
+        case float():
+            words = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
+            return words.get(str(value), str(value))
+        case bytes():
+            return base64.b64encode(value).decode()
+        case _:
+            return str(value)
 
 
 def value_of(value: Any, dtype: pl.DataType) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from featkit.errors import (
 from featkit.google_auth import GoogleAuth
 from featkit.settings import Secret
 from featkit.stores.base import Capabilities, Store
+from featkit.stores.vertex.history import BigQuery
 from featkit.stores.vertex.refusals import explained
 from featkit.stores.vertex.registry import (
     Group,
@@ -52,8 +53,11 @@ from featkit.stores.vertex.values import UNKNOWN, Answers, body_of, features_of,
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import polars as pl
+
     from featkit.calls import Flow
     from featkit.columns import FeatureColumns
+    from featkit.history import JoinRead
     from featkit.schema import FeatureView
     from featkit.stores.base import OnlineRead, Target
 
@@ -70,7 +74,13 @@ class VertexStore(Store):
     """An online store of a Google Cloud project."""
 
     scheme = "vertex"
-    capabilities = Capabilities(batch_size=_BATCH, one_by_one=True, serves_future=True)
+    capabilities = Capabilities(
+        batch_size=_BATCH,
+        one_by_one=True,
+        serves_future=True,
+        history="joined",
+        history_options=frozenset({"known_by", "lookback", "strict", "feature_timestamps"}),
+    )
 
     class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Options of `featkit.connect` for Vertex AI.
@@ -110,6 +120,7 @@ class VertexStore(Store):
         self._api = (options.api_endpoint or regional).rstrip("/")
         self._place = f"projects/{project}/locations/{location}"
         self._store = f"{self._place}/featureOnlineStores/{store}"
+        self._columns: dict[str, dict[str, str]] = {}  # of the sources, by view and feature
         self._serving: str | None = None  # where values are read; a store does not move
 
     @classmethod
@@ -191,6 +202,11 @@ class VertexStore(Store):
             options = self._options.views.get(view.id) or ViewOptions()
             if view.groups:
                 own = [by_name[group.feature_group_id] for group in view.groups]
+                self._columns[view.id] = {
+                    feature.id: feature.column
+                    for group in view.groups
+                    for feature in features[group.feature_group_id].values()
+                }
                 described.append(
                     of_groups(
                         view,
@@ -269,6 +285,17 @@ class VertexStore(Store):
         near = nearest(self._name, names)
         msg = f"there is no online store {self._name!r} in {self._place}; {near} ({error})"
         return UnknownNameError(msg)
+
+    # -- history
+
+    def join_history(self, reads: Sequence[JoinRead]) -> Flow[list[pl.DataFrame]]:
+        """Read the rows that can count from BigQuery, and join them here."""
+        bigquery = BigQuery(self._options.bigquery_endpoint, self._project, self._explained)
+        frames = []
+        for read in reads:
+            columns = self._columns.get(read.view.name, {})
+            frames.append((yield from bigquery.join(read, columns)))
+        return frames
 
     # -- health
 

@@ -1,0 +1,100 @@
+"""Training sets from BigQuery, whose SQL a DuckDB runs."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from polars.testing import assert_frame_equal
+
+import featkit
+from featkit.errors import RequestRejected
+from tests.fakes.vertex import VertexFake, google
+from tests.stores.test_databricks_history import BALANCES, FEATURES, PLACES, oracle, spine
+from tests.stores.test_vertex import opened
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import polars as pl
+
+__all__ = ["oracle", "spine"]  # fixtures
+VIEWS = {"balances": {"ttl": "2h", "timestamp": "at"}}
+
+
+@pytest.fixture
+def fake() -> VertexFake:
+    return VertexFake([BALANCES, PLACES])
+
+
+@pytest.fixture
+def client(fake: VertexFake) -> Iterator[featkit.FeatureStoreClient]:
+    with google(fake) as url, featkit.connect(opened(url, views=VIEWS)) as client:
+        yield client
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"strict": True},
+        {"lookback": {"balances": "45m"}},
+        {"lookback": {"balances": None}},
+        {"known_by": {"balances": "20m"}},
+        {"feature_timestamps": True},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("in_groups", [True, False])
+def test_training_sets_are_those_of_the_rows(  # noqa: PLR0917 - fixtures and parameters
+    fake: VertexFake,
+    client: Any,
+    oracle: Any,
+    spine: pl.DataFrame,
+    options: dict[str, Any],
+    in_groups: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    fake.in_groups = in_groups
+    found = client.get_historical_features(spine, FEATURES, at="when", **options)
+    right = oracle.get_historical_features(spine, FEATURES, at="when", **options)
+    assert_frame_equal(found.frame, right.frame)
+
+
+def test_names_are_quoted_and_times_are_parameters(
+    fake: VertexFake,
+    client: Any,
+    spine: pl.DataFrame,
+) -> None:
+    client.get_historical_features(spine, ["balances:amount"], at="when")
+    (sent,) = [each for each in fake.asked if each.path.endswith("/queries")]
+    body = json.loads(sent.body)
+    assert body["query"] == (
+        "SELECT `user_id`, `at`, `amount` FROM `p.lake.balances` "
+        "WHERE `at` <= @until AND `at` >= @since"
+    )
+    assert [each["name"] for each in body["queryParameters"]] == ["until", "since"]
+
+
+def test_a_query_that_runs_is_waited_for(
+    fake: VertexFake,
+    client: Any,
+    oracle: Any,
+    spine: pl.DataFrame,
+) -> None:
+    fake.running = 3
+    found = client.get_historical_features(spine, ["balances:note"], at="when")
+    right = oracle.get_historical_features(spine, ["balances:note"], at="when")
+    assert_frame_equal(found.frame, right.frame)
+
+
+def test_a_query_that_bigquery_refuses_is_told(
+    fake: VertexFake,
+    client: Any,
+    spine: pl.DataFrame,
+) -> None:
+    client.get_feature_metadata("balances")
+    view, rows = BALANCES
+    fake.views = [(view, rows.drop("note")), PLACES]
+    with pytest.raises(RequestRejected, match="Google says: INVALID_ARGUMENT: Binder Error"):
+        client.get_historical_features(spine, ["balances:note"], at="when")
