@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
+from uuid import uuid4
 
 import duckdb
 import polars as pl
@@ -368,7 +369,7 @@ class DatabricksFake:
                 body = json.loads(asked.body)
                 if body.get("instance_names") != ["os1"] or not body.get("request_id"):
                     return refused(400, "INVALID_PARAMETER_VALUE", "instance_names, request_id")
-                self.passwords.append(f"pg-canary-{len(self.asked)}")
+                self.passwords.append(f"pg-canary-{uuid4().hex}")  # servers outlive a fake
                 renewed(self.passwords[-1])
                 expires = "2026-11-22T23:00:00Z"
                 return Answer(body={"token": self.passwords[-1], "expiration_time": expires})
