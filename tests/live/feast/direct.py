@@ -12,6 +12,7 @@ import os
 import socket
 import sys
 import threading
+import time
 from pathlib import Path
 
 import build
@@ -23,6 +24,20 @@ from feast.infra.provider import get_provider
 
 HOST = "127.0.0.1"
 CONFIGURATION = "feature_store_direct.yaml"
+PATIENCE = 20.0  # seconds for the oracle to listen
+
+
+def wait_until_it_listens(port):
+    ends = time.monotonic() + PATIENCE
+    while True:
+        try:
+            socket.create_connection((HOST, port)).close()
+        except ConnectionRefusedError:
+            if time.monotonic() > ends:
+                raise
+            time.sleep(0.05)
+        else:
+            return
 
 
 def main():
@@ -57,6 +72,7 @@ def main():
         port = probe.getsockname()[1]
     serving = threading.Thread(target=oracle.serve, args=(".", HOST, port), daemon=True)
     serving.start()
+    wait_until_it_listens(port)
     answers.write(f"{port}\n")
     answers.flush()
     sys.stdin.read()
