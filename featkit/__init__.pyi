@@ -14,14 +14,19 @@ from .api import (
 from .async_client import AsyncFeatureStoreClient
 from .cache.opening import CacheOptions
 from .cache.statistics import CacheStats
+from .audits.parity import ParityReport
+from .audits.report import AuditReport, Finding
+from .audits.skew import SkewReport
 from .client import FeatureStoreClient
 from .columns import FeatureColumns, Status
+from .engines.plan import JoinPlan
 from .freshness import FeatureValue
 from .health import HealthCheck, HealthMonitor, HealthReport
 from .reports.history import StalenessTrend
 from .reports.staleness import StalenessReport
 from .schema import Entity, Feature, FeatureRef, FeatureService, FeatureView
 from .summary import LookupSummary
+from .training.manifest import Manifest
 from .training.report import TrainingReport, ViewReport
 from .training.result import Reproduction, TrainingSet
 from .transports.options import Limits, Retry
@@ -29,6 +34,7 @@ from .writing import write_service, write_view
 
 __all__ = [
     "AsyncFeatureStoreClient",
+    "AuditReport",
     "CacheOptions",
     "CacheStats",
     "Entity",
@@ -40,13 +46,18 @@ __all__ = [
     "FeatureValue",
     "FeatureView",
     "FeaturesAccessor",
+    "Finding",
     "HealthCheck",
     "HealthMonitor",
     "HealthReport",
+    "JoinPlan",
     "Limits",
     "LookupSummary",
+    "Manifest",
+    "ParityReport",
     "Reproduction",
     "Retry",
+    "SkewReport",
     "StalenessReport",
     "StalenessTrend",
     "Status",

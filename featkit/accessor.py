@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from featkit.connection import default_client
+from featkit.frame_audits import FrameAudits
 from featkit.operations import EnrichOptions
 from featkit.staleness_audit import AuditOptions
 from featkit.staleness_methods import frame_flow
@@ -36,12 +37,12 @@ ACCESSOR = "features"
 
 VERBS = (
     *("enrich", "enrich_async", "training_set", "training_set_async"),
-    *("staleness", "staleness_async"),
+    *("staleness", "staleness_async", "audit", "audit_async", "skew"),
 )
 """What can be done with a frame."""
 
 
-class FeaturesAccessor(Generic[FrameT]):
+class FeaturesAccessor(FrameAudits[FrameT]):
     """Features for one frame, which itself is never changed.
 
     Parameters

@@ -13,6 +13,7 @@
     │   ├── NameClashError          two columns would get the same name
     │   ├── TimestampError          a timestamp is naive or is no timestamp
     │   └── DurationError           a duration cannot be read
+    ├── LeakageError                an audit found what its caller will not have (raise_on=)
     ├── NotSupportedError           this store, or this version of featkit, cannot do that
     ├── ClosedError                 the client was closed
     ├── StalenessError              an audit found values that are too old
@@ -63,6 +64,7 @@ __all__ = [
     "InputError",
     "KeyColumnError",
     "KeyTypeError",
+    "LeakageError",
     "MissingEntitiesError",
     "MissingExtraError",
     "MissingWarning",
@@ -154,6 +156,16 @@ class TimestampError(InputError):
 
 class DurationError(InputError):
     """A duration cannot be read."""
+
+
+class LeakageError(FeatkitError):
+    """An audit found something of the level that its caller will not have.
+
+    Attributes
+    ----------
+    partial
+        The report, a `featkit.AuditReport`.
+    """
 
 
 class NotSupportedError(FeatkitError, NotImplementedError):

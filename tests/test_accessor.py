@@ -48,7 +48,8 @@ def test_looking_at_a_frame_needs_no_client(constructor, empty_home):  # noqa: A
 
 def test_any_thing_may_be_wrapped_and_only_verbs_complain():
     wrapped = featkit.features([1, 2])
-    verbs = "enrich, enrich_async, training_set, training_set_async, staleness, staleness_async"
+    verbs = "enrich, enrich_async, training_set, training_set_async, staleness, staleness_async, "
+    verbs += "audit, audit_async, skew"
     assert repr(wrapped) == f"<features of a list: {verbs}>"
 
 

@@ -50,12 +50,12 @@ LAYERS = {
     4: [
         *("client", "async_client", "session", "connection", "operations", "health", "progress"),
         *("sampling", "staleness_audit", "staleness_methods", "client_cache"),
-        "training.*",
+        *("training.*", "audits.*"),
         "frames.*",
         "reports.*",
         "widgets.*",
     ],
-    5: ["accessor", "api", "cli.*", "terminal", "demo.*", "pandas", "polars"],
+    5: ["accessor", "frame_audits", "api", "cli.*", "terminal", "demo.*", "pandas", "polars"],
 }
 SIDE = ["testing.*"]  # imports what it likes; nobody imports it
 INTERFACE = "featkit.stores.base"  # what logic knows of a store: flows of calls, no I/O

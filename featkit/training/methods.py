@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar, overload
 
+from featkit.audits.parity import parity
 from featkit.session import Session
 from featkit.training.flow import Request, assemble
 from featkit.training.flow import explain as plan
@@ -16,12 +17,13 @@ if TYPE_CHECKING:
 
     import polars as pl
 
+    from featkit.audits.parity import ParityReport
     from featkit.calls import Flow
     from featkit.engines.plan import JoinPlan
     from featkit.progress import ProgressOption
     from featkit.training.report import TrainingReport
     from featkit.training.result import TrainingSet
-    from featkit.types import DtypeBackend, Duration, Engine, Features, Frame, KnownBy
+    from featkit.types import DtypeBackend, Duration, Engine, Features, Frame, Keys, KnownBy
 
 FrameT = TypeVar("FrameT")
 
@@ -231,6 +233,46 @@ class HistoryMethods(Historical):
         flow = training_flow(self, spine, features, options)
         return self.run(flow, progress=progress)
 
+    def parity(
+        self,
+        features: Features,
+        entities: Keys | None = None,
+        *,
+        sample: int = 1000,
+        tolerance: float = 1e-9,
+    ) -> ParityReport:
+        """Compare what the online and the offline store tell of the same entities, now.
+
+        Parameters
+        ----------
+        features
+            References or names of feature services.
+        entities
+            Keys, as for `lookup`; None: some of each view, where the store can list them.
+        sample
+            How many entities of each view are compared where none are given.
+        tolerance
+            How far numbers may be apart, as a share of the larger one.
+
+        Returns
+        -------
+        ParityReport
+            Counts for each feature, and entities that do not agree; it can be plotted.
+
+        Raises
+        ------
+        NotSupportedError
+            The store has no history, or cannot list entities and none are given.
+
+        Examples
+        --------
+        >>> import featkit
+        >>> featkit.connect("demo:flights").parity(["carrier_history:flights_7d"]).ok
+        True
+        """
+        flow = parity(self.operations, features, entities, sample=sample, tolerance=tolerance)
+        return self.run(flow)
+
 
 class AsyncHistoryMethods(Historical):
     """Training sets of the client for asyncio."""
@@ -305,3 +347,15 @@ class AsyncHistoryMethods(Historical):
             return await self.arun(plan(request_of(self, spine, features, options)))
         flow = training_flow(self, spine, features, options)
         return await self.arun(flow, progress=progress)
+
+    async def parity(
+        self,
+        features: Features,
+        entities: Keys | None = None,
+        *,
+        sample: int = 1000,
+        tolerance: float = 1e-9,
+    ) -> ParityReport:
+        """Compare what the online and the offline store tell of the same entities, now."""
+        flow = parity(self.operations, features, entities, sample=sample, tolerance=tolerance)
+        return await self.arun(flow)
