@@ -45,6 +45,12 @@ code, pre { font: .92em ui-monospace, monospace; }
 """
 
 
+UNBROKEN = """
+td, th { overflow-wrap: normal; } .number, .good, .warn, .bad { white-space: nowrap; }
+"""
+"""For pages of tables whose words and numbers stay in one piece."""
+
+
 class Markup(str):
     """Text that is HTML already."""
 

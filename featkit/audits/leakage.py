@@ -15,6 +15,7 @@ from featkit.audits.report import AuditReport, Finding, ordered
 from featkit.calls import Call, LocalRead
 from featkit.columns import TIMESTAMP_SUFFIX
 from featkit.dtypes import TIMESTAMP
+from featkit.durations import format_duration
 from featkit.engines import polars
 from featkit.engines.base import CREATED
 from featkit.engines.plan import Strategy
@@ -375,6 +376,9 @@ class _Again:
             pl.col(CREATED).max().alias("all"),
         )
         half, most, last = (yield Call(LocalRead(scan.collect, EVENT, threaded=True))).row(0)
+        half, most, last = (
+            "at once" if each is None else format_duration(each) for each in (half, most, last)
+        )
         return (
             f"rows are written {half} after their event in the median, {most} at 99%, "
             f"{last} at most"

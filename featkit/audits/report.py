@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import polars as pl
 
 from featkit.errors import LeakageError
-from featkit.html import badge, element, joined, page, table
+from featkit.html import UNBROKEN, badge, element, joined, page, table
 
 if TYPE_CHECKING:
     from featkit.html import Markup, Tone
@@ -123,7 +123,9 @@ class AuditReport:
     def to_html(self, path: str | Path) -> None:
         """Write the report as a page of one file; one that is there is replaced."""
         title = "Audit"
-        Path(path).write_text(page(title, element("h1", title), self._body()), encoding="utf-8")
+        Path(path).write_text(
+            page(title, element("h1", title), self._body(), style=UNBROKEN), encoding="utf-8"
+        )
 
     def _repr_html_(self) -> str:
         return str(self._body())

@@ -11,7 +11,7 @@ import polars as pl
 from featkit import figures, frames
 from featkit.audits.drift import Drift, drift
 from featkit.errors import InputError, KeyColumnError, nearest
-from featkit.html import badge, element, joined, page, table
+from featkit.html import UNBROKEN, badge, element, joined, page, table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -91,7 +91,9 @@ class SkewReport:
     def to_html(self, path: str | Path) -> None:
         """Write the report as a page of one file; one that is there is replaced."""
         title = "Skew"
-        Path(path).write_text(page(title, element("h1", title), self._body()), encoding="utf-8")
+        Path(path).write_text(
+            page(title, element("h1", title), self._body(), style=UNBROKEN), encoding="utf-8"
+        )
 
     def _repr_html_(self) -> str:
         return str(self._body())

@@ -1,23 +1,27 @@
-"""The command line: ``featkit demo | views | show | lookup | enrich | staleness | cache``.
+"""The command line: ``featkit demo | views | show | lookup | enrich | ...``.
 
 What was asked for goes to stdout, or to a file: tables for people, ``--json`` for programs.
 Everything else goes to stderr: summaries, notes, errors. Exit codes: 0, done; 1, the store was
-asked and does not have it, or an audit found something too old; 2, it could not be asked.
+asked and does not have it, or an audit found what should not be; 2, it could not be asked.
 """
 
 from featkit.cli.app import Command, app
 from featkit.cli.cache import cache
+from featkit.cli.audit import audit
 from featkit.cli.demo import demo
 from featkit.cli.enrich import enrich
 from featkit.cli.lookup import lookup
 from featkit.cli.staleness import AuditCommand, staleness
+from featkit.cli.training_set import training_set
 from featkit.cli.views import show, views
 
 __all__ = ["app", "main"]
 
-for _command in (demo, views, show, lookup, enrich):  # in the order in which help lists them
+# in the order in which help lists them
+for _command in (demo, views, show, lookup, enrich, training_set):
     app.command(cls=Command)(_command)
-app.command(cls=AuditCommand)(staleness)
+for _audit in (staleness, audit):
+    app.command(cls=AuditCommand)(_audit)
 app.add_typer(cache, name="cache")
 
 

@@ -77,7 +77,7 @@ def enrich(
     if not (wanted := [*(feature or []), *(service or [])]):
         raise InputError("name features: --feature VIEW:FEATURE, --feature 'VIEW:*' or --service")
     options: dict[str, Any] = {
-        "on": dict(_pair(text) for text in on or []),
+        "on": dict(pair(text) for text in on or []),
         "prefix": prefix,
         "timestamps": timestamps,
         "statuses": statuses,
@@ -88,7 +88,7 @@ def enrich(
     selection = client.run(select(client.operations.store, wanted))
     try:
         with replacing(target) as file:
-            frame = files.scan(source, to=file, dtypes=_key_dtypes(selection, options["on"]))
+            frame = files.scan(source, to=file, dtypes=key_dtypes(selection, options["on"]))
             files.sink(features(frame).enrich(wanted, **options), file)
     except FeatkitError:
         raise
@@ -101,14 +101,15 @@ def enrich(
         typer.echo(client.last_summary, err=True)
 
 
-def _pair(text: str) -> tuple[str, str]:
+def pair(text: str) -> tuple[str, str]:
+    """Read ``KEY=COLUMN``."""
     key, equals, column = text.partition("=")
     if not (key and equals and column):
         raise InputError(f"--on takes KEY=COLUMN, such as tailnum=aircraft, not {text!r}")
     return key, column
 
 
-def _key_dtypes(selection: "Selection", columns: Mapping[str, str]) -> "dict[str, pl.DataType]":
+def key_dtypes(selection: "Selection", columns: Mapping[str, str]) -> "dict[str, pl.DataType]":
     """Tell which dtypes the key columns of the file are to have, by column."""
     entities = [entity for part in selection.views for entity in part.view.entities]
     return {columns.get(key.join_key, key.join_key): key.dtype for key in entities if key.dtype}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from featkit.html import element, joined, page, table
+from featkit.html import UNBROKEN, element, joined, page, table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -152,7 +152,9 @@ class TrainingReport:
         from pathlib import Path as File  # noqa: PLC0415 - only annotations need it otherwise
 
         title = "Training set"
-        File(path).write_text(page(title, element("h1", title), self._body()), encoding="utf-8")
+        File(path).write_text(
+            page(title, element("h1", title), self._body(), style=UNBROKEN), encoding="utf-8"
+        )
 
     def _body(self) -> Markup:
         header, *lines = self._table()

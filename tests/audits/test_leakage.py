@@ -170,7 +170,7 @@ def test_availability_counts_what_would_change(client, spine):
     report = joined(client, spine).features.audit(REFS, at="at", store=client)
     (finding,) = report.findings
     assert (finding.check, finding.column, finding.rows) == ("availability", "hourly", 300)
-    assert "rows are written 2:00:00 after their event in the median" in finding.message
+    assert "rows are written 2h after their event in the median" in finding.message
 
 
 # -- labels --------------------------------------------------------------------------------------

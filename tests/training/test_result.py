@@ -1,0 +1,115 @@
+"""What comes back beside the frame: report, manifest, and what changed since."""
+
+import datetime as dt
+import json
+
+import polars as pl
+import pytest
+
+import featkit
+
+from .conftest import DAY, hours
+
+
+@pytest.fixture
+def made(history):
+    history.write({"k": [1, 1], "t": hours(1, 3), "x": [10, 30]}, ttl="5h")
+    frame = history.constructor({"k": [1, 2], "at": hours(4, 4)})
+    client = featkit.connect(f"parquet:{history.folder}")
+    return client.get_historical_features(frame, "v:x", at="at", feature_timestamps=True)
+
+
+def test_nothing_changed(made):
+    again = made.reproduce()
+    assert again.same
+    assert again.changes == ()
+    assert repr(again) == "every value is the same\nnothing changed in the store"
+
+
+def test_rewritten_files_are_told_with_what_they_did(history, made):
+    rows = {"k": [1, 1, 1], "t": hours(1, 3, 3.5), "x": [10, 30, 35]}
+    history.write(rows, ttl="5h", overwrite=True)
+    again = made.reproduce()
+    assert not again.same
+    assert again.differing == {"x": 1, "v__event_timestamp": 1}
+    assert "was written again" in again.changes[0]
+    assert "(2 rows then, 3 now)" in again.changes[0]
+    assert "x: 1 rows" in repr(again)
+
+
+def test_changed_definition_is_told(history, made):
+    history.write({"k": [1, 1], "t": hours(1, 3), "x": [1.5, 2.5]}, ttl="1h", overwrite=True)
+    changes = "\n".join(made.reproduce().changes)
+    assert "v: keys, features or dtypes changed" in changes
+    assert "at most 5h old; now" in changes
+
+
+def test_manifest_tells_all_that_matters(made, tmp_path):
+    made.manifest.to_json(tmp_path / "manifest.json")
+    told = json.loads((tmp_path / "manifest.json").read_text())
+    assert told["options"]["at"] == "at"
+    assert set(told["versions"]) == {"Python", "featkit", "polars", "numpy"}
+    (view,) = told["views"]
+    assert (view["view"], view["features"]) == ("v", ["x"])
+    assert view["files"][0]["rows"] == 2
+    assert view["files"][0]["path"].endswith("part-0.parquet")
+    assert told["spine_rows"] == 2
+    assert "2 rows (spine " in str(made.manifest)
+
+
+def test_hash_of_the_spine_follows_keys_moments_and_order(history):
+    history.write({"k": [1], "t": hours(1), "x": [10]})
+    client = featkit.connect(f"parquet:{history.folder}")
+
+    def of(**columns):
+        frame = pl.DataFrame({"k": [1, 2], "at": hours(1, 2), "y": [0, 0]} | columns)
+        return client.get_historical_features(frame, "v:x", at="at").manifest.spine_hash
+
+    assert of() == of(y=[7, 8])
+    hashes = {of(), of(k=[2, 1]), of(k=[1, None]), of(at=hours(1, 3)), of(at=hours(None, 2))}
+    assert len(hashes) == 5
+
+
+def test_frames_of_both_libraries(made):
+    assert made.to_polars()["x"].to_list() == [30, None]
+    assert made.to_pandas()["x"].tolist()[0] == 30
+    assert str(made) == str(made.report)
+
+
+def test_report_as_page_escapes_and_has_both_colours(history, tmp_path):
+    rows = {"k": [1], "t": hours(1), "<x>": [10]}
+    history.write(rows)
+    made, _ = history.join({"k": [1], "at": hours(2)}, ["v:<x>"])
+    made.report.to_html(tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    assert page.startswith("<!doctype html>")
+    assert "color-scheme: light dark" in page
+    assert "<x>" not in page
+    assert "<script" not in page
+
+
+def test_coverage_follows_time(history):
+    history.write({"k": [1], "t": hours(100), "x": [10]})
+    spine = {"k": [1] * 200, "at": hours(*range(200))}
+    made, _ = history.join(spine)
+    (view,) = made.report.views
+    assert len(view.coverage) == 12
+    assert view.coverage[:5] == (0.0,) * 5
+    assert view.coverage[-5:] == (1.0,) * 5
+    assert made.report.periods[0] == DAY
+    assert made.report.periods[-1] == DAY + dt.timedelta(hours=199)
+    assert view.share == 0.5
+
+
+@pytest.mark.anyio
+async def test_async_client_does_the_same(history, made):
+    client = featkit.connect_async(f"parquet:{history.folder}")
+    frame = history.constructor({"k": [1, 2], "at": hours(4, 4)})
+    twin = await client.get_historical_features(frame, "v:x", at="at", feature_timestamps=True)
+    history.constructor.assert_same(made.frame, twin.frame)
+    assert twin.report.views == made.report.views
+    plan = await client.get_historical_features(frame, "v:x", at="at", explain=True)
+    assert "v: full" in str(plan)
+    alone = await frame.features.training_set_async("v:x", at="at", store=client)
+    assert history.constructor.values(alone, "x") == [30, None]
+    assert client.last_report.rows == 2
