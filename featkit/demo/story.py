@@ -30,7 +30,7 @@ SERVICE = "delay_model"
 
 _KEYS = ("tailnum", "origin", "dest")
 _SHOWN = ("wind_speed", "seats", "last_arr_delay", "mean_air_time_30d")  # each of another view
-_ROWS = 3
+_ROWS = 2
 _DELAY = ["tail_history:last_arr_delay"]
 
 
@@ -60,24 +60,18 @@ def tell(connect: Callable[[], FeatureStoreClient], console: Console) -> None:
     if too_old := store.staleness().failures():
         most = max(too_old, key=lambda view: view.ages.beyond_error)
         meaning.add_row("staleness", f"{most.view}: {most.reason.partition(';')[0]}")
-    for name, words in _training(spine, store):
-        meaning.add_row(name, words)
+    meaning.add_row("training", _training(spine, store))
     console.print(meaning)
     console.print(f"Next: {_program()} views --store demo:flights, and README.md for Python.")
 
 
-def _training(spine: pl.DataFrame, store: FeatureStoreClient) -> Iterator[tuple[str, str]]:
+def _training(spine: pl.DataFrame, store: FeatureStoreClient) -> str:
     """Join the past rightly, and once as it must not be; the audit finds it."""
     accessor = features(spine)
-    accessor.training_set(_DELAY, at="departs_at", store=store)
-    if report := store.last_report:
-        yield (
-            "training",
-            f"training_set(at='departs_at'): {report.views[0].hit:,} flights know the last delay",
-        )
+    right = store.get_historical_features(spine, _DELAY, at="departs_at").report.views[0]
     leaky = accessor.training_set(_DELAY, at="arrived_at", store=store)
     found = features(leaky).audit(_DELAY, at="departs_at", store=store).findings[0]
-    yield "leak", f"joined at 'arrived_at', audit() finds {found.share:.0%} to be of the next row"
+    return f"{right.hit:,} hits at departure; at arrival audit() finds a leak: {found.share:.0%}"
 
 
 def _program() -> str:
