@@ -136,12 +136,12 @@ def by_duckdb(folder: Path, files: str) -> pl.DataFrame:
     for name in VIEWS:
         own = [f"{name}{n}" for n in range(4)]
         joins.append(
-            f"asof left join (select entity, at, {', '.join(own)} from "  # noqa: S608 - names of our own
+            f'asof left join (select entity, "at", {", ".join(own)} from '  # noqa: S608 - names of our own
             f"'{source(folder, files, name)}') {name} on s.entity = {name}.entity "
-            f"and s.at >= {name}.at"
+            f'and s."at" >= {name}."at"'
         )
         chosen += [
-            f"case when {name}.at >= s.at - interval 7 day then {name}.{each} end {each}"
+            f'case when {name}."at" >= s."at" - interval 7 day then {name}.{each} end {each}'
             for each in own
         ]
     query = f"select s.*, {', '.join(chosen)} from '{folder / 'spine.parquet'}' s {' '.join(joins)}"  # noqa: S608 - names of our own

@@ -173,8 +173,9 @@ def test_command_lines_print_what_the_page_shows(session, tmp_path, monkeypatch)
 def test_the_commands_are_all_on_their_page():
     page = (ROOT / "docs/cli.md").read_text("utf-8")
     help_text = CliRunner().invoke(app, ["--help"]).stdout
-    commands = re.findall(r"^. +([a-z]+) {2,}[A-Z]", help_text, re.MULTILINE)
-    assert commands == ["demo", "views", "show", "lookup", "enrich", "staleness", "cache"]
+    commands = re.findall(r"^. +([a-z-]+) {2,}[A-Z]", help_text, re.MULTILINE)
+    listed = ["demo", "views", "show", "lookup", "enrich", "training-set", "staleness", "audit"]
+    assert commands == [*listed, "cache"]
     for command in commands:
         assert re.search(rf"^featkit {command} ", page, re.MULTILINE)
         text = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "200"}).stdout

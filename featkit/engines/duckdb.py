@@ -74,9 +74,12 @@ def join(task: JoinTask, strategy: Strategy) -> Match:
         tempfile.TemporaryDirectory(prefix="featkit-duckdb-") as scratch,
         duckdb.connect(config=_config(strategy, scratch)) as connection,
     ):
+        source = _Source(task)
         try:
-            return _joined(connection, task)
+            return _joined(connection, task, source)
         except duckdb.Error as error:
+            if source.failure is not None:  # DuckDB's error only wraps it
+                raise task.history.unreadable(source.failure) from source.failure
             reason = str(error).partition("\n")[0]
             msg = f"DuckDB could not join the history: {reason}"
             raise SourceError(msg) from error
@@ -92,9 +95,8 @@ def _config(strategy: Strategy, scratch: str) -> dict[str, Any]:
     return config
 
 
-def _joined(connection: Any, task: JoinTask) -> Match:  # noqa: ANN401 - DuckDB is an extra
+def _joined(connection: Any, task: JoinTask, source: _Source) -> Match:  # noqa: ANN401 - DuckDB is an extra
     spine = task.spine
-    source = _Source(task)
     connection.register("source_rows", source.reader())
     connection.execute("create temp table source as select * from source_rows")
     connection.unregister("source_rows")
@@ -138,6 +140,7 @@ class _Source:
 
     def __init__(self, task: JoinTask) -> None:
         self._task = task
+        self.failure: Exception | None = None
         self.seen = np.zeros(len(task.spine.entities), bool)
         self.names = [f"f{n}" for n in range(len(task.kept()))]
 
@@ -149,9 +152,13 @@ class _Source:
 
     def _tables(self) -> Iterator[pa.Table]:
         number = 0
-        for frame in in_pieces(self._task.rows()):
-            yield self._numbered(frame, number).to_arrow()
-            number += frame.height
+        try:
+            for frame in in_pieces(self._task.rows()):
+                yield self._numbered(frame, number).to_arrow()
+                number += frame.height
+        except FAILURES as error:
+            self.failure = error
+            raise
 
     def _numbered(self, frame: pl.DataFrame, first: int) -> pl.DataFrame:
         codes, event, created = self._task.usable(frame)

@@ -159,7 +159,7 @@ def test_feast_turns_whole_numbers_with_nulls_into_floats(history):
     history.write({"k": [1, 2], "t": hours(1, 1), "x": [big, None]})
     found = history.values({"k": [1, 2, 3], "at": hours(2, 2, 2)})
     assert found == [big, None, None]
-    assert all(isinstance(each, int) for each in found if each is not None)
+    assert str(found[0]) == str(big)
 
 
 def test_vertex_orders_all_views_by_the_time_of_the_spine(history):
