@@ -12,11 +12,11 @@ from .api import (
     use,
 )
 from .async_client import AsyncFeatureStoreClient
-from .cache.opening import CacheOptions
-from .cache.statistics import CacheStats
 from .audits.parity import ParityReport
 from .audits.report import AuditReport, Finding
 from .audits.skew import SkewReport
+from .cache.opening import CacheOptions
+from .cache.statistics import CacheStats
 from .client import FeatureStoreClient
 from .columns import FeatureColumns, Status
 from .engines.plan import JoinPlan

@@ -6,8 +6,8 @@ asked and does not have it, or an audit found what should not be; 2, it could no
 """
 
 from featkit.cli.app import Command, app
-from featkit.cli.cache import cache
 from featkit.cli.audit import audit
+from featkit.cli.cache import cache
 from featkit.cli.demo import demo
 from featkit.cli.enrich import enrich
 from featkit.cli.lookup import lookup
