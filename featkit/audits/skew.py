@@ -85,7 +85,9 @@ class SkewReport:
         )
         for limit, dash in ((MOVED, ":"), (SHIFTED, "--")):
             drawn.axvline(limit, color=figures.INKS[1], linestyle=dash)
-        drawn.set_xlabel("population stability index (0.1: watch it, 0.25: another population)")
+        drawn.set_xlabel(
+            "population stability index\n(from 0.1 on: watch it; from 0.25 on: another population)"
+        )
         return drawn
 
     def to_html(self, path: str | Path) -> None:
