@@ -101,7 +101,7 @@ def test_statuses_tell_what_is_expired_null_and_missing(store):
     ]
 
 
-def test_several_views_of_an_entity_are_read_in_one_command(store, redis_url):
+def test_several_views_of_an_entity_are_read_in_one_command(direct, store, redis_url):
     server = redis.Redis.from_url(redis_url)
     server.ping()
     with server.monitor() as monitor:
@@ -115,7 +115,11 @@ def test_several_views_of_an_entity_are_read_in_one_command(store, redis_url):
             told.append(monitor.next_command()["command"].split()[0])
     assert told.count("HMGET") == 2
     assert found.values.columns == ["conv_rate", "f_int64", "f8"]
-    assert found.values["f_int64"].to_list() == [2**53, None]  # as Feast rounded it on the way in
+    # not what its source holds: Feast rounds some whole numbers beyond 2**53 as it fills the store
+    oracle = direct.oracle(
+        {"features": ["all_types:f_int64"], "entities": {"driver_id": [1001, 1002]}}
+    )
+    assert found.values["f_int64"].to_list() == oracle["f_int64"].values
 
 
 def test_many_keys_come_back_in_order(store):

@@ -34,6 +34,7 @@ class _Field:
     name: str
     read: Callable[[Any], Any]
     many: bool = False
+    wire_type: int = _BYTES
 
 
 _Fields = Mapping[int, _Field]
@@ -48,15 +49,15 @@ def _texts(name: str) -> _Field:
 
 
 def _flag(name: str) -> _Field:
-    return _Field(name, bool)
+    return _Field(name, bool, wire_type=_VARINT)
 
 
 def _number(name: str) -> _Field:
-    return _Field(name, int)
+    return _Field(name, int, wire_type=_VARINT)
 
 
 def _type(name: str) -> _Field:
-    return _Field(name, lambda raw: _TYPES.get(raw, str(raw)))
+    return _Field(name, lambda raw: _TYPES.get(raw, str(raw)), wire_type=_VARINT)
 
 
 def _one(name: str, fields: _Fields) -> _Field:
@@ -188,7 +189,7 @@ def read(path: str, project: str, what: str, kind: type[T]) -> T:
     try:
         whole = _message(memoryview(data), _REGISTRY)
         return msgspec.convert(_part(whole, project, what), kind, strict=False)
-    except (ValueError, IndexError, msgspec.ValidationError) as error:
+    except (ValueError, LookupError, OverflowError, msgspec.ValidationError) as error:
         msg = f"registry={path!r} is no registry file of Feast's: {error}"
         raise ProtocolError(msg) from error
 
@@ -238,6 +239,9 @@ def _message(data: memoryview, fields: _Fields) -> dict[str, Any]:
                 raise ValueError(msg)
         if (field := fields.get(number)) is None:
             continue
+        if field.wire_type != wire_type:
+            msg = f"its field {field.name!r} is of another kind"
+            raise ValueError(msg)
         if field.many:
             found.setdefault(field.name, []).append(field.read(raw))
         else:

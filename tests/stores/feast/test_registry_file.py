@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from featkit.errors import ProtocolError, SourceError
 from featkit.stores.feast.registry import Entities, Project, Services, Views, view_of
@@ -89,6 +92,16 @@ def test_a_file_that_is_cut_short_is_refused(path: str, tmp_path: Path, cut: int
     (tmp_path / "cut.db").write_bytes(Path(path).read_bytes()[:cut])
     with pytest.raises(ProtocolError, match=r"cut\.db' is no registry file of Feast's"):
         read(str(tmp_path / "cut.db"), "rides", "feature_views", Views)
+
+
+@given(text=st.text(min_size=1).filter(lambda text: text.isascii()) | st.binary(min_size=1))
+def test_what_is_no_registry_gives_nothing_or_is_refused(
+    tmp_path_factory: pytest.TempPathFactory, text: str | bytes
+) -> None:
+    file = tmp_path_factory.getbasetemp() / "noise"
+    file.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with contextlib.suppress(ProtocolError):
+        assert read(str(file), "rides", "feature_views", Views).feature_views == []
 
 
 def test_what_is_no_registry_is_refused(tmp_path: Path) -> None:
