@@ -38,8 +38,9 @@ def direct(feast, redis_url, tmp_path_factory):
 @pytest.fixture(scope="module")
 def open_store(direct, redis_url):
     def connect(kind=featkit.connect, url=redis_url, **options):
-        options = {"registry_url": direct.registry_url, "project": direct.project, **options}
-        return kind(f"feast+{url}", now=direct.now, **options)
+        # every answer is to come from Redis, not from what an earlier test fetched
+        place = {"registry_url": direct.registry_url, "project": direct.project, "cache": None}
+        return kind(f"feast+{url}", now=direct.now, **place | options)
 
     return connect
 

@@ -214,7 +214,7 @@ def client(service: Service, registry: str) -> Iterator[featkit.FeatureStoreClie
     quick = Retry(attempts=3)
     with (
         running(service) as url,
-        featkit.connect(opened(url, registry), now=CONTRACT_NOW, retry=quick) as client,
+        featkit.connect(opened(url, registry), now=CONTRACT_NOW, retry=quick, cache=None) as client,
     ):
         yield client
 
