@@ -20,8 +20,8 @@ from benchmarks._flights import WORKLOADS, flights, references
 from benchmarks._measuring import Claim, Times, in_a_fresh_process, side_by_side
 from featkit.cache.containers import SqliteContainer
 from featkit.cache.entities import EntityCache
-from featkit.caching import CachePolicy, Wishes
 from featkit.columns import STATUS, FeatureColumns, Status
+from featkit.online.caching import CachePolicy, Wishes
 from featkit.schema import Entity, Feature, FeatureView
 from featkit.stores.base import OnlineRead
 

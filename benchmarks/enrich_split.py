@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks._flights import WORKLOADS, Flights, flights, references
 from benchmarks._measuring import Claim
 from featkit.calls import Call, LocalRead
-from featkit.operations import EnrichOptions
+from featkit.clients.operations import EnrichOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

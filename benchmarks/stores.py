@@ -20,7 +20,7 @@ import polars as pl
 import featkit
 from benchmarks._measuring import ROOT, Claim, Times, side_by_side
 from benchmarks._serving import FEATURES, LATENCY, ROWS
-from featkit.gathering import gathered
+from featkit.online.gathering import gathered
 from featkit.stores.base import OnlineRead, open_store
 from tests.fakes import sagemaker, tecton
 

@@ -11,17 +11,17 @@ from .api import (
     get_feature,
     use,
 )
-from .async_client import AsyncFeatureStoreClient
 from .audits.parity import ParityReport
 from .audits.report import AuditReport, Finding
 from .audits.skew import SkewReport
 from .cache.opening import CacheOptions
 from .cache.statistics import CacheStats
-from .client import FeatureStoreClient
+from .clients.async_client import AsyncFeatureStoreClient
+from .clients.client import FeatureStoreClient
+from .clients.health import HealthCheck, HealthMonitor, HealthReport
 from .columns import FeatureColumns, Status
 from .engines.plan import JoinPlan
 from .freshness import FeatureValue
-from .health import HealthCheck, HealthMonitor, HealthReport
 from .reports.history import StalenessTrend
 from .reports.staleness import StalenessReport
 from .schema import Entity, Feature, FeatureRef, FeatureService, FeatureView

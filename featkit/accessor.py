@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from featkit.connection import default_client
+from featkit.audits.staleness import AuditOptions
+from featkit.clients.connection import default_client
+from featkit.clients.operations import EnrichOptions
+from featkit.clients.staleness import frame_flow
 from featkit.frame_audits import FrameAudits
-from featkit.operations import EnrichOptions
-from featkit.staleness_audit import AuditOptions
-from featkit.staleness_methods import frame_flow
 from featkit.training.methods import training_flow
 from featkit.training.options import TrainingOptions
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping
 
-    from featkit.connection import Client
-    from featkit.progress import ProgressOption
+    from featkit.clients.connection import Client
+    from featkit.clients.progress import ProgressOption
     from featkit.reports.staleness import StalenessReport
     from featkit.types import (
         DtypeBackend,

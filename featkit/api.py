@@ -6,9 +6,9 @@ import sys
 from typing import TYPE_CHECKING, Any, overload
 
 from featkit.accessor import ACCESSOR, FeaturesAccessor
-from featkit.async_client import AsyncFeatureStoreClient
-from featkit.client import FeatureStoreClient
-from featkit.connection import default_client, open_client, set_default
+from featkit.clients.async_client import AsyncFeatureStoreClient
+from featkit.clients.client import FeatureStoreClient
+from featkit.clients.connection import default_client, open_client, set_default
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from featkit.cache.choosing import CacheChoice
-    from featkit.connection import Client
+    from featkit.clients.connection import Client
     from featkit.freshness import FeatureValue
     from featkit.stores.base import Store
     from featkit.transports.options import Limits, Retry

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from featkit.audits.methods import audit_flow
 from featkit.audits.options import LeakageOptions
 from featkit.audits.skew import SkewReport, skew
-from featkit.connection import default_client
+from featkit.clients.connection import default_client
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping, Sequence
 
     from featkit.audits.report import AuditReport, Level
-    from featkit.connection import Client
+    from featkit.clients.connection import Client
     from featkit.types import Duration, Features, Frame, KnownBy
 
 FrameT = TypeVar("FrameT")

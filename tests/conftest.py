@@ -94,7 +94,7 @@ def _no_settings_of_the_developer():
 
 @pytest.fixture(autouse=True)
 def _no_client_of_another_test(monkeypatch):
-    monkeypatch.setattr("featkit.connection._default", None)
+    monkeypatch.setattr("featkit.clients.connection._default", None)
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ import pytest
 import featkit
 from featkit.accessor import FeaturesAccessor
 from featkit.api import register
+from featkit.clients.operations import EnrichOptions
 from featkit.errors import InputError, SettingsError
-from featkit.operations import EnrichOptions
 
 
 @pytest.fixture(autouse=True)

@@ -17,44 +17,20 @@ LONGEST = 450  # lines of a module
 # its own layer and those below.
 LAYERS = {
     0: [
-        "errors",
-        "types",
-        "durations",
-        "moments",
-        "settings",
-        "html",
-        "forking",
-        "waiting",
+        *("errors", "types", "durations", "moments", "settings", "html", "forking", "waiting"),
         "_version",
     ],
     1: [
         *("dtypes", "schema", "columns", "freshness", "conversion", "calls", "queries", "summary"),
-        *(
-            "definitions",
-            "auth",
-            "aws",
-            "oauth",
-            "google_auth",
-            "json_columns",
-            "json_rows",
-            "json_kinds",
-        ),
-        *("binary_columns", "protobuf", "redis_requests", "protobuf_writing"),
-        *("figures", "populations", "uncached"),
+        *("definitions", "figures", "populations"),
+        *("auth.*", "codecs.*"),
     ],
     2: [
-        *("keys", "references", "online", "asking", "answering", "caching", "completion"),
-        *("gathering", "history", "asof", "catalogue", "staleness.*"),
+        *("keys", "references", "history", "asof", "catalogue"),
+        *("online.*", "staleness.*"),
     ],
     3: ["stores.*", "transports.*", "cache.*", "writing", "files", "engines.*"],
-    4: [
-        *("client", "async_client", "session", "connection", "operations", "health", "progress"),
-        *("sampling", "staleness_audit", "staleness_methods", "client_cache"),
-        *("training.*", "audits.*"),
-        "frames.*",
-        "reports.*",
-        "widgets.*",
-    ],
+    4: ["clients.*", "training.*", "audits.*", "frames.*", "reports.*", "widgets.*"],
     5: ["accessor", "frame_audits", "api", "cli.*", "terminal", "demo.*", "pandas", "polars"],
 }
 SIDE = ["testing.*"]  # imports what it likes; nobody imports it

@@ -5,7 +5,7 @@ import datetime as dt
 import html5lib
 import polars as pl
 
-from featkit.health import HealthCheck, HealthReport
+from featkit.clients.health import HealthCheck, HealthReport
 from featkit.schema import Entity, Feature, FeatureRef, FeatureService, FeatureView
 
 EVIL = "<script>alert(1)</script>"

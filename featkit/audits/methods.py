@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from featkit.audits.options import LeakageOptions
     from featkit.audits.report import AuditReport
     from featkit.calls import Flow
-    from featkit.session import Session
+    from featkit.clients.session import Session
 
 
 def audit_flow(client: Session, frame: object, options: LeakageOptions) -> Flow[AuditReport]:

@@ -12,11 +12,11 @@ import polars as pl
 from featkit import figures, frames
 from featkit.audits.checks import equal
 from featkit.calls import Call, LocalRead
+from featkit.clients.operations import EnrichOptions
 from featkit.dtypes import TIMESTAMP
 from featkit.errors import NotSupportedError
 from featkit.history import rules
 from featkit.html import element, joined, table
-from featkit.operations import EnrichOptions
 from featkit.references import select
 from featkit.stores.base import not_supported
 from featkit.training.joined import join_by_store
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from featkit.calls import Flow
-    from featkit.operations import Operations
+    from featkit.clients.operations import Operations
     from featkit.references import Selection, ViewSelection
     from featkit.types import Features, Keys
 

@@ -22,9 +22,9 @@ from featkit.cache.flights import Flights
 from featkit.cache.segments import Segment, codes_of
 from featkit.cache.statistics import CacheStats, ViewCacheInfo
 from featkit.cache.views import CachedView
-from featkit.caching import Ages, decide, ends, micros
 from featkit.dtypes import format_dtype
 from featkit.forking import after_fork
+from featkit.online.caching import Ages, decide, ends, micros
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 
     from featkit.cache.containers import Container
     from featkit.cache.tables import Hits
-    from featkit.caching import CachePolicy, Flight, Found, Wishes
     from featkit.calls import Flow
     from featkit.columns import FeatureColumns
+    from featkit.online.caching import CachePolicy, Flight, Found, Wishes
     from featkit.stores.base import OnlineRead
 
 MOST_IN_MEMORY = 2**30  # bytes
@@ -87,7 +87,7 @@ class EntityCache:
         self._off: ContextVar[bool] = ContextVar("featkit_cache_off", default=False)
         after_fork(self)
 
-    # -- lookups: what `featkit.caching.LookupCache` asks for ----------------------------------
+    # -- lookups: what `featkit.online.caching.LookupCache` asks for ------------------------------
 
     def find(self, read: OnlineRead, wishes: Wishes) -> Found:
         """Say what is known of the keys of a question."""

@@ -17,9 +17,9 @@ from featkit.cache.containers import Container, SqliteContainer
 from featkit.cache.entities import MOST_IN_MEMORY, MOST_STORED, EntityCache
 from featkit.cache.segments import SCHEMA
 from featkit.cache.storages import RedisContainer, StorageContainer
-from featkit.caching import CachePolicy
 from featkit.durations import parse_duration
 from featkit.errors import SettingsError, nearest
+from featkit.online.caching import CachePolicy
 from featkit.settings import Secret
 
 if TYPE_CHECKING:

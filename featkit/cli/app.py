@@ -13,7 +13,7 @@ from featkit._version import __version__
 from featkit.errors import FeatkitError, MissingEntitiesError, UnknownNameError
 
 if TYPE_CHECKING:
-    from featkit.client import FeatureStoreClient
+    from featkit.clients.client import FeatureStoreClient
 
 NOT_THERE, FAILED = 1, 2  # exit codes; typer's own for a wrong command line is 2 as well
 

@@ -14,7 +14,7 @@ from featkit.errors import InputError
 if TYPE_CHECKING:
     import polars as pl
 
-    from featkit.client import FeatureStoreClient
+    from featkit.clients.client import FeatureStoreClient
     from featkit.reports.staleness import FailOn, StalenessReport
 
 TOO_OLD = 1  # exit code: the audit found an error

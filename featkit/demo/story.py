@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from featkit.client import FeatureStoreClient
+    from featkit.clients.client import FeatureStoreClient
     from featkit.schema import FeatureRef
 
 SERVICE = "delay_model"

@@ -213,7 +213,7 @@ class Store(ABC):
     def read_together(self, reads: Sequence[OnlineRead]) -> Sequence[Call[Any]]:
         """Ask several questions, view by view; the calls are made at the same time.
 
-        A store whose replies are small may decode them together: see `featkit.gathering`.
+        A store whose replies are small may decode them together: see `featkit.online.gathering`.
         """
         return [self.read_online(read) for read in reads]
 

@@ -12,7 +12,7 @@ from featkit.reports.rows import COUNTS
 from featkit.testing.data import contract_keys, contract_views
 
 if TYPE_CHECKING:
-    from featkit.client import FeatureStoreClient
+    from featkit.clients.client import FeatureStoreClient
 
 _VIEWS = [view.name for view, _ in contract_views()]
 

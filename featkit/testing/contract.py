@@ -31,7 +31,7 @@ from featkit.testing.memory import MemoryStore, RecordingStore
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from featkit.client import FeatureStoreClient
+    from featkit.clients.client import FeatureStoreClient
     from featkit.columns import FeatureColumns
     from featkit.schema import FeatureView
     from featkit.stores.base import Store

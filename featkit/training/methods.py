@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar, overload
 
 from featkit.audits.parity import parity
-from featkit.session import Session
+from featkit.clients.session import Session
 from featkit.training.flow import Request, assemble
 from featkit.training.flow import explain as plan
 from featkit.training.options import TrainingOptions
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from featkit.audits.parity import ParityReport
     from featkit.calls import Flow
+    from featkit.clients.progress import ProgressOption
     from featkit.engines.plan import JoinPlan
-    from featkit.progress import ProgressOption
     from featkit.training.report import TrainingReport
     from featkit.training.result import TrainingSet
     from featkit.types import DtypeBackend, Duration, Engine, Features, Frame, Keys, KnownBy

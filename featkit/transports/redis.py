@@ -24,7 +24,8 @@ from redis.maint_notifications import MaintNotificationsConfig
 from redis.retry import Retry
 from redis.sentinel import Sentinel
 
-from featkit.binary_columns import BinaryColumn
+from featkit.codecs.binary_columns import BinaryColumn
+from featkit.codecs.redis_requests import RedisRead, RedisSample, RedisServer
 from featkit.errors import (
     AuthError,
     BatchTooLarge,
@@ -33,7 +34,6 @@ from featkit.errors import (
     RequestRejected,
     StoreUnavailable,
 )
-from featkit.redis_requests import RedisRead, RedisSample, RedisServer
 from featkit.settings import Secret
 from featkit.transports.base import SLICE, Exchange, Transport
 from featkit.transports.resp import Replies, commands
@@ -42,8 +42,8 @@ from featkit.transports.slots import slots
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from featkit.binary_columns import Places
     from featkit.calls import Call
+    from featkit.codecs.binary_columns import Places
     from featkit.transports.deadline import Deadline
     from featkit.transports.options import TransportOptions
 

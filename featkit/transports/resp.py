@@ -15,12 +15,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from featkit.binary_columns import PADDING, BinaryColumn, linked, words
+from featkit.codecs.binary_columns import PADDING, BinaryColumn, linked, words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from featkit.binary_columns import Bytes, Mask, Places, Words
+    from featkit.codecs.binary_columns import Bytes, Mask, Places, Words
 
 _LINE = b"\r\n"
 _NEWLINE = np.uint16(int.from_bytes(_LINE, "little"))

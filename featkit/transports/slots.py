@@ -8,7 +8,7 @@ import numpy as np
 from redis.crc import key_slot
 
 if TYPE_CHECKING:
-    from featkit.binary_columns import BinaryColumn, Places
+    from featkit.codecs.binary_columns import BinaryColumn, Places
 
 _SLOTS = 2**14
 
@@ -19,7 +19,7 @@ def slots(keys: BinaryColumn) -> Places:
     Examples
     --------
     >>> import pyarrow as pa
-    >>> from featkit.binary_columns import BinaryColumn
+    >>> from featkit.codecs.binary_columns import BinaryColumn
     >>> slots(BinaryColumn.of(pa.array([b"123456789"]))).tolist()
     [12739]
     """

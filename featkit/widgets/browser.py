@@ -13,11 +13,11 @@ import ipywidgets as W  # noqa: N812 - its own short name
 import traitlets
 
 from featkit.catalogue import Catalogue, enrich_code, read_catalogue
+from featkit.clients.progress import in_kernel
+from featkit.clients.sampling import sample
 from featkit.durations import format_duration
 from featkit.errors import FeatkitError, UnknownNameError, nearest
 from featkit.html import badge, element, joined
-from featkit.progress import in_kernel
-from featkit.sampling import sample
 from featkit.widgets import samples
 from featkit.widgets.assets import pack
 from featkit.widgets.content import columns_of, view_in_full
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
     import polars as pl
 
+    from featkit.clients.session import Session
     from featkit.schema import FeatureView
-    from featkit.session import Session
     from featkit.types import Keys
 
 _STATE = ("search", "facets", "sort", "opened", "current", "selected")

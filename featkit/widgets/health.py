@@ -10,7 +10,7 @@ import traitlets
 from featkit.widgets.assets import script, style
 
 if TYPE_CHECKING:
-    from featkit.health import HealthMonitor
+    from featkit.clients.health import HealthMonitor
 
 _CHECKS = 60  # that have a bar
 

@@ -12,7 +12,7 @@ import pytest
 import redis
 
 import featkit
-from featkit.auth import Bearer
+from featkit.auth.tokens import Bearer
 from featkit.calls import Call, HttpRequest
 from featkit.errors import AuthError, CacheWarning, RequestRejected, StoreUnavailable
 from featkit.settings import Secret

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import featkit
-from featkit import protobuf, protobuf_writing
-from featkit.binary_columns import BinaryColumn
+from featkit.codecs import protobuf, protobuf_writing
+from featkit.codecs.binary_columns import BinaryColumn
 from featkit.errors import AuthError, ProtocolError, RequestRejected, RowMismatch
 from featkit.schema import Entity, Feature, FeatureView
 from featkit.stores.base import open_store

@@ -14,7 +14,7 @@ from polars.testing import assert_series_equal
 
 import featkit
 from featkit import Retry, Status
-from featkit.aws import AwsSignature
+from featkit.auth.aws import AwsSignature
 from featkit.calls import HttpRequest
 from featkit.errors import (
     AuthError,

@@ -15,7 +15,7 @@ import grpc
 import pytest
 import trustme
 
-from featkit.auth import Bearer
+from featkit.auth.tokens import Bearer
 from featkit.calls import Call, GrpcRequest
 from featkit.errors import (
     AuthError,

@@ -27,7 +27,7 @@ import stamina
 import trustme
 
 import featkit
-from featkit.auth import Bearer
+from featkit.auth.tokens import Bearer
 from featkit.calls import Call, HttpRequest, LocalRead
 from featkit.errors import (
     AuthError,

@@ -16,6 +16,7 @@ import redis
 import trustme
 
 from featkit.calls import Call
+from featkit.codecs.redis_requests import RedisRead, RedisSample, RedisServer
 from featkit.errors import (
     AuthError,
     BatchTooLarge,
@@ -26,7 +27,6 @@ from featkit.errors import (
     SlowAnswer,
     StoreUnavailable,
 )
-from featkit.redis_requests import RedisRead, RedisSample, RedisServer
 from featkit.settings import Secret
 from featkit.transports.deadline import Deadline
 from featkit.transports.drive import Silent, Transports, adrive, drive

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from redis.crc import key_slot
 
-from featkit.binary_columns import BinaryColumn
+from featkit.codecs.binary_columns import BinaryColumn
 from featkit.transports.resp import Replies, commands
 from featkit.transports.slots import slots
 

@@ -7,8 +7,8 @@ import threading
 import pytest
 
 import featkit
+from featkit.clients.health import HealthCheck, HealthMonitor, HealthReport
 from featkit.errors import StoreUnavailable
-from featkit.health import HealthCheck, HealthMonitor, HealthReport
 from featkit.widgets.staleness import StalenessPanel
 
 NOW = dt.datetime(2024, 5, 1, tzinfo=dt.UTC)

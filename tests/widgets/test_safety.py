@@ -7,8 +7,8 @@ import html5lib
 import polars as pl
 import pytest
 
+from featkit.clients.health import HealthCheck, HealthReport
 from featkit.columns import STATUS, FeatureColumns, Status
-from featkit.health import HealthCheck, HealthReport
 from featkit.schema import Entity, Feature, FeatureRef, FeatureService, FeatureView
 from featkit.summary import LookupSummary, ViewSummary
 from featkit.widgets import samples

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import msgspec
 import polars as pl
 
+from featkit.codecs.json_rows import JsonRows
 from featkit.columns import STATUS, FeatureColumns, Status
 from featkit.errors import NotSupportedError, ProtocolError, RowMismatch
-from featkit.json_rows import JsonRows
 from featkit.stores.databricks.types import kind_of
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from featkit.auth import Bearer
+from featkit.auth.oauth import ClientCredentials, TokenAuth, form, token_of
+from featkit.auth.tokens import Bearer
 from featkit.errors import AuthError, SettingsError, nearest
-from featkit.oauth import ClientCredentials, TokenAuth, form, token_of
 from featkit.settings import Secret, variables
 
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ import msgspec
 import polars as pl
 
 from featkit.calls import Call
+from featkit.codecs.json_kinds import BOOLEANS
 from featkit.columns import STATUS, FeatureColumns, Status
 from featkit.errors import (
     NotSupportedError,
@@ -25,7 +26,6 @@ from featkit.errors import (
     UnknownNameError,
     nearest,
 )
-from featkit.json_kinds import BOOLEANS
 from featkit.queries import Login, PostgresQuery
 from featkit.settings import Secret
 from featkit.stores.databricks.types import kind_of

@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from featkit import json_columns
-from featkit.dtypes import TIMESTAMP
-from featkit.errors import ProtocolError, TimestampError
-from featkit.json_kinds import (
+from featkit.codecs import json_columns
+from featkit.codecs.json_kinds import (
     ANYTHING,
     BOOLEANS,
     STRINGS,
@@ -22,6 +20,8 @@ from featkit.json_kinds import (
     MapOf,
     Plain,
 )
+from featkit.dtypes import TIMESTAMP
+from featkit.errors import ProtocolError, TimestampError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -19,7 +19,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from featkit.auth import Bearer
+from featkit.auth.tokens import Bearer
 from featkit.calls import Call, HttpRequest, LocalRead
 from featkit.errors import MissingExtraError, NotSupportedError, SettingsError
 from featkit.schema import Entity

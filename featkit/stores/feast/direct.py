@@ -23,8 +23,8 @@ from featkit.stores.feast.values import decode
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from featkit.binary_columns import BinaryColumn
     from featkit.calls import Call, Flow
+    from featkit.codecs.binary_columns import BinaryColumn
     from featkit.schema import FeatureService, FeatureView
     from featkit.stores.base import OnlineRead
 

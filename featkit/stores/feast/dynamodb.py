@@ -19,9 +19,10 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from featkit import aws, json_columns
-from featkit.binary_columns import BinaryColumn
+from featkit.auth import aws
 from featkit.calls import Call, HttpRequest
+from featkit.codecs import json_columns
+from featkit.codecs.binary_columns import BinaryColumn
 from featkit.columns import STATUS, Status
 from featkit.dtypes import TIMESTAMP
 from featkit.errors import (
@@ -33,7 +34,7 @@ from featkit.errors import (
     ThrottledError,
     UnknownNameError,
 )
-from featkit.gathering import Gathering
+from featkit.online.gathering import Gathering
 from featkit.settings import Secret
 from featkit.stores.base import Capabilities
 from featkit.stores.feast.direct import DirectStore, answer
@@ -42,10 +43,10 @@ from featkit.stores.feast.entity_keys import encode, entity_ids
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
-    from featkit.auth import Bearer
+    from featkit.auth.tokens import Bearer
     from featkit.calls import Flow, HasStatus, HttpReply, SignedT
     from featkit.columns import FeatureColumns
-    from featkit.gathering import Later, Piece
+    from featkit.online.gathering import Later, Piece
     from featkit.schema import FeatureView
     from featkit.stores.base import OnlineRead, Target
     from featkit.stores.feast import FeastStore

@@ -19,7 +19,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from featkit.binary_columns import BinaryColumn
+from featkit.codecs.binary_columns import BinaryColumn
 from featkit.errors import NotSupportedError
 from featkit.stores.feast.murmur import murmur3_32, murmur3_128
 from featkit.stores.feast.registry import DUMMY_KEY

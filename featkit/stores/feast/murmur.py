@@ -12,7 +12,7 @@ import numpy as np
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from featkit.binary_columns import BinaryColumn, Places, Words
+    from featkit.codecs.binary_columns import BinaryColumn, Places, Words
 
 T = TypeVar("T", np.uint32, np.uint64)
 

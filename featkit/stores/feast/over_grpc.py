@@ -19,13 +19,13 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from featkit import protobuf
-from featkit import protobuf_writing as writing
-from featkit.binary_columns import BinaryColumn, padded
 from featkit.calls import Call, GrpcRequest
+from featkit.codecs import protobuf
+from featkit.codecs import protobuf_writing as writing
+from featkit.codecs.binary_columns import BinaryColumn, padded
+from featkit.codecs.protobuf import DELIMITED, FIXED32, FIXED64, VARINT
 from featkit.columns import STATUS, FeatureColumns
 from featkit.errors import NotSupportedError, ProtocolError, StoreUnavailable
-from featkit.protobuf import DELIMITED, FIXED32, FIXED64, VARINT
 from featkit.stores.feast import values
 from featkit.stores.feast.answers import STATUSES, Question
 from featkit.stores.feast.refusals import explained_status

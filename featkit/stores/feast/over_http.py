@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import msgspec
 import polars as pl
 
-from featkit import json_columns
 from featkit.calls import Call, HttpRequest
+from featkit.codecs import json_columns
 from featkit.columns import STATUS, FeatureColumns
 from featkit.errors import ProtocolError
 from featkit.stores.feast.answers import STATUSES, Question

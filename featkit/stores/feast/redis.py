@@ -7,8 +7,8 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from featkit.calls import Call
+from featkit.codecs.redis_requests import RedisRead, RedisSample, RedisServer
 from featkit.errors import FeatkitError, MissingExtraError, SettingsError, StoreError
-from featkit.redis_requests import RedisRead, RedisSample, RedisServer
 from featkit.settings import Secret
 from featkit.stores.base import Capabilities
 from featkit.stores.feast.direct import DirectStore, answer
@@ -18,8 +18,8 @@ from featkit.stores.feast.values import decode_times
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from featkit.binary_columns import BinaryColumn
     from featkit.calls import Flow
+    from featkit.codecs.binary_columns import BinaryColumn
     from featkit.columns import FeatureColumns
     from featkit.schema import FeatureView
     from featkit.stores.base import OnlineRead, Target

@@ -9,15 +9,15 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from featkit import protobuf
+from featkit.codecs import protobuf
+from featkit.codecs.protobuf import DELIMITED, FIXED32, FIXED64, VARINT
 from featkit.errors import ProtocolError
-from featkit.protobuf import DELIMITED, FIXED32, FIXED64, VARINT
 from featkit.stores.feast.types import NUMBERS, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from featkit.binary_columns import BinaryColumn, Places, Words
+    from featkit.codecs.binary_columns import BinaryColumn, Places, Words
 
 TEXTS = ("UUID", "TIME_UUID", "DECIMAL", "JSON")
 """What is text with a meaning."""

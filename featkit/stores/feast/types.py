@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import polars as pl
 
-from featkit import json_columns
+from featkit.codecs import json_columns
 from featkit.dtypes import TIMESTAMP
 from featkit.errors import ProtocolError
 

@@ -16,18 +16,18 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from featkit import protobuf
-from featkit.binary_columns import BinaryColumn
+from featkit.codecs import protobuf
+from featkit.codecs.binary_columns import BinaryColumn
+from featkit.codecs.protobuf import DELIMITED, VARINT
 from featkit.dtypes import TIMESTAMP
 from featkit.errors import ProtocolError
-from featkit.protobuf import DELIMITED, VARINT
 from featkit.stores.feast.scalars import LISTS, SCALARS, TEXTS, quoted, text
 from featkit.stores.feast.types import NUMBERS, decode_column
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from featkit.binary_columns import Places
+    from featkit.codecs.binary_columns import Places
     from featkit.stores.feast.types import FeastType
 
 _NAMES = {number: name for name, number in NUMBERS.items()}

@@ -21,7 +21,7 @@ from urllib.parse import quote
 import msgspec
 import polars as pl
 
-from featkit import aws
+from featkit.auth import aws
 from featkit.calls import Call, HttpRequest, LocalRead
 from featkit.dtypes import parse_dtype
 from featkit.errors import (
@@ -31,7 +31,7 @@ from featkit.errors import (
     UnknownNameError,
     nearest,
 )
-from featkit.gathering import Gathering
+from featkit.online.gathering import Gathering
 from featkit.schema import Entity, Feature, FeatureView
 from featkit.settings import Secret
 from featkit.stores.base import Capabilities, Store

@@ -10,7 +10,8 @@ import msgspec
 import numpy as np
 import polars as pl
 
-from featkit import aws, json_columns
+from featkit.auth import aws
+from featkit.codecs import json_columns
 from featkit.columns import STATUS, FeatureColumns, Status
 from featkit.errors import (
     IncompleteAnswer,
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
     from featkit.calls import HttpReply
     from featkit.errors import FeatkitError
-    from featkit.gathering import Gathering, Later, Piece
+    from featkit.online.gathering import Gathering, Later, Piece
     from featkit.schema import Feature
     from featkit.stores.base import OnlineRead
 

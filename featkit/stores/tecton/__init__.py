@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 import polars as pl
 
-from featkit.auth import Bearer
+from featkit.auth.tokens import Bearer
 from featkit.calls import Call, HttpRequest
 from featkit.durations import parse_duration
 from featkit.errors import (
@@ -31,7 +31,7 @@ from featkit.errors import (
     SettingsError,
     UnknownNameError,
 )
-from featkit.gathering import Gathering
+from featkit.online.gathering import Gathering
 from featkit.schema import Entity, Feature, FeatureRef, FeatureService, FeatureView
 from featkit.settings import Secret
 from featkit.stores.base import Capabilities, Store, find

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from featkit import json_columns
+from featkit.codecs import json_columns
+from featkit.codecs.json_rows import JsonRows
 from featkit.columns import STATUS, FeatureColumns, Status, once
 from featkit.errors import ProtocolError, RowMismatch, StoreUnavailable
-from featkit.json_rows import JsonRows
 from featkit.stores.tecton.messages import Batch, Query, Single, decoded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from featkit.calls import HttpReply
-    from featkit.gathering import Gathering, Later, Piece
+    from featkit.online.gathering import Gathering, Later, Piece
     from featkit.schema import Feature, FeatureView
     from featkit.stores.base import OnlineRead
     from featkit.stores.tecton.messages import Answered, Metadata, Row

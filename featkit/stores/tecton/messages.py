@@ -9,14 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 import polars as pl
 
-from featkit.errors import (
-    AuthError,
-    BatchTooLarge,
-    ProtocolError,
-    RequestRejected,
-    UnknownNameError,
-)
-from featkit.json_kinds import (
+from featkit.codecs.json_kinds import (
     ANYTHING,
     BOOLEANS,
     INSTANTS,
@@ -27,6 +20,13 @@ from featkit.json_kinds import (
     Kind,
     ListOf,
     MapOf,
+)
+from featkit.errors import (
+    AuthError,
+    BatchTooLarge,
+    ProtocolError,
+    RequestRejected,
+    UnknownNameError,
 )
 
 if TYPE_CHECKING:

@@ -18,7 +18,8 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
-from featkit.auth import Bearer
+from featkit.auth.google import GoogleAuth
+from featkit.auth.tokens import Bearer
 from featkit.calls import Call, HttpRequest, HttpRequests
 from featkit.errors import (
     AuthError,
@@ -28,7 +29,6 @@ from featkit.errors import (
     UnknownNameError,
     nearest,
 )
-from featkit.google_auth import GoogleAuth
 from featkit.settings import Secret
 from featkit.stores.base import Capabilities, Store
 from featkit.stores.vertex.history import BigQuery

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from featkit.binary_columns import BinaryColumn
+from featkit.codecs.binary_columns import BinaryColumn
 from featkit.errors import NotSupportedError
 from featkit.schema import Entity
 from featkit.stores.feast.entity_keys import encode, entity_ids, field_names, time_field

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from featkit import protobuf
-from featkit.binary_columns import BinaryColumn
+from featkit.codecs import protobuf
+from featkit.codecs.binary_columns import BinaryColumn
 from featkit.errors import ProtocolError
 from featkit.stores.feast.types import NUMBERS, Column, column_type, named_type
 from featkit.stores.feast.values import decode, decode_times, json_texts

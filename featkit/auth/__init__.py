@@ -1,0 +1,1 @@
+"""Credentials, as flows that sign requests."""

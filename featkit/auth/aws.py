@@ -1,0 +1,237 @@
+"""Amazon's way: requests that are signed, and refusals that are named, whatever the service.
+
+The signature is made by botocore's signer, which the extra ``aws`` installs; nothing else of
+Amazon's SDK is used.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import replace
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from featkit.auth.tokens import Hidden
+from featkit.errors import (
+    AuthError,
+    BatchTooLarge,
+    MissingExtraError,
+    RequestRejected,
+    SettingsError,
+    StoreUnavailable,
+    ThrottledError,
+    UnknownNameError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from featkit.calls import HasStatus, HttpReply, SignedT
+    from featkit.errors import FeatkitError
+    from featkit.settings import Secret
+
+_KEPT = 300  # seconds that credentials are used without asking for them again
+_THROTTLED = {
+    "LimitExceededException",
+    "ProvisionedThroughputExceededException",
+    "RequestLimitExceeded",
+    "SlowDown",
+    "Throttling",
+    "ThrottlingException",
+    "ThrottledException",
+    "TooManyRequestsException",
+}
+_EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired"}
+_NO_ACCESS = _EXPIRED | {
+    "AccessDenied",
+    "AccessDeniedException",
+    "AccessForbidden",
+    "IncompleteSignature",
+    "IncompleteSignatureException",
+    "InvalidClientTokenId",
+    "InvalidSignatureException",
+    "MissingAuthenticationToken",
+    "MissingAuthenticationTokenException",
+    "NotAuthorized",
+    "SignatureDoesNotMatch",
+    "UnrecognizedClientException",
+}
+_MISSING = {"ResourceNotFound", "ResourceNotFoundException"}
+_IN_TROUBLE = {"InternalFailure", "InternalServerError", "ServiceUnavailable", "InternalError"}
+
+
+class AwsSignature:
+    """Signs requests with version 4 of Amazon's signature.
+
+    Credentials that are not given are looked for where all of Amazon's tools look: environment,
+    files of the home folder, single sign-on, the roles of containers and machines. They are looked
+    for again once when the service says that they have expired.
+
+    Parameters
+    ----------
+    service
+        Name of the service in signatures, such as ``"sagemaker"``.
+    region
+        Such as ``"eu-west-1"``.
+    profile
+        A profile of the files in the home folder; None: the usual one.
+    key_id, secret, token
+        Credentials; without them they are looked for.
+
+    Raises
+    ------
+    MissingExtraError
+        botocore is not installed.
+
+    Examples
+    --------
+    >>> from featkit.settings import Secret
+    >>> AwsSignature("sagemaker", "eu-west-1", key_id="AK", secret=Secret("t0p"))
+    AwsSignature('sagemaker', 'eu-west-1', key_id='AK')
+    """
+
+    def __init__(
+        self,
+        service: str,
+        region: str,
+        *,
+        profile: str | None = None,
+        key_id: str | None = None,
+        secret: Secret | None = None,
+        token: Secret | None = None,
+    ) -> None:
+        if find_spec("botocore") is None:
+            raise MissingExtraError("aws", "signing requests to Amazon's services")
+        if (key_id is None) != (secret is None):
+            msg = "access_key_id and secret_access_key go together; one of them is missing"
+            raise SettingsError(msg)
+        self._service, self._region = service, region
+        self._profile, self._key_id, self._secret, self._token = profile, key_id, secret, token
+        self._known: Any = None
+        self._lock = threading.Lock()
+
+    def auth_flow(self, request: SignedT) -> Generator[SignedT, HasStatus, None]:
+        """Sign the request; where the credentials have expired, look for others once."""
+        known = self._credentials(instead_of=None)
+        reply = yield self._signed(request, known)
+        if self._secret is None and kind_of(reply) in _EXPIRED:
+            yield self._signed(request, self._credentials(instead_of=known))
+
+    def for_polars(self) -> tuple[dict[str, str], int]:
+        """Give the credentials to a reader of files, and until when it may use them."""
+        frozen = self._frozen(self._credentials(instead_of=None))
+        found = {"aws_access_key_id": frozen.access_key, "aws_secret_access_key": frozen.secret_key}
+        if frozen.token:
+            found["aws_session_token"] = frozen.token
+        return found, int(time.time()) + _KEPT
+
+    def _credentials(self, *, instead_of: object) -> Any:  # noqa: ANN401 - botocore has no types
+        """Return what is known, unless it is what failed; one thread looks for it."""
+        with self._lock:
+            if self._known is None or self._known is instead_of:
+                self._known = self._found()
+            return self._known
+
+    def _found(self) -> Any:  # noqa: ANN401 - botocore has no types
+        from botocore.credentials import Credentials  # noqa: PLC0415 - it takes a tenth of a second
+        from botocore.exceptions import BotoCoreError  # noqa: PLC0415
+        from botocore.session import Session  # noqa: PLC0415
+
+        if self._secret is not None:
+            token = self._token and self._token.reveal()
+            return Credentials(self._key_id, self._secret.reveal(), token)
+        try:
+            found = Session(profile=self._profile).get_credentials()
+        except BotoCoreError as error:
+            msg = f"the AWS credentials cannot be used: {error}"
+            raise AuthError(msg) from error
+        if found is None:
+            msg = (
+                "there are no AWS credentials: not in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
+                "not in ~/.aws/credentials, not from single sign-on or a role; pass profile=, or "
+                "access_key_id= and secret_access_key="
+            )
+            raise AuthError(msg)
+        return found
+
+    def _signed(self, request: Any, credentials: Any) -> Any:  # noqa: ANN401 - an HttpRequest, and what botocore found
+        from botocore.auth import SigV4Auth  # noqa: PLC0415 - see above
+        from botocore.awsrequest import AWSRequest  # noqa: PLC0415
+
+        frozen = self._frozen(credentials)
+        outgoing = AWSRequest(
+            method=request.method,
+            url=request.url,
+            data=request.body,
+            headers=dict(request.headers),
+        )
+        SigV4Auth(frozen, self._service, self._region).add_auth(outgoing)
+        return replace(
+            request, headers={name: Hidden(own) for name, own in outgoing.headers.items()}
+        )
+
+    def _frozen(self, credentials: Any) -> Any:  # noqa: ANN401 - botocore has no types
+        from botocore.exceptions import BotoCoreError  # noqa: PLC0415 - see above
+
+        try:
+            return credentials.get_frozen_credentials()  # asks for new ones before these expire
+        except BotoCoreError as error:
+            msg = f"the AWS credentials have expired and cannot be renewed: {error}"
+            raise AuthError(msg) from error
+
+    def __repr__(self) -> str:
+        who = f"key_id={self._key_id!r}" if self._key_id else f"profile={self._profile!r}"
+        return f"{type(self).__name__}({self._service!r}, {self._region!r}, {who})"
+
+
+class _Refusal(msgspec.Struct, frozen=True):
+    kind: str = msgspec.field(default="", name="__type")
+    code: str = ""
+    message: str = ""
+    also: str = msgspec.field(default="", name="Message")
+
+
+def _read(reply: HttpReply) -> _Refusal:
+    try:
+        return msgspec.json.decode(reply.body, type=_Refusal)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return _Refusal()
+
+
+def kind_of(reply: Any) -> str:  # noqa: ANN401 - a reply over HTTP, of which flows know the status
+    """Tell what Amazon calls the error of a reply; nothing where it is none."""
+    if reply.status < 400:  # noqa: PLR2004 - what HTTP calls an error
+        return ""
+    said = _read(reply)
+    named = reply.headers.get("x-amzn-errortype") or said.kind or said.code
+    return str(named).partition(":")[0].rpartition("#")[2]
+
+
+def explained(reply: HttpReply) -> FeatkitError | None:
+    """Read why a service refuses; None: the status says enough."""
+    said = _read(reply)
+    return named(kind_of(reply), said.message or said.also, reply.status)
+
+
+def named(kind: str, reason: str, status: int) -> FeatkitError | None:
+    """Make the error of what Amazon calls it; None: it is none that is known."""
+    message = f"{status}: {kind}: {reason}" if reason else f"{status}: {kind}"
+    if kind in _THROTTLED:
+        return ThrottledError(message)
+    if kind in _NO_ACCESS:
+        hint = "have the credentials expired?" if kind in _EXPIRED else _ACCESS
+        return AuthError(f"{message}; {hint}")
+    if kind in _MISSING:
+        return UnknownNameError(f"{message}; are the name, the region and the account right?")
+    if kind in _IN_TROUBLE:
+        return StoreUnavailable(message)
+    if kind.startswith("Validation"):
+        too_many = "less than or equal to" in reason or "too many" in reason.lower()
+        return (BatchTooLarge if too_many else RequestRejected)(message)
+    return None
+
+
+_ACCESS = "are the key, the region and the clock of this machine right, and does a policy allow it?"

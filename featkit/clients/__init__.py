@@ -1,0 +1,1 @@
+"""The clients of a store, and what both stand on."""

@@ -1,0 +1,127 @@
+"""From a target or the settings to a client, and the client that is the default."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from featkit import settings
+from featkit.cache.choosing import choose
+from featkit.clients.async_client import AsyncFeatureStoreClient
+from featkit.clients.client import FeatureStoreClient
+from featkit.durations import parse_duration
+from featkit.errors import InputError, SettingsError
+from featkit.moments import clock_of
+from featkit.stores.base import Store, open_store, store_class
+from featkit.transports.options import Limits, Retry, TransportOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from featkit.cache.choosing import CacheChoice
+    from featkit.types import Duration, Now
+
+ClientT = TypeVar("ClientT", FeatureStoreClient, AsyncFeatureStoreClient)
+Client = FeatureStoreClient | AsyncFeatureStoreClient
+
+_default: Client | None = None
+
+
+def open_client(
+    kind: type[ClientT],
+    target: str | Store | None = None,
+    *,
+    timezone: str | None = None,
+    cache: CacheChoice = "auto",
+    timeout: Duration | None = None,
+    wait: Duration | None = None,
+    now: Now = None,
+    retry: Retry | None = None,
+    limits: Limits | None = None,
+    client: Any = None,  # noqa: ANN401 - any client with httpx's API
+    options: Mapping[str, Any] | None = None,
+) -> ClientT:
+    """Make a client; an argument beats the settings. See `featkit.connect`."""
+    chosen = settings.load()
+    zone = _zone(timezone or chosen.timezone)
+    limit = chosen.timeout if timeout is None else timeout
+    patience = chosen.wait if wait is None else wait
+    if isinstance(target, Store):
+        # two stores that look the same need not be the same
+        store, named = target, str(target)
+        given: dict[str, Any] = {"": target}
+    else:
+        named, table = _from_settings(target, chosen)
+        own = {name: table.pop(name, None) for name in ("timeout", "wait")}
+        limit = own["timeout"] if limit is None else limit
+        patience = own["wait"] if patience is None else patience
+        given = {**table, **(options or {})}
+        store = open_store(named, given, timezone=zone)
+    entities, metadata = choose(cache, chosen, store, named, {**given, "timezone": zone})
+    reach = TransportOptions(
+        auth=store.auth,
+        ca=store.ca,
+        client=client,
+        retry=_patient(retry or Retry(), patience),
+        limits=limits or Limits(),
+        metadata=metadata,
+    )
+    return kind(
+        store,
+        named,
+        timezone=zone,
+        timeout=None if limit is None else parse_duration(limit, what="timeout"),
+        now=clock_of(now or chosen.now),
+        reach=reach,
+        persistent=patience is not None,
+        cache=entities,
+        metadata=metadata,
+    )
+
+
+def _patient(retry: Retry, wait: Duration | None) -> Retry:
+    return retry if wait is None else replace(retry, reconnect=parse_duration(wait, what="wait"))
+
+
+def _from_settings(target: str | None, chosen: settings.Settings) -> tuple[str, dict[str, Any]]:
+    """Find the target, and what the settings say about its store."""
+    named = target or chosen.target
+    scheme = named.partition(":")[0].partition("+")[0] if named else chosen.backend
+    table = dict(chosen.tables.get(scheme, {})) if scheme else {}
+    if scheme and table:
+        place = store_class(scheme).target_of(table)  # takes out what says where the store is
+        named = named or place
+    if not named:
+        msg = (
+            "no store to connect to: pass a target such as featkit.connect('demo:flights') or "
+            f"featkit.connect('parquet:PATH'), or set target in featkit.toml or FEATKIT_TARGET "
+            f"(the settings come from {chosen.origin})"
+        )
+        raise SettingsError(msg)
+    return named, table
+
+
+def set_default(client: Client) -> None:
+    """Make a client the default of the accessor and of the plain functions."""
+    global _default  # noqa: PLW0603 - the default is one for the process, as users expect
+    if not isinstance(client, (FeatureStoreClient, AsyncFeatureStoreClient)):
+        msg = f"expected a client, as featkit.connect makes one, not {client!r}"
+        raise InputError(msg)
+    _default = client
+
+
+def default_client() -> Client:
+    """Return the default client; the first time, where there is none, that of the settings."""
+    if _default is None:
+        set_default(open_client(FeatureStoreClient))
+    assert _default is not None  # noqa: S101 - set above
+    return _default
+
+
+def _zone(name: str | None) -> str | None:
+    try:
+        return name and ZoneInfo(name).key
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        msg = f"timezone={name!r} is no time zone; write a name such as 'UTC' or 'Europe/Paris'"
+        raise SettingsError(msg) from error

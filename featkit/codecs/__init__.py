@@ -1,0 +1,1 @@
+"""Wire formats to columns and back: pure, vectorised, no I/O."""

@@ -1,0 +1,257 @@
+"""JSON whose rows are arrays or objects of several values, turned into columns of JSON.
+
+Stores that answer row by row mix types within a row, which no columnar parser reads. The text is
+cut at its commas and brackets instead, all at once, and put together anew column by column; a
+`featkit.codecs.json_columns.decode` per column then reads it. No value becomes a Python object.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import pyarrow as pa
+
+from featkit.codecs import json_columns
+from featkit.errors import ProtocolError, RowMismatch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+Positions = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
+
+_COMMA, _COLON, _QUOTE, _BACKSLASH = b',:"\\'
+_WITHIN = 2  # the depth of brackets within a row
+_STEP = np.zeros(256, np.int8)  # what a byte does to the depth of brackets
+_STEP[list(b"[{")], _STEP[list(b"]}")] = 1, -1
+_MARKS = np.zeros(256, bool)  # what gives JSON its structure, outside of strings
+_MARKS[list(b"[]{},:")] = True
+
+
+@dataclass(frozen=True)
+class JsonRows:
+    """An array of rows, each an array or an object, or null.
+
+    Parameters
+    ----------
+    text
+        Valid JSON without white space around it, as `msgspec.Raw` holds it.
+
+    Examples
+    --------
+    >>> rows = JsonRows(b'[["a", 1], ["b,", [2]]]')
+    >>> rows.columns(2)
+    [b'["a","b,"]', b'[ 1, [2]]']
+    """
+
+    text: bytes
+
+    def __post_init__(self) -> None:
+        if self.text[:1] != b"[":
+            msg = "it is no array of rows"
+            raise ProtocolError(msg)
+
+    @cached_property
+    def _bytes(self) -> npt.NDArray[np.uint8]:
+        return np.frombuffer(self.text, np.uint8)
+
+    @cached_property
+    def _marks(self) -> tuple[Positions, npt.NDArray[np.int8], Positions]:
+        """Find the brackets, commas and colons outside of strings, their steps and depths."""
+        data = self._bytes
+        places = np.flatnonzero(_MARKS[data])
+        quotes = np.flatnonzero(data == _QUOTE)
+        if _BACKSLASH in self.text:
+            quotes = quotes[~self._escaped(quotes)]
+        places = places[np.searchsorted(quotes, places) % 2 == 0]
+        steps = _STEP[data[places]]
+        return places, steps, np.cumsum(steps, dtype=np.int64)
+
+    def _escaped(self, quotes: Positions) -> Flags:
+        """Tell which quotes follow an odd number of backslashes."""
+        data = self._bytes
+        others = np.flatnonzero(data != _BACKSLASH)
+        before = np.searchsorted(others, quotes) - 1
+        last = np.where(before >= 0, others[before], -1)
+        odd: Flags = (quotes - last - 1) % 2 == 1
+        return odd
+
+    @cached_property
+    def _commas(self) -> Positions:
+        """Find the commas between rows."""
+        return self._at(1, _COMMA)
+
+    def _at(self, depth: int, mark: int) -> Positions:
+        """Find a mark at a depth of brackets."""
+        places, _, depths = self._marks
+        found: Positions = places[(depths == depth) & (self._bytes[places] == mark)]
+        return found
+
+    @cached_property
+    def _brackets(self) -> tuple[Positions, Positions]:
+        """Find where each row that is not null begins and ends."""
+        places, steps, depths = self._marks
+        opened, closed = (steps == 1) & (depths == _WITHIN), (steps == -1) & (depths == 1)
+        return places[opened], places[closed]
+
+    @cached_property
+    def height(self) -> int:
+        """How many rows there are, null ones among them."""
+        return len(self._commas) + 1 if self.text[1:-1].strip() else 0
+
+    @cached_property
+    def present(self) -> Flags:
+        """Tell which rows are not null."""
+        present = np.zeros(self.height, bool)
+        present[np.searchsorted(self._commas, self._brackets[0])] = True
+        if not present.all():
+            starts = np.concatenate([[1], self._commas + 1])[~present]
+            ends = np.concatenate([self._commas, [len(self.text) - 1]])[~present]
+            rest = self._joined(starts, ends).replace(b"null", b"")
+            if rest.strip(b"[], \t\r\n"):
+                msg = "a row is neither null nor several values"
+                raise ProtocolError(msg)
+        return present
+
+    @cached_property
+    def _cells(self) -> tuple[Positions, Positions, Positions]:
+        """Find where values begin and end, and how many each row that is not null has."""
+        commas = self._at(_WITHIN, _COMMA)
+        opens, closes = self._brackets
+        starts = np.sort(np.concatenate([opens, commas])) + 1
+        ends = np.sort(np.concatenate([commas, closes]))
+        counts = np.searchsorted(commas, closes) - np.searchsorted(commas, opens) + 1
+        empty = (counts == 1) & self._blank(opens + 1, closes)
+        if empty.any():
+            kept = ~np.repeat(empty, counts)
+            starts, ends, counts = starts[kept], ends[kept], counts - empty
+        return starts, ends, counts
+
+    def _blank(self, starts: Positions, ends: Positions) -> Flags:
+        """Tell which stretches of the text hold nothing but white space."""
+        blank: Flags = starts == ends
+        if not blank.all():
+            ink = np.concatenate([[0], np.cumsum(self._bytes > ord(" "), dtype=np.int64)])
+            blank = ink[starts] == ink[ends]
+        return blank
+
+    @property
+    def lengths(self) -> Positions:
+        """How many values each row has that is not null."""
+        return self._cells[2]
+
+    def columns(self, width: int) -> list[bytes]:
+        """Return each column of the rows that are not null as a JSON array.
+
+        Parameters
+        ----------
+        width
+            How many values each of these rows has.
+
+        Raises
+        ------
+        RowMismatch
+            A row has more values, or fewer.
+        """
+        starts, ends, counts = self._cells
+        if (counts != width).any():
+            found = sorted(set(counts.tolist()))
+            msg = f"expected {width} values in each row, got {found}; nothing was joined"
+            raise RowMismatch(msg)
+        if not width:
+            return []
+        return [
+            self._joined(first, last)
+            for first, last in zip(
+                starts.reshape(-1, width).T, ends.reshape(-1, width).T, strict=True
+            )
+        ]
+
+    def values(self) -> bytes:
+        """Return the values of all rows, one after the other, as one JSON array."""
+        starts, ends, _ = self._cells
+        return self._joined(starts, ends)
+
+    def items(self) -> tuple[bytes, bytes]:
+        """Return the names and the values of rows that are objects, as two JSON arrays."""
+        starts, ends, _ = self._cells
+        return self._joined(starts, self._colons), self._joined(self._colons + 1, ends)
+
+    @cached_property
+    def _colons(self) -> Positions:
+        """Find where the name of each value ends, in rows that are objects."""
+        colons = self._at(_WITHIN, _COLON)
+        if len(colons) != len(self._cells[0]):
+            msg = "a row is no object"
+            raise ProtocolError(msg)
+        return colons
+
+    def fields(self, names: Iterable[str]) -> dict[str, bytes]:
+        """Return values of rows that are objects by name, each as a JSON array, one per row.
+
+        Parameters
+        ----------
+        names
+            Which ones; what no row has is left out.
+
+        Raises
+        ------
+        RowMismatch
+            Some rows have the value and others have not, or have it twice, or are null.
+        """
+        starts, ends, counts = self._cells
+        heads = json_columns.decode(self._joined(starts, self._colons), pl.String(), "names")
+        rows = np.repeat(np.arange(len(counts)), counts)
+        found = {}
+        for name in names:
+            places = (heads == name).arg_true().to_numpy()
+            if not len(places):
+                continue
+            if not np.array_equal(rows[places], np.arange(self.height)):
+                msg = f"not every row has one value of {name!r}; nothing was joined"
+                raise RowMismatch(msg)
+            found[name] = self._joined(self._colons[places] + 1, ends[places])
+        return found
+
+    def _joined(self, starts: Positions, ends: Positions) -> bytes:
+        """Put stretches of the text together as one JSON array."""
+        if not len(starts):
+            return b"[]"
+        lengths = ends - starts + 1  # with the mark behind, which becomes a comma
+        offsets = np.cumsum(lengths)
+        gathered = np.arange(offsets[-1]) + np.repeat(starts - offsets + lengths, lengths)
+        joined = self._bytes[gathered]
+        joined[offsets - 1] = _COMMA
+        joined[-1] = ord("]")
+        return b"[" + bytes(joined)
+
+
+def grouped(values: pl.Series, rows: JsonRows) -> pl.Series:
+    """Put values that came one after the other back into lists, as many as each row had.
+
+    Parameters
+    ----------
+    values
+        The values of all rows.
+    rows
+        Where they came from; a null row is a null.
+    """
+    lengths = np.zeros(rows.height, np.int64)
+    lengths[rows.present] = rows.lengths
+    offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int64())
+    lists = pa.LargeListArray.from_arrays(offsets, values.to_arrow())
+    made = pl.Series(values.name, lists, dtype=pl.List(values.dtype))
+    return made if rows.present.all() else made.set(~pl.Series(rows.present), None)
+
+
+def with_nulls(values: pl.Series, rows: JsonRows) -> pl.Series:
+    """Put a null between the values for each row that was null."""
+    if rows.present.all():
+        return values
+    places = np.cumsum(rows.present) - 1
+    return values.gather(pl.Series(places).set(~pl.Series(rows.present), None).cast(pl.UInt32))

@@ -1,0 +1,165 @@
+"""Requests are signed as Amazon's tools sign them, and its refusals have names."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+
+from featkit.auth import aws
+from featkit.auth.aws import AwsSignature
+from featkit.calls import HttpReply, HttpRequest
+from featkit.errors import (
+    AuthError,
+    BatchTooLarge,
+    FeatkitError,
+    MissingExtraError,
+    RequestRejected,
+    SettingsError,
+    StoreUnavailable,
+    ThrottledError,
+    UnknownNameError,
+)
+from featkit.settings import Secret
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+REQUEST = HttpRequest(
+    url="https://example.com/Group/a%20b?x=1&y=%C3%A9",
+    method="POST",
+    headers={"Content-Type": "application/json"},
+    body=b'{"a": 1}',
+)
+
+
+@pytest.fixture(autouse=True)
+def _no_credentials_of_the_developer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+
+
+def signed(auth: AwsSignature, request: HttpRequest = REQUEST) -> HttpRequest:
+    return next(auth.auth_flow(request))
+
+
+def fixed(**options: Any) -> AwsSignature:
+    return AwsSignature("sagemaker", "eu-west-1", key_id="AK", secret=Secret("SK"), **options)
+
+
+def test_the_signature_is_that_of_amazons_own_signer() -> None:
+    headers = signed(fixed(token=Secret("session"))).headers
+    again = AWSRequest(
+        method="POST",
+        url=REQUEST.url,
+        data=REQUEST.body,
+        headers={"Content-Type": "application/json"},
+    )
+    again.headers["X-Amz-Date"] = headers["X-Amz-Date"]
+    again.headers["X-Amz-Security-Token"] = "session"
+    again.context["timestamp"] = headers["X-Amz-Date"]
+    signer = SigV4Auth(Credentials("AK", "SK", "session"), "sagemaker", "eu-west-1")
+    text = signer.string_to_sign(again, signer.canonical_request(again))
+    assert headers["Authorization"].endswith(f"Signature={signer.signature(text, again)}")
+    assert "Credential=AK/" in headers["Authorization"]
+    assert headers["X-Amz-Security-Token"] == "session"
+    assert headers["Content-Type"] == "application/json"
+
+
+def test_nothing_secret_shows() -> None:
+    auth = fixed(token=Secret("canary-session"))
+    made = signed(auth)
+    shown = repr(auth) + repr(vars(auth)) + repr(made)
+    assert "canary-session" not in shown
+    assert "SK" not in shown
+    assert "Signature=" not in shown
+
+
+def test_credentials_come_from_the_environment_and_are_looked_for_again_when_they_expire(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "OLD")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "old secret")
+    auth = AwsSignature("sagemaker", "eu-west-1")
+    flow = auth.auth_flow(REQUEST)
+    assert "Credential=OLD/" in next(flow).headers["Authorization"]
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "NEW")
+    expired = HttpReply(403, {"x-amzn-errortype": "ExpiredTokenException:"}, bytearray(b"{}"))
+    assert "Credential=NEW/" in flow.send(expired).headers["Authorization"]
+    with pytest.raises(StopIteration):
+        flow.send(expired)
+    assert "Credential=NEW/" in signed(auth).headers["Authorization"]
+
+
+@pytest.mark.parametrize("status", [200, 400, 403])
+def test_other_replies_end_the_flow(status: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "OLD")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "old secret")
+    flow = AwsSignature("sagemaker", "eu-west-1").auth_flow(REQUEST)
+    next(flow)
+    with pytest.raises(StopIteration):
+        flow.send(HttpReply(status, {}, bytearray(b'{"__type": "AccessDenied"}')))
+
+
+def test_a_profile_is_read_from_the_file(tmp_path: Path) -> None:
+    (tmp_path / "credentials").write_text(
+        "[work]\naws_access_key_id = WORK\naws_secret_access_key = secret\n"
+    )
+    auth = AwsSignature("sagemaker", "eu-west-1", profile="work")
+    assert "Credential=WORK/" in signed(auth).headers["Authorization"]
+    with pytest.raises(AuthError, match=r"profile \(play\) could not be found"):
+        signed(AwsSignature("sagemaker", "eu-west-1", profile="play"))
+
+
+def test_without_credentials_the_places_are_named() -> None:
+    with pytest.raises(AuthError, match=r"AWS_ACCESS_KEY_ID.*~/.aws/credentials"):
+        signed(AwsSignature("sagemaker", "eu-west-1"))
+
+
+def test_half_of_the_credentials_is_refused() -> None:
+    with pytest.raises(SettingsError, match="go together"):
+        AwsSignature("sagemaker", "eu-west-1", key_id="AK")
+
+
+def test_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "botocore", None)
+    with pytest.raises(MissingExtraError, match=r"featkit-frames\[aws\]"):
+        fixed()
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "body", "error"),
+    [
+        (400, {}, '{"__type": "ThrottlingException", "message": "Rate exceeded"}', ThrottledError),
+        (400, {"x-amzn-errortype": "ThrottlingException:http://x"}, "", ThrottledError),
+        (403, {}, '{"__type": "com.amazon#AccessDeniedException", "Message": "no"}', AuthError),
+        (403, {}, '{"__type": "ExpiredTokenException"}', AuthError),
+        (400, {}, '{"__type": "ResourceNotFound", "Message": "gone"}', UnknownNameError),
+        (400, {}, '{"__type": "ValidationException", "message": "bad"}', RequestRejected),
+        (
+            400,
+            {},
+            '{"__type": "ValidationError", "message": "length less than or equal to 100"}',
+            BatchTooLarge,
+        ),
+        (500, {"x-amzn-errortype": "InternalFailure"}, "", StoreUnavailable),
+    ],
+)
+def test_refusals_have_names(
+    status: int, headers: dict[str, str], body: str, error: type[FeatkitError]
+) -> None:
+    made = aws.explained(HttpReply(status, headers, bytearray(body.encode())))
+    assert type(made) is error
+    assert str(made).startswith(f"{status}: ")
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b'{"message": "hm"}', b"\xff"])
+def test_what_is_not_known_is_left_to_the_status(body: bytes) -> None:
+    assert aws.explained(HttpReply(502, {}, bytearray(body))) is None
