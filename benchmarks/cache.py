@@ -18,8 +18,8 @@ import polars as pl
 import featkit
 from benchmarks._flights import WORKLOADS, flights, references
 from benchmarks._measuring import Claim, Times, in_a_fresh_process, side_by_side
-from featkit.cache.containers import SqliteContainer
 from featkit.cache.entities import EntityCache
+from featkit.cache.sqlite import SqliteContainer
 from featkit.columns import STATUS, FeatureColumns, Status
 from featkit.online.caching import CachePolicy, Wishes
 from featkit.schema import Entity, Feature, FeatureView

@@ -226,7 +226,9 @@ class EntityCache:
         hits = view.find(read.keys, read.view.feature_names)
         known = max((int((one.rows >= 0).sum()) for one in hits), default=0)
         at = view.since(micros(read.now))
-        end = at + self.policy.micros("ttl") + self.policy.longest
+        # others may keep rows for longer than this client does
+        last = max((int(one.end.max()) for one in hits), default=at)
+        end = max(at + self.policy.micros("ttl"), last) + self.policy.longest
         segment = Segment.gone(read.keys, at=at, end=end)
         self._write(view, segment, read.now)
         view.add(segment)
@@ -306,7 +308,7 @@ class EntityCache:
         if container is None:
             return
         with self._tolerant():
-            view.write(container, segment, self.policy.longest)
+            view.write(container, [segment], self.policy.longest)
             before = micros(now) - self.policy.longest
             view.compact(container, before=before, slack=self.policy.longest)
             with self._lock:

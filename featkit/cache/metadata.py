@@ -7,9 +7,9 @@ import threading
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from featkit.cache.containers import SqliteContainer
 from featkit.cache.opening import path_of
-from featkit.cache.storages import RedisContainer
+from featkit.cache.redis import RedisContainer
+from featkit.cache.sqlite import SqliteContainer
 from featkit.forking import after_fork
 
 if TYPE_CHECKING:

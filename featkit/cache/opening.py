@@ -13,10 +13,11 @@ from urllib.parse import urlsplit
 
 import platformdirs
 
-from featkit.cache.containers import Container, SqliteContainer
 from featkit.cache.entities import MOST_IN_MEMORY, MOST_STORED, EntityCache
+from featkit.cache.redis import RedisContainer
 from featkit.cache.segments import SCHEMA
-from featkit.cache.storages import RedisContainer, StorageContainer
+from featkit.cache.sqlite import SqliteContainer
+from featkit.cache.storages import StorageContainer
 from featkit.durations import parse_duration
 from featkit.errors import SettingsError, nearest
 from featkit.online.caching import CachePolicy
@@ -25,6 +26,7 @@ from featkit.settings import Secret
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from featkit.cache.containers import Container
     from featkit.types import Duration
 
 CacheTarget: TypeAlias = "str | os.PathLike[str] | MutableMapping[str, bytes] | Secret"

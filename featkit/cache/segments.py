@@ -144,6 +144,17 @@ class Segment:
         return self.frame.height
 
     @property
+    def fetched(self) -> tuple[int, int]:
+        """When the first and the last of the rows was fetched; there must be one."""
+        times = self.frame["at"].to_numpy()
+        return int(times.min()), int(times.max())
+
+    @property
+    def until(self) -> int:
+        """Until when the last of the rows is good; there must be one."""
+        return int(self.frame["end"].to_numpy().max())
+
+    @property
     def key_frame(self) -> pl.DataFrame:
         """The keys, as a frame."""
         names = self._key_names

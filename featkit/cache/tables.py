@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _DEAD = 0.3  # share of replaced rows from which on they are thrown out
 _FEW = 1024  # rows, below which nothing is worth that
-_LONG_AGO = -(2**62)  # microseconds
+LONG_AGO = -(2**62)  # microseconds
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -162,7 +162,7 @@ class Family:
             return Hits(names, rows, at, end, whole)
         found = rows[known]
         rows = np.full(len(codes), ABSENT, np.int64)
-        at, end = np.full((2, len(codes)), _LONG_AGO, np.int64)
+        at, end = np.full((2, len(codes)), LONG_AGO, np.int64)
         rows[known], at[known] = found, _gather(whole, "at", found)
         end[known] = _gather(whole, "end", found)
         return Hits(names, rows, at, end, whole)
@@ -183,6 +183,7 @@ class Table:
     def __init__(self, hashing: Hashing | None = None) -> None:
         self.families: list[Family] = []
         self._gone: Segment | None = None
+        self.gone_until = LONG_AGO  # when keys were taken away last
         self._hashing = hashing
 
     @property
@@ -195,15 +196,11 @@ class Table:
         """How many keys are known, at least in part."""
         return max((family.live for family in self.families), default=0)
 
-    @property
-    def gone(self) -> Segment | None:
-        """Which keys are gone, and since when."""
-        return self._gone
-
     def add(self, segment: Segment) -> None:
         """Take rows in, or take rows out where the segment says that they are gone."""
         if not segment.features:
             self._gone = segment if self._gone is None else _newest([self._gone, segment])
+            self.gone_until = max(self.gone_until, segment.fetched[1])
             for family in self.families:
                 family.keep(self._remaining(family.living()))
             self.families = [family for family in self.families if family.live]
@@ -239,14 +236,21 @@ class Table:
         return found
 
     def expire(self, before: int) -> int:
-        """Throw out what was good until `before` at the most; return how many rows that were."""
+        """Throw out what was good until `before` at the most; return of how many keys."""
+        if self._gone is not None:  # nothing is older than that any more
+            self._gone = self._gone.rows(self._gone.frame["end"] > before)
+            self._gone = self._gone if self._gone.height else None
+        return self.keep_only(lambda frame: frame["end"] > before)
+
+    def keep_only(self, wanted: Callable[[pl.DataFrame], pl.Series]) -> int:
+        """Throw out the rows that `wanted` does not mark; return of how many keys."""
         lost = 0
         for family in self.families:
             living = family.living()
-            good = living.frame["end"] > before
-            if not good.all():
-                lost += int((~good).sum())
-                family.keep(living.rows(good))
+            mask = wanted(living.frame)
+            if not mask.all():
+                lost = max(lost, int((~mask).sum()))
+                family.keep(living.rows(mask))
         self.families = [family for family in self.families if family.live]
         return lost
 
@@ -257,7 +261,7 @@ class Table:
 
     def _remaining(self, segment: Segment) -> Segment:
         """Leave out the rows that are gone."""
-        if self._gone is None:
+        if self._gone is None or segment.fetched[0] > self.gone_until:
             return segment
         names = [f"k{number}" for number in range(segment.keys)]
         gone = self._gone.frame.select(*names, pl.col("at").alias("gone"))

@@ -15,13 +15,16 @@ from featkit.cache.tables import Table
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from featkit.cache.containers import Container
+    from featkit.cache.containers import Container, Log
     from featkit.cache.tables import Hits
 
 MANY = 16  # segments of a place, beyond which small ones are put together
 _DEAD = 0.3  # share of rows that were replaced, from which on all are written anew
 _WORTH = 10_000  # rows, below which that does not matter
 _SMALL = 1000  # rows
+_PATIENCE = 8  # writes for which somebody else is let put segments together
+_TRIES = 10  # at writing segments anew while others write
+_UNSEEN = object()
 
 
 class CachedView:
@@ -41,6 +44,8 @@ class CachedView:
         self._table = Table()
         self._rows: dict[int, int] = {}  # of each segment that the table has
         self._version: object = None
+        self._taken: object = _UNSEEN
+        self._patience = 0
         self._damaged: set[int] = set()
 
     @property
@@ -67,24 +72,45 @@ class CachedView:
             version = container.version()
             if version is not None and version == self._version:
                 return 0
-            ids = set(container.ids(self.place)) - self._damaged
-            if self._rows.keys() - ids:
+            log = container.log(self.place)
+            if self._taken not in (_UNSEEN, log.taken):
                 self._table, self._rows = Table(), {}
-            damaged = []
-            for number, blob in container.read(self.place, sorted(ids - self._rows.keys())):
-                try:
-                    segment = Segment.decode(blob)
-                except UnreadableSegment:
-                    damaged.append(number)
-                    continue
-                self._table.add(segment)
-                self._rows[number] = segment.height
+            self._taken = log.taken
+            damaged = self._read(container, self._unread(log))
+            self._rows = {n: self._rows[n] for n in log.segments if n in self._rows}
             self._version = version
             self.nbytes = self._table.nbytes
             if damaged:
                 self._damaged.update(damaged)
                 container.remove(damaged)
             return len(damaged)
+
+    def _unread(self, log: Log) -> list[int]:
+        """List what is to be read: not what was put together from what is here already."""
+        known, wanted = self._rows.keys(), []
+        inherited = {}
+        for number, entry in log.segments.items():
+            if number in known or number in self._damaged:
+                continue
+            if entry is not None and entry.replaces and known >= set(entry.replaces):
+                inherited[number] = entry.rows
+            else:
+                wanted.append(number)
+        self._rows.update(inherited)
+        return wanted
+
+    def _read(self, container: Container, numbers: Sequence[int]) -> list[int]:
+        """Take segments in; return those that cannot be read."""
+        damaged = []
+        for number, blob in container.read(self.place, numbers):
+            try:
+                segment = Segment.decode(blob)
+            except UnreadableSegment:
+                damaged.append(number)
+                continue
+            self._table.add(segment)
+            self._rows[number] = segment.height
+        return damaged
 
     def add(self, segment: Segment) -> None:
         """Take rows in."""
@@ -95,20 +121,40 @@ class CachedView:
     def since(self, at: int) -> int:
         """Return the moment for rows that are fetched now: later than what took others away."""
         with self.lock:
-            gone = self._table.gone
-            latest = None if gone is None else gone.frame["at"].max()
-            return at if latest is None else max(at, _bound(latest) + 1)
+            return max(at, self._table.gone_until + 1)
 
     def write(
-        self, container: Container, segment: Segment, slack: int, replaces: Sequence[int] = ()
+        self,
+        container: Container,
+        segments: Sequence[Segment],
+        slack: int,
+        replaces: Sequence[int] = (),
+        *,
+        fewer: bool = False,
     ) -> bool:
-        """Write a segment; tell whether it was, which may fail only where others are replaced.
+        """Write segments; tell whether they were, which may fail only where others are replaced.
 
         Parameters
         ----------
         slack
             How long after its end a row may still be wanted, in microseconds.
+        replaces
+            Which are removed.
+        fewer
+            Whether there are rows in these that others must forget as well.
         """
+        filled = [segment for segment in segments if segment.height]
+        parts = [self._part(segment, slack, replaces) for segment in filled]
+        numbers = container.append(self.place, parts, replaces=replaces, fewer=fewer)
+        if numbers is None:
+            return False
+        with self.lock:
+            self._rows.update(zip(numbers, (each.height for each in filled), strict=True))
+            for old in replaces:
+                self._rows.pop(old, None)
+        return True
+
+    def _part(self, segment: Segment, slack: int, replaces: Sequence[int]) -> tuple[Entry, bytes]:
         blob = segment.encode()
         entry = Entry(
             namespace=self.namespace,
@@ -116,20 +162,16 @@ class CachedView:
             place=self.place,
             rows=segment.height,
             size=len(blob),
-            fetched=_bound(segment.frame["at"].min()),
-            expires=_bound(segment.frame["end"].max()) + slack,
+            fetched=segment.fetched[0],
+            expires=segment.until + slack,
+            replaces=tuple(replaces),
         )
-        number = container.append(entry, blob, replaces=replaces)
-        if number is None:
-            return False
-        with self.lock:
-            self._rows[number] = segment.height
-            for old in replaces:
-                self._rows.pop(old, None)
-        return True
+        return entry, blob
 
     def compact(self, container: Container, *, before: int, slack: int) -> None:
         """Put segments together, where there are many or much of them is replaced.
+
+        One process at a time does; the others let it, and look again some writes later.
 
         Parameters
         ----------
@@ -139,19 +181,35 @@ class CachedView:
             As for `write`.
         """
         with self.lock:
-            chosen = self._worth_compacting()
-        if not chosen:
-            return
-        whole = Table()
-        read = []
-        for number, blob in container.read(self.place, chosen):
+            self._patience = max(0, self._patience - 1)
+            if self._patience or not self._worth_compacting():
+                return
+            self._patience = _PATIENCE
+        with container.alone(self.place) as alone:
+            if not alone:
+                return
+            there = container.log(self.place).segments.keys()
+            with self.lock:
+                chosen = self._worth_compacting()
+            if not there >= set(chosen):
+                self._version = None  # somebody has just done it, or they were evicted
+                return
+            whole, read = self._whole(container, chosen)
+            whole.expire(before)
+            self.write(container, whole.segments(), slack, read)
+        with self.lock:
+            self._patience = 0
+
+    def _whole(self, container: Container, numbers: Sequence[int]) -> tuple[Table, list[int]]:
+        """Read segments; return what they hold together, and which could be read."""
+        whole, read = Table(), []
+        for number, blob in container.read(self.place, numbers):
             try:
                 whole.add(Segment.decode(blob))
             except UnreadableSegment:
                 continue
             read.append(number)
-        whole.expire(before)
-        self._replace(container, whole.segments(), read, slack)
+        return whole, read
 
     def _worth_compacting(self) -> list[int]:
         total = sum(self._rows.values())
@@ -168,38 +226,27 @@ class CachedView:
             rows += height
         return sorted(chosen) if len(chosen) > MANY // 2 else []
 
-    def _replace(
-        self, container: Container, segments: Sequence[Segment], old: Sequence[int], slack: int
-    ) -> None:
-        """Write segments in the place of others; killed in between, nothing is lost."""
-        filled = [segment for segment in segments if segment.height]
-        if not filled:
-            container.remove(old)
-            with self.lock:
-                for number in old:
-                    self._rows.pop(number, None)
-            return
-        *first, last = filled
-        for segment in first:
-            self.write(container, segment, slack)
-        self.write(container, last, slack, old)
-
     def keep_only(
         self, container: Container | None, wanted: Callable[[pl.DataFrame], pl.Series], slack: int
     ) -> int:
-        """Throw rows away, but for those that `wanted` marks; return how many went."""
+        """Throw rows away, but for those that `wanted` marks; return how many went.
+
+        Where others write at the same time it is tried again with what they wrote.
+        """
         with self.lock:
-            lost = 0
-            for family in self._table.families:
-                living = family.living()
-                mask = wanted(living.frame)
-                if not mask.all():
-                    lost = max(lost, int((~mask).sum()))
-                    family.keep(living.rows(mask))
-            self._table.families = [one for one in self._table.families if one.live]
+            lost = self._table.keep_only(wanted)
+            for _ in range(_TRIES):
+                if not lost or container is None or not self._rows:
+                    break
+                old = sorted(self._rows)
+                whole, _ = self._whole(container, old)
+                whole.keep_only(wanted)
+                if self.write(container, whole.segments(), slack, old, fewer=True):
+                    break
+                self._version = None  # it does not tell of what this process evicted
+                self.follow(container)
+                self._table.keep_only(wanted)
             self.nbytes = self._table.nbytes
-            if lost and container is not None and self._rows:
-                self._replace(container, self._table.segments(), sorted(self._rows), slack)
             return lost
 
     def shrink(self) -> int:
@@ -215,7 +262,3 @@ class CachedView:
             self._table.families = [one for one in self._table.families if one.live]
             self.nbytes = self._table.nbytes
             return before - self.rows
-
-
-def _bound(found: object) -> int:
-    return int(found)  # type: ignore[call-overload,no-any-return] # of a column of whole numbers

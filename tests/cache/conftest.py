@@ -11,8 +11,9 @@ from requests_cache.backends.filesystem import FileDict
 from requests_cache.backends.sqlite import SQLiteDict
 
 import featkit
-from featkit.cache.containers import SqliteContainer
-from featkit.cache.storages import RedisContainer, StorageContainer
+from featkit.cache.redis import RedisContainer
+from featkit.cache.sqlite import SqliteContainer
+from featkit.cache.storages import StorageContainer
 from featkit.testing import FrozenClock
 from tests.cache.remote import Remote
 from tests.programs.running import redis_server

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import featkit
-from featkit.cache.segments import SCHEMA
+from featkit.cache.sqlite import FILE_SCHEMA
 from tests.cache.remote import Remote
 
 FOLDER = Path(__file__).parents[1] / "data" / "cache"
@@ -12,7 +12,7 @@ FOLDER = Path(__file__).parents[1] / "data" / "cache"
 
 def write() -> None:
     """Write it, unless it is there: what was released stays as it is."""
-    path = FOLDER / f"schema_{SCHEMA}.sqlite"
+    path = FOLDER / f"schema_{FILE_SCHEMA}.sqlite"
     if path.exists():
         raise SystemExit(f"{path.name} is there already")
     noon = datetime(2024, 5, 1, 12, tzinfo=UTC)

@@ -17,8 +17,7 @@ import redis
 from requests_cache.backends.filesystem import FileDict
 
 import featkit
-from featkit.cache.containers import APPLICATION, SqliteContainer
-from featkit.cache.segments import SCHEMA
+from featkit.cache.sqlite import APPLICATION, FILE_SCHEMA, SqliteContainer
 from featkit.errors import CacheWarning, SettingsError
 from featkit.testing import FrozenClock
 from tests.cache.remote import Remote
@@ -173,10 +172,10 @@ def another_program(path):
 
 def later_version(path):
     container = SqliteContainer(path)
-    container.ids("x")
+    container.log("x")
     container.close()
     with sqlite3.connect(path) as file:
-        file.execute(f"pragma user_version = {SCHEMA + 1}")
+        file.execute(f"pragma user_version = {FILE_SCHEMA + 1}")
     file.close()
 
 
@@ -209,7 +208,7 @@ def test_what_is_not_ours_is_left_alone(connect, remote, path, make):
 def spoilt(path):
     """Damage a cache of ours."""
     container = SqliteContainer(path)
-    container.ids("x")
+    container.log("x")
     container.close()
     content = bytearray(path.read_bytes())
     content[100:4000] = b"\xa5" * 3900
@@ -260,7 +259,7 @@ def test_a_damaged_segment_is_thrown_away(connect, path):
 
 def test_files_of_an_older_schema_are_begun_anew(connect, path):
     container = SqliteContainer(path)
-    container.ids("x")
+    container.log("x")
     container.close()
     with sqlite3.connect(path) as file:
         file.execute("drop table segments")
@@ -273,7 +272,7 @@ def test_files_of_an_older_schema_are_begun_anew(connect, path):
     assert calls(connect(path)) == 0
 
 
-@pytest.mark.parametrize("schema", range(1, SCHEMA + 1))
+@pytest.mark.parametrize("schema", range(1, FILE_SCHEMA + 1))
 def test_files_of_every_released_schema_are_opened(tmp_path, schema):
     file = tmp_path / "features.sqlite"
     shutil.copy(RELEASED / f"schema_{schema}.sqlite", file)
@@ -435,7 +434,7 @@ cache = client.operations.cache
 if not child:
     # polars must not run in here, so the container itself is asked
     place = next(iter(cache._views))
-    numbers = cache.container.ids(place)
+    numbers = cache.container.log(place).segments
     blobs = list(cache.container.read(place, numbers))
     os._exit(0 if len(blobs) == 1 else 3)
 _, status = os.waitpid(child, 0)
