@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     import polars as pl
 
     from featkit.calls import Flow
+    from featkit.capabilities import Capabilities
     from featkit.schema import FeatureService, FeatureView
-    from featkit.stores.base import Capabilities, Store
+    from featkit.stores.base import Store
 
 _LISTED = 50  # views that the text and the static table name
 _NAMED = 12  # features of a view that they name

@@ -72,6 +72,30 @@ def drawn(frame: pl.DataFrame, keys: Sequence[str], count: int) -> pl.DataFrame:
     return frame[frame.select(keys).hash_rows(seed=0).arg_sort().head(count).sort()]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sync:
+    """When what a store serves of a view was last brought up to date from its source.
+
+    Attributes
+    ----------
+    until
+        Rows of the source up to this moment are served, aware (UTC); None: it is not told.
+    finished
+        When that was done, aware (UTC); None: it is not told.
+    failed
+        Why the last attempt failed; empty: it did not.
+    """
+
+    until: datetime | None = None
+    finished: datetime | None = None
+    failed: str = ""
+
+    @property
+    def moment(self) -> datetime | None:
+        """What is known of how recent the rows are, at the best; None: nothing."""
+        return self.until or self.finished
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class Arrivals:
     """When the rows of a view came, as its history tells at some moment.

@@ -165,6 +165,9 @@ class FeatureView:
         The features that an on-demand view is computed from.
     version
         Number of its version, where the store counts them.
+    made_from, used_by
+        Its lineage, in the store's words: tables, jobs and notebooks that it is made from, models
+        and services that use it; empty where the store does not tell.
     """
 
     name: str
@@ -181,6 +184,8 @@ class FeatureView:
     tags: Mapping[str, str] = field(default_factory=dict)
     computed_from: tuple[FeatureRef, ...] = ()
     version: int = 0
+    made_from: tuple[str, ...] = ()
+    used_by: tuple[str, ...] = ()
 
     @property
     def join_keys(self) -> tuple[str, ...]:
@@ -265,6 +270,8 @@ class FeatureView:
             "tags": _tags(self.tags),
             "source": self.source,
             "computed from": ", ".join(map(str, self.computed_from)),
+            "made from": ", ".join(self.made_from),
+            "used by": ", ".join(self.used_by),
             "schema version": self.schema_hash,
         }
 

@@ -20,10 +20,11 @@ from polars.testing import assert_frame_equal
 
 import featkit
 from featkit.calls import Call, LocalRead
+from featkit.capabilities import Capabilities
 from featkit.columns import STATUS, FeatureColumns, Status
 from featkit.dtypes import TIMESTAMP
 from featkit.schema import Entity, Feature, FeatureView
-from featkit.stores.base import Capabilities, Store, Target
+from featkit.stores.base import Store, Target
 
 hypothesis.settings.register_profile(
     "featkit", deadline=None, derandomize="CI" in os.environ, print_blob=True

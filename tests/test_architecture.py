@@ -22,7 +22,7 @@ LAYERS = {
     ],
     1: [
         *("dtypes", "schema", "columns", "freshness", "conversion", "calls", "queries", "summary"),
-        *("definitions", "figures", "populations"),
+        *("definitions", "figures", "populations", "capabilities"),
         *("auth.*", "codecs.*"),
     ],
     2: [

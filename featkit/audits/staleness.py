@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from featkit import frames
+from featkit.audits.syncs import dated, judged, moment_of, words
 from featkit.calls import Call, LocalRead
 from featkit.durations import parse_duration
 from featkit.errors import (
@@ -18,7 +19,7 @@ from featkit.errors import (
     UnknownNameError,
     nearest,
 )
-from featkit.populations import Arrivals, Population, PopulationRead, drawn
+from featkit.populations import Arrivals, Population, PopulationRead, Sync, drawn
 from featkit.references import Selection, ViewSelection, select
 from featkit.reports.staleness import StalenessReport
 from featkit.staleness import Thresholds, ViewStaleness, compare, learn, measure
@@ -33,11 +34,12 @@ if TYPE_CHECKING:
     import polars as pl
 
     from featkit.calls import Flow
+    from featkit.capabilities import Capabilities, Lack
     from featkit.columns import FeatureColumns
     from featkit.frames import UserFrame
     from featkit.online.lookup import Lookup
     from featkit.schema import FeatureView
-    from featkit.staleness import Cadence, Level
+    from featkit.staleness import Cadence, Level, Verdict
     from featkit.stores.base import Store
     from featkit.types import Duration, Features, Keys, Now
 
@@ -97,6 +99,7 @@ class _Seen:
     reason: str = ""
     failed: bool = False
     notes: tuple[str, ...] = ()
+    sync: Sync | FeatkitError | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +193,10 @@ class Audit:
         asked = [self._population(part) for part in selection.views]
         answers = yield from _together([*asked, *self._history(selection)])
         count = len(asked)
-        seen = list(map(_listed, selection.views, answers[:count]))
+        seen = [
+            _listed(part, answer, self.store.capabilities)
+            for part, answer in zip(selection.views, answers[:count], strict=True)
+        ]
         return (yield from self._report(seen, answers[count:]))
 
     def _population(self, part: ViewSelection) -> Call[Any] | None:
@@ -232,7 +238,8 @@ class Audit:
                 looked.append((yield from self._one(one, columns, frame, whose)))
         found_of = iter(looked)
         seen = [
-            next(found_of) if part.view.online else _listed(part, None) for part in selection.views
+            next(found_of) if part.view.online else _listed(part, None, self.store.capabilities)
+            for part in selection.views
         ]
         return (yield from self._report(seen, (yield from _together(self._history(selection)))))
 
@@ -251,6 +258,8 @@ class Audit:
 
     def _report(self, seen: list[_Seen], history: list[Any]) -> Flow[StalenessReport]:
         """Measure what was seen, and add what the history and the offline store tell."""
+        syncs = yield from self.store.read_syncs([each.part.view for each in seen])
+        seen = [replace(each, sync=syncs.get(each.part.view.name)) for each in seen]
         views = [
             _arrived(self._measured(each), told, self.now)
             for each, told in zip(seen, history, strict=True)
@@ -262,8 +271,15 @@ class Audit:
     def _measured(self, seen: _Seen) -> ViewStaleness:
         view = seen.part.view
         level = _level(view, self.store)
+        moment = moment_of(seen.sync) if level == "none" else None
+        level = "view" if moment else level
         thresholds = self.options.thresholds(view)
+        notes = (*seen.notes, *words(seen.sync, self.now))
         if seen.keys is None or seen.columns is None or not seen.part.features:
+            verdict: Verdict = "failed" if seen.failed else "unknown"
+            reason = seen.reason or "the view has no features to look at"
+            if moment and not seen.failed:
+                verdict, reason = judged(moment, thresholds, self.now)
             return ViewStaleness(
                 view=view.name,
                 join_keys=view.join_keys,
@@ -272,20 +288,22 @@ class Audit:
                 thresholds=thresholds,
                 n=seen.n,
                 population=seen.population,
-                notes=seen.notes,
-                verdict="failed" if seen.failed else "unknown",
-                reason=seen.reason or "the view has no features to look at",
+                newest=moment,
+                freshness=None if moment is None else self.now - moment,
+                notes=notes,
+                verdict=verdict,
+                reason=reason,
             )
         measured = measure(
             view,
             seen.keys,
-            seen.columns,
+            dated(seen.columns, moment) if moment else seen.columns,
             names=seen.part.names,
             level=level,
             thresholds=thresholds,
             now=self.now,
         )
-        return replace(measured, population=seen.population, notes=seen.notes)
+        return replace(measured, population=seen.population, notes=notes)
 
     def _with_lag(self, seen: list[_Seen], views: list[ViewStaleness]) -> Flow[list[ViewStaleness]]:
         """Compare the times online with those offline."""
@@ -298,7 +316,8 @@ class Audit:
             for each in seen
         ]
         answers = yield from _together(asked)
-        return [_compared(view, answer) for view, answer in zip(views, answers, strict=True)]
+        lack = self.store.capabilities.lack("read_offline_times")
+        return [_compared(view, answer, lack) for view, answer in zip(views, answers, strict=True)]
 
 
 def _together(calls: list[Call[Any] | None]) -> Flow[list[Any]]:
@@ -339,14 +358,16 @@ def _level(view: FeatureView, store: Store) -> Level:
     return "static" if view.timestamp is None else store.capabilities.timestamp_level
 
 
-def _listed(part: ViewSelection, answer: Population | FeatkitError | None) -> _Seen:
+def _listed(
+    part: ViewSelection, answer: Population | FeatkitError | None, able: Capabilities
+) -> _Seen:
     if not part.view.online:
         return _Seen(part, reason="the view is not served online")
     if answer is None:
         return _Seen(
             part,
             reason="the store cannot list its entities; name them: staleness(entities=...), or "
-            "frame.features.staleness()",
+            f"frame.features.staleness(): {able.lack('read_population')}",
         )
     if isinstance(answer, FeatkitError):
         return _Seen(part, reason=str(answer), failed=True)
@@ -406,10 +427,12 @@ def _arrived(
     )
 
 
-def _compared(view: ViewStaleness, answer: pl.Series | FeatkitError | None) -> ViewStaleness:
+def _compared(
+    view: ViewStaleness, answer: pl.Series | FeatkitError | None, lack: Lack
+) -> ViewStaleness:
     if answer is None:
         timeless = view.level in {"static", "none"}
-        why = "its values have no event timestamp" if timeless else "there is no history to ask"
+        why = "its values have no event timestamp" if timeless else str(lack)
         return replace(view, notes=(*view.notes, f"not compared with offline: {why}"))
     if isinstance(answer, FeatkitError):
         return replace(view, notes=(*view.notes, f"offline times cannot be read: {answer}"))

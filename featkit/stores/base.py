@@ -5,14 +5,15 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol, TypeVar
 
 import msgspec
 
 from featkit import stores
 from featkit.calls import made_once
+from featkit.capabilities import ABILITIES, Capabilities
 from featkit.errors import (
     FeatkitError,
     NotSupportedError,
@@ -30,61 +31,11 @@ if TYPE_CHECKING:
     from featkit.calls import Auth, Call, Flow
     from featkit.columns import FeatureColumns
     from featkit.history import HistoryRead, HistoryRows, JoinRead
-    from featkit.populations import Arrivals, Population, PopulationRead
+    from featkit.populations import Arrivals, Population, PopulationRead, Sync
     from featkit.schema import Entity, Feature, FeatureService, FeatureView
 
 ENTRY_POINTS = "featkit.stores"
 """The entry-point group in which other distributions announce their stores."""
-
-TimestampLevel = Literal["row", "feature", "view", "none"]
-HistoryKind = Literal["none", "rows", "joined"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Capabilities:
-    """What a store can do, as data.
-
-    Attributes
-    ----------
-    batch_size
-        How many entities one call may ask for; None: any number.
-    one_by_one
-        Whether each entity takes a request of its own, so that entities are spread over the calls
-        that run at once.
-    timestamp_level
-        What the event timestamps of an answer describe: each row, each feature, the view as a
-        whole, or nothing.
-    serves_future
-        Whether rows later than now are served; their values have the status `FUTURE`. Else the
-        latest row up to now is.
-    tells_missing
-        Whether the store always tells an entity that it does not know from one whose values are
-        null; where it does not, both have the status `NULL`.
-    history
-        How a training set gets its history: the store gives all ``"rows"`` of a view and featkit
-        joins them, or it gives them ``"joined"`` to a spine, or it has ``"none"``.
-    history_options
-        Of a store that joins by itself: those of the options ``known_by``, ``lookback``, ``strict``
-        and ``feature_timestamps`` that it heeds; others are refused.
-    history_rules
-        Where the rules by which it joins are not featkit's: sentences for the reports.
-    local
-        Whether it is read where the client runs, so that a cache would only be another copy; then
-        there is one only where the user asks for it.
-    lacking
-        What the store cannot do, by the name of the client's method, with the reason.
-    """
-
-    batch_size: int | None = None
-    one_by_one: bool = False
-    timestamp_level: TimestampLevel = "row"
-    serves_future: bool = False
-    tells_missing: bool = True
-    history: HistoryKind = "none"
-    history_options: frozenset[str] = frozenset()
-    history_rules: tuple[str, ...] = ()
-    local: bool = False
-    lacking: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,10 +250,8 @@ class Store(ABC):
         NotSupportedError
             The store answers for the entities that it is asked about, and names none.
         """
-        reason = self.capabilities.lacking.get(
-            "sample_entities", "it answers for entities that are named to it, and names none itself"
-        )
-        msg = f"the store {self.scheme!r} cannot list entities: {reason}; pass some: entities=[...]"
+        lack = self.capabilities.lack("sample_entities")
+        msg = f"the store {self.scheme!r} cannot list entities: {lack}; pass some: entities=[...]"
         raise NotSupportedError(msg)
         yield  # a flow that yields nothing
 
@@ -326,6 +275,14 @@ class Store(ABC):
         null where the offline store has no row up to ``read.now``; ``read.features`` is not used.
         """
         return None
+
+    def read_syncs(self, views: Sequence[FeatureView]) -> Flow[Mapping[str, Sync | FeatkitError]]:  # noqa: ARG002 - for the subclasses
+        """Tell when what is served of views was brought up to date, by the names of the views.
+
+        A view of which nothing is known is left out; where asking fails, the error stands.
+        """
+        return {}
+        yield  # a flow that yields nothing
 
     def checks(self) -> dict[str, Flow[str]]:
         """Name what shows that the store can be used, with flows that say what they found."""
@@ -364,8 +321,9 @@ def find(items: Sequence[NamedT], name: str, kind: str) -> NamedT:
 
 def not_supported(store: Store, method: str) -> NoReturn:
     """Raise `NotSupportedError` with the store's own reason."""
-    reason = store.capabilities.lacking.get(method, "this version of featkit does not have it yet")
-    msg = f"the store {store.scheme!r} does not support {method}(): {reason}"
+    ability = method if method in ABILITIES else "get_historical_features"
+    lack = store.capabilities.lack(ability)
+    msg = f"the store {store.scheme!r} does not support {method}(): {lack}"
     raise NotSupportedError(msg)
 
 

@@ -26,6 +26,7 @@ from featkit.testing.auditing import AuditContract
 from featkit.testing.caching import CacheContract
 from featkit.testing.clock import FrozenClock
 from featkit.testing.data import CONTRACT_NOW, contract_keys, contract_views
+from featkit.testing.gaps import GapContract
 from featkit.testing.memory import MemoryStore, RecordingStore
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ _FRESH = [1, 2, 404, 8, 1, 4]
 
 
 @pytest.mark.filterwarnings("ignore::featkit.errors.ExpiredWarning")
-class StoreContract(AuditContract, CacheContract):
+class StoreContract(AuditContract, CacheContract, GapContract):
     """The tests that every store must pass.
 
     A subclass, which pytest collects by its name, has a fixture `store` that returns a
@@ -263,9 +264,8 @@ class StoreContract(AuditContract, CacheContract):
 
     def test_a_null_is_told_from_a_miss(self, store: Store, client: FeatureStoreClient) -> None:
         """The store holds nulls for 4, and nothing for 404."""
-        missing = {Status.NOT_FOUND}
-        if not store.capabilities.tells_missing:
-            missing.add(Status.NULL)
+        tells = store.capabilities.tells_missing
+        missing = {Status.NOT_FOUND} if tells else {Status.NOT_FOUND, Status.NULL}
         found = client.lookup([4, 404], "customers:*")
         for name in found.values.columns:
             assert found.values[name].to_list() == [None, None]

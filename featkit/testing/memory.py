@@ -10,14 +10,15 @@ import polars as pl
 from polars import selectors as cs
 
 from featkit.calls import Call, LocalRead
+from featkit.capabilities import Capabilities, Lack, Lacking, TimestampLevel
 from featkit.columns import STATUS, FeatureColumns, Status
 from featkit.dtypes import TIMESTAMP, format_dtype
 from featkit.durations import parse_duration
 from featkit.errors import NameClashError, SettingsError, TimestampError
 from featkit.keys import spread
-from featkit.populations import Arrivals, Population, PopulationRead, drawn
+from featkit.populations import Arrivals, Population, PopulationRead, Sync, drawn
 from featkit.schema import Entity, Feature, FeatureView
-from featkit.stores.base import Capabilities, OnlineRead, Store, Target, TimestampLevel, find
+from featkit.stores.base import OnlineRead, Store, Target, find
 from featkit.writing import check_columns
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from featkit.calls import Flow
+    from featkit.errors import FeatkitError
     from featkit.history import HistoryRead, HistoryRows, JoinRead
     from featkit.schema import FeatureService
     from featkit.types import Duration
@@ -178,6 +180,7 @@ class MemoryStore(Store):
             timestamp_level=timestamp_level,
             serves_future=serves_future,
             local=True,
+            lacking=_gaps(rows=timestamp_level == "row", lists=lists, offline=bool(offline)),
         )
         self._views = list(views)
         self._services = list(services)
@@ -301,6 +304,22 @@ def _joined(view: FeatureView, keys: pl.DataFrame, rows: pl.DataFrame) -> pl.Dat
     return keys.join(found, on=view.join_keys, how="left", maintain_order="left")
 
 
+def _gaps(*, rows: bool, lists: bool, offline: bool) -> Lacking:
+    """Tell what a store in memory lacks, as it was made."""
+    found = {
+        "get_historical_features": Lack.notyet("write the views with featkit.write_view instead"),
+        "read_syncs": Lack.never("values are read where they are; nothing is synchronised"),
+    }
+    if not rows:
+        found["row_timestamps"] = Lack.never("it was made with another timestamp_level")
+    if not lists:
+        why = Lack.never("it was made with lists=False")
+        found |= {"read_population": why, "read_arrivals": why}
+    if not (lists or offline):
+        found["read_offline_times"] = Lack.never("it was made without offline rows")
+    return found
+
+
 class RecordingStore(Store):
     """A store in front of another that remembers what was asked.
 
@@ -409,6 +428,10 @@ class RecordingStore(Store):
     def read_offline_times(self, read: OnlineRead) -> Call[pl.Series] | None:
         """Ask the store."""
         return self._store.read_offline_times(read)
+
+    def read_syncs(self, views: Sequence[FeatureView]) -> Flow[Mapping[str, Sync | FeatkitError]]:
+        """Ask the store."""
+        return self._store.read_syncs(views)
 
     def checks(self) -> dict[str, Flow[str]]:
         """Ask the store."""

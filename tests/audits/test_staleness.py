@@ -428,7 +428,9 @@ def test_online_is_compared_with_offline():
 
 def test_offline_that_cannot_be_asked_is_told():
     report = connect(lists=False).staleness(entities={"shop": [1]}, compare_offline=True)
-    assert report["shops"].notes == ("not compared with offline: there is no history to ask",)
+    assert report["shops"].notes == (
+        "not compared with offline: it was made without offline rows (never)",
+    )
 
 
 def test_embedded_store_is_its_own_offline_store(store):

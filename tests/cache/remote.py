@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from featkit.calls import Call, LocalRead
+from featkit.capabilities import Capabilities
 from featkit.columns import STATUS, FeatureColumns, Status
 from featkit.dtypes import TIMESTAMP
 from featkit.errors import StoreUnavailable
 from featkit.schema import Entity, Feature, FeatureView
-from featkit.stores.base import Capabilities, Store
+from featkit.stores.base import Store
 
 if TYPE_CHECKING:
     import threading

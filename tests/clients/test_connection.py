@@ -6,8 +6,8 @@ import polars as pl
 import pytest
 
 import featkit
+from featkit.capabilities import Capabilities
 from featkit.errors import DurationError, InputError, SettingsError
-from featkit.stores.base import Capabilities
 
 
 @pytest.fixture

@@ -86,6 +86,10 @@ class DatabricksFake:
         How often a statement is still running when it is looked at.
     expired_links
         How many links to results have expired when they are followed.
+    online
+        By the full name of an online table, the table that it follows.
+    materialized
+        The declarative features, and when they were computed.
     requests
         The lookups, as they came.
     tokens
@@ -103,6 +107,8 @@ class DatabricksFake:
     running: int = 0
     expired_links: int = 0
     tags: dict[str, dict[str, str]] = field(default_factory=dict)
+    online: dict[str, str] = field(default_factory=dict)
+    materialized: list[dict[str, Any]] = field(default_factory=list)
     requests: list[dict[str, Any]] = field(default_factory=list)
     asked: list[Asked] = field(default_factory=list)
     tokens: list[str] = field(default_factory=list)
@@ -152,6 +158,29 @@ class DatabricksFake:
                 return Answer(body=self._endpoint(name))
             case "GET", ["api", "2.0", "feature-engineering", "feature-specs", name]:
                 return self._spec(name)
+            case _:
+                return self._read_more(asked)
+
+    def _read_more(self, asked: Asked) -> Answer:
+        """Answer a request for what is made of tables, or for data."""
+        match asked.method, asked.parts:
+            case "GET", ["api", "2.0", "lineage-tracking", "table-lineage"]:
+                return self._lineage(asked)
+            case "GET", [
+                "api",
+                "2.0",
+                "feature-store",
+                "feature-tables",
+                t,
+                "features",
+                f,
+                "lineage",
+            ]:
+                return self._users(t, f)
+            case "GET", ["api", "2.0", "feature-engineering", "materialized-features"]:
+                return Answer(body={"materialized_features": self.materialized})
+            case "GET", ["api", "2.0", "database", "synced_tables", name] if name in self.online:
+                return Answer(body=synced(self._table(self.online[name])))
         if asked.parts[2:4] == ["sql", "statements"]:
             return self._sql(asked)
         if asked.parts[2:3] == ["database"] and self.lakebase is not None:
@@ -265,6 +294,28 @@ class DatabricksFake:
         found = self.tags.get(name.removeprefix(f"{CATALOG}.{SCHEMA}."), {})
         named = [{"entity_name": name, "tag_key": k, "tag_value": v} for k, v in found.items()]
         return {"tag_assignments": named} if named else {}
+
+    def _lineage(self, asked: Asked) -> Answer:
+        if asked.body or asked.query.get("include_entity_lineage") not in {"true", "false"}:
+            return refused(400, "INVALID_PARAMETER_VALUE", "table_name goes into the query")
+        table = self._table(asked.query["table_name"])
+        source = {"name": f"raw_{table['name']}", "catalog_name": CATALOG, "schema_name": "raw"}
+        wrote = [{"workspace_id": 123, "notebook_id": 456, "lineage_timestamp": "2024-05-01"}]
+        up = [{"tableInfo": source, "notebookInfos": wrote}, {"jobInfos": [{"job_id": 7}]}]
+        hidden = {"tableInfo": {"has_permission": False}}  # of what may not be seen
+        return Answer(body={"upstreams": up, "downstreams": [hidden]})
+
+    def _users(self, table: str, feature: str) -> Answer:
+        described = self._table(table)
+        if feature not in {column["name"] for column in described["columns"]}:
+            return refused(404, "FEATURE_DOES_NOT_EXIST", f"Feature '{feature}' does not exist.")
+        copies = [name for name, source in self.online.items() if source == table]
+        body: dict[str, Any] = {
+            "models": [{"name": f"{CATALOG}.{SCHEMA}.churn", "version": 3}],
+            "feature_specs": [{"name": f"{CATALOG}.{SCHEMA}.spec"}],
+        }
+        online = [{"table_name": name, "feature_name": feature} for name in copies]
+        return Answer(body=body | ({"online_features": online} if online else {}))
 
     # -- SQL
 

@@ -1,6 +1,6 @@
 """featkit and boto3 read the same fake: the same values, but for what is documented.
 
-Each difference on purpose is a line of `as_featkit`, and of the table in docs/stores/sagemaker.md.
+Each difference on purpose is a line of tests/live/differences.py, and of docs/stores/compare.md.
 """
 
 import json
@@ -14,6 +14,7 @@ import featkit
 from featkit import Status
 from featkit.testing import CONTRACT_NOW, contract_keys, contract_views
 from tests.fakes.sagemaker import KEY_ID, REGION, SECRET, Group, SageMakerFake
+from tests.live.differences import Translation
 from tests.stores.test_sagemaker import TOLD, opened
 
 pytestmark = [
@@ -24,23 +25,7 @@ VIEWS = {view.name: (view, rows) for view, rows in contract_views()}
 ASKED = {"region": REGION, "key_id": KEY_ID, "secret": SECRET}
 
 
-def as_featkit(text, dtype):
-    """Say what the text that boto3 gives is to featkit; a feature that is absent is null."""
-    if text is None:
-        return None
-    match dtype:
-        case pl.Boolean():
-            return text == "true"
-        case pl.Datetime():
-            return datetime.fromisoformat(text)
-        case pl.List(inner=inner):
-            return [as_featkit(item, inner) for item in text]
-        case pl.Int64():
-            return int(text)
-        case pl.Float64():
-            return float(text)
-        case _:
-            return text
+as_featkit = Translation("SageMaker")
 
 
 def identifier(row):
@@ -95,3 +80,20 @@ def test_what_boto3_reads_of_some_features_is_what_featkit_reads_of_them(vendor)
     records = [said["records"][one]["record"] for one in ("1", "8")]
     assert [{**own, "visits": int(own["visits"])} for own in records] == found
     assert said["ttl"] == {"Unit": "Seconds", "Value": int(ttl.total_seconds())}
+
+
+def test_what_boto3_reads_becomes_what_the_settings_say(vendor):
+    keys = contract_keys("customers")
+    as_featkit.seen.clear()
+    with SageMakerFake(Group.of(*VIEWS["customers"])) as fake:
+        with featkit.connect(opened(fake.url, views=TOLD), now=CONTRACT_NOW) as client:
+            found = client.lookup(keys, "customers:*")
+        ids = [identifier(row) for row in keys.to_dicts()]
+        request = {"url": fake.url, "group": "customers", "ids": ids, "features": None}
+        said = vendor("ask_boto3.py", ASKED | request)
+    for name in found.values.columns:
+        values = found.values[name]
+        theirs = [said["records"].get(one, {}).get("record", {}).get(name) for one in ids]
+        expected = [as_featkit(text, values.dtype) for text in theirs]
+        assert_series_equal(values, pl.Series(name, expected, values.dtype), check_exact=True)
+    assert as_featkit.seen == as_featkit.expected

@@ -1,6 +1,6 @@
 """featkit and Tecton's own client read the same fake: the same values, but for what is documented.
 
-Each difference on purpose is a line of `as_featkit`, and of the table in docs/stores/tecton.md.
+Each difference on purpose is a line of tests/live/differences.py, and of docs/stores/compare.md.
 """
 
 import math
@@ -13,6 +13,7 @@ import featkit
 from featkit import Status
 from featkit.testing import CONTRACT_NOW, contract_keys, contract_views
 from tests.fakes.tecton import KEY, WORKSPACE, Service, TectonFake
+from tests.live.differences import Translation
 from tests.stores.test_tecton import TOLD, recorded_service
 
 pytestmark = [
@@ -24,22 +25,7 @@ STATUSES = {"PRESENT": {Status.PRESENT, Status.NULL, Status.EXPIRED, Status.FUTU
 STATUSES["MISSING_DATA"] = {Status.NOT_FOUND}
 
 
-def as_featkit(value, dtype):
-    """Say how featkit gives what Tecton's client gives."""
-    match dtype:
-        case pl.Float64() | pl.Float32() if isinstance(value, str):
-            return float(value)  # "NaN", "Infinity"
-        case pl.Datetime() if value is not None:
-            return datetime.fromisoformat(value)
-        case pl.List(inner=pl.Struct(fields=[key, held])) if isinstance(value, dict):
-            assert key.name == "key"
-            return [{"key": own, "value": as_featkit(to, held.dtype)} for own, to in value.items()]
-        case pl.List(inner=inner) if value is not None:
-            return [as_featkit(item, inner) for item in value]
-        case pl.Struct(fields=fields) if value is not None:
-            return {own.name: as_featkit(value[own.name], own.dtype) for own in fields}
-        case _:
-            return value
+as_featkit = Translation("Tecton")
 
 
 def plain(value):
@@ -94,6 +80,18 @@ def test_every_recorded_type_is_read_alike(vendor, single):
     with TectonFake({"fs": recorded_service()}) as fake:
         frame = pl.DataFrame({"user_id": ["u1", "u2", "nobody"]})
         compare(vendor, fake, "fs", frame, "user_fv", single=single)
+
+
+def test_each_difference_occurs(vendor):
+    as_featkit.seen.clear()
+    with TectonFake(
+        {"fs": recorded_service(), "customers": Service.of(VIEWS["customers"])}
+    ) as fake:
+        frame = pl.DataFrame({"user_id": ["u1", "u2"]})
+        compare(vendor, fake, "fs", frame, "user_fv", single=True)
+        keys = contract_keys("customers")
+        compare(vendor, fake, "customers", keys, "customers", single=False)
+    assert as_featkit.seen == as_featkit.expected
 
 
 def test_refusals_are_told_in_the_same_words(vendor):

@@ -23,10 +23,11 @@ import polars as pl
 
 import featkit
 from featkit.calls import Call, LocalRead
+from featkit.capabilities import Capabilities
 from featkit.columns import STATUS, FeatureColumns, Status
 from featkit.errors import NotCachedError
 from featkit.schema import Entity, Feature, FeatureView
-from featkit.stores.base import Capabilities, Store
+from featkit.stores.base import Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -4,9 +4,10 @@ import polars as pl
 import pytest
 
 import featkit
+from featkit.capabilities import Capabilities
 from featkit.errors import NotSupportedError, ProtocolError, RowMismatch
 from featkit.history import AT, EVENT, ROW
-from featkit.stores.base import Capabilities, Store
+from featkit.stores.base import Store
 
 from .conftest import hours
 

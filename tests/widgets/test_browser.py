@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 import featkit
+from featkit.capabilities import Capabilities, Lack
 from featkit.catalogue import Catalogue, enrich_code
 from featkit.columns import STATUS, FeatureColumns, Status
 from featkit.errors import (
@@ -16,7 +17,6 @@ from featkit.errors import (
     StoreUnavailable,
     UnknownNameError,
 )
-from featkit.stores.base import Capabilities
 from featkit.testing import MemoryStore
 from featkit.testing.memory import described
 
@@ -39,7 +39,7 @@ class Moody(MemoryStore):
         if silent:
             self.capabilities = replace(
                 Capabilities(batch_size=100, timestamp_level="none"),
-                lacking={"list_feature_views": "it has no such call"},
+                lacking={"list_feature_views": Lack.never("it has no such call")},
             )
 
     def list_feature_views(self):

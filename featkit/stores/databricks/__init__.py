@@ -11,19 +11,21 @@ Facts that shape this package (see ``docs/stores/databricks.md`` for what they s
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, urlencode
 
 import msgspec
 
 from featkit.calls import Call, HttpRequest
+from featkit.capabilities import Capabilities
 from featkit.errors import (
     SettingsError,
     StoreUnavailable,
     UnknownNameError,
     nearest,
 )
-from featkit.stores.base import Capabilities, Store, not_supported
+from featkit.stores.base import Store, not_supported
 from featkit.stores.databricks.answers import Question
 from featkit.stores.databricks.catalog import (
     Endpoint,
@@ -37,7 +39,9 @@ from featkit.stores.databricks.catalog import (
     view_of,
 )
 from featkit.stores.databricks.credentials import WorkspaceAuth, find, with_scheme
+from featkit.stores.databricks.gaps import gaps
 from featkit.stores.databricks.lakebase import Lakebase
+from featkit.stores.databricks.lineage import neighbours, syncs
 from featkit.stores.databricks.statements import Warehouse
 from featkit.stores.databricks.workspace import Workspace, together
 
@@ -48,7 +52,9 @@ if TYPE_CHECKING:
 
     from featkit.calls import Flow
     from featkit.columns import FeatureColumns
+    from featkit.errors import FeatkitError
     from featkit.history import JoinRead
+    from featkit.populations import Sync
     from featkit.schema import FeatureService, FeatureView
     from featkit.stores.base import OnlineRead, Target
 
@@ -86,6 +92,9 @@ class DatabricksStore(Store):
             answers tell the time of each row.
         tags
             Whether descriptions have the tags of tables and columns: a request for each.
+        lineage
+            Whether descriptions tell what tables are made from and who uses their features: a
+            request for each table and each feature.
         batch_size
             How many keys one request asks for.
         warehouse_id
@@ -110,6 +119,7 @@ class DatabricksStore(Store):
         endpoint: str | None = None
         timestamps: bool = False
         tags: bool = False
+        lineage: bool = False
         batch_size: int = _BATCH
         lakebase: str | None = None
         warehouse_id: str | None = None
@@ -128,10 +138,11 @@ class DatabricksStore(Store):
             serves_future=True,
             history="joined" if options.warehouse_id else "none",
             history_options=frozenset({"known_by", "lookback", "strict", "feature_timestamps"}),
-            lacking={
-                "get_historical_features": "it needs a SQL warehouse; name one with "
-                "connect(..., warehouse_id='ID')"
-            },
+            lacking=gaps(
+                warehouse=options.warehouse_id is not None,
+                times=options.timestamps or direct,
+                missing=direct,
+            ),
         )
         self._workspace = Workspace(auth)
         self._lakebase = options.lakebase and Lakebase(
@@ -253,7 +264,13 @@ class DatabricksStore(Store):
         views = []
         for name, table in tables.items():
             tags = (yield from self._tags(table)) if self._options.tags else {}
-            views.append(view_of(table, name, self._of_view(name), tags))
+            view = view_of(table, name, self._of_view(name), tags)
+            if self._options.lineage:
+                made_from, used_by = yield from neighbours(
+                    self._workspace, table.full_name, view.feature_names
+                )
+                view = replace(view, made_from=made_from, used_by=used_by)
+            views.append(view)
         return views
 
     def _tags(self, table: Table) -> Flow[dict[str, dict[str, str]]]:
@@ -337,7 +354,17 @@ class DatabricksStore(Store):
             frames.append((yield from warehouse.join(read, self._zone)))  # noqa: PERF401 - not in a comprehension
         return frames
 
-    # -- health
+    # -- health and age
+
+    def read_syncs(self, views: Sequence[FeatureView]) -> Flow[dict[str, Sync | FeatkitError]]:
+        """Ask when the online copies of the tables were renewed."""
+        tables = {}
+        for view in views:
+            online = self._of_view(view.name).online_table
+            if online is None and self._lakebase and self._endpoint(view.name) is None:
+                online = view.source
+            tables[view.name] = (view.source, online, next(iter(view.feature_names), ""))
+        return (yield from syncs(self._workspace, tables))
 
     def checks(self) -> dict[str, Flow[str]]:
         """Look at the catalog and at the endpoints."""

@@ -8,6 +8,7 @@ array.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime  # noqa: TC003 - msgspec reads the annotations
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 from uuid import uuid4
@@ -26,6 +27,7 @@ from featkit.errors import (
     UnknownNameError,
     nearest,
 )
+from featkit.populations import Sync
 from featkit.queries import Login, PostgresQuery
 from featkit.settings import Secret
 from featkit.stores.databricks.types import kind_of
@@ -82,16 +84,17 @@ class Me(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class _Commit(msgspec.Struct, frozen=True):
-    delta_commit_timestamp: str | None = None
+    delta_commit_timestamp: datetime | None = None
 
 
 class _LastSync(msgspec.Struct, frozen=True):
-    sync_end_timestamp: str | None = None
+    sync_end_timestamp: datetime | None = None
     delta_table_sync_info: _Commit = _Commit()
 
 
 class _SyncStatus(msgspec.Struct, frozen=True):
     detailed_state: str = ""
+    message: str = ""
     last_sync: _LastSync | None = None
 
 
@@ -102,6 +105,18 @@ class SyncedTable(msgspec.Struct, frozen=True):
     effective_logical_database_name: str | None = None
     logical_database_name: str | None = None
     data_synchronization_status: _SyncStatus = _SyncStatus()
+
+    @property
+    def sync(self) -> Sync:
+        """When it was last brought up to date, and how far that goes."""
+        status = self.data_synchronization_status
+        last = status.last_sync or _LastSync()
+        failed = "FAILED" in status.detailed_state
+        return Sync(
+            until=last.delta_table_sync_info.delta_commit_timestamp,
+            finished=last.sync_end_timestamp,
+            failed=(status.message or status.detailed_state) if failed else "",
+        )
 
     @property
     def database(self) -> str:

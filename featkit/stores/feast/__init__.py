@@ -21,11 +21,13 @@ import msgspec
 
 from featkit.auth.tokens import Bearer
 from featkit.calls import Call, HttpRequest, LocalRead
+from featkit.capabilities import Capabilities
 from featkit.errors import MissingExtraError, NotSupportedError, SettingsError
 from featkit.schema import Entity
 from featkit.settings import Secret
-from featkit.stores.base import Capabilities, Store, find
+from featkit.stores.base import Store, find
 from featkit.stores.feast import history, registry_file
+from featkit.stores.feast.gaps import GAPS
 from featkit.stores.feast.over_grpc import GrpcServer
 from featkit.stores.feast.over_http import HttpServer
 from featkit.stores.feast.refusals import explained
@@ -69,7 +71,11 @@ class FeastStore(Store):
 
     scheme = "feast"
     capabilities = Capabilities(
-        batch_size=_BATCH, serves_future=True, history="joined", history_rules=history.RULES
+        batch_size=_BATCH,
+        serves_future=True,
+        history="joined",
+        history_rules=history.RULES,
+        lacking=GAPS,
     )
 
     class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -21,6 +21,7 @@ import pyarrow as pa
 
 from featkit.auth import aws
 from featkit.calls import Call, HttpRequest
+from featkit.capabilities import Capabilities
 from featkit.codecs import json_columns
 from featkit.codecs.binary_columns import BinaryColumn
 from featkit.columns import STATUS, Status
@@ -36,9 +37,9 @@ from featkit.errors import (
 )
 from featkit.online.gathering import Gathering
 from featkit.settings import Secret
-from featkit.stores.base import Capabilities
 from featkit.stores.feast.direct import DirectStore, answer
 from featkit.stores.feast.entity_keys import encode, entity_ids
+from featkit.stores.feast.gaps import DIRECT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -69,7 +70,7 @@ class _Reply(msgspec.Struct):
 class DynamoStore(DirectStore):
     """The DynamoDB tables that Feast writes to, in a region."""
 
-    capabilities = Capabilities(batch_size=_BATCH, serves_future=True)
+    capabilities = Capabilities(batch_size=_BATCH, serves_future=True, lacking=DIRECT)
 
     def __init__(self, region: str, options: FeastStore.Options) -> None:
         super().__init__(options)

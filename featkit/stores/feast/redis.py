@@ -7,12 +7,13 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from featkit.calls import Call
+from featkit.capabilities import Capabilities
 from featkit.codecs.redis_requests import RedisRead, RedisSample, RedisServer
 from featkit.errors import FeatkitError, MissingExtraError, SettingsError, StoreError
 from featkit.settings import Secret
-from featkit.stores.base import Capabilities
 from featkit.stores.feast.direct import DirectStore, answer
 from featkit.stores.feast.entity_keys import encode, field_names, project_of, time_field
+from featkit.stores.feast.gaps import DIRECT
 from featkit.stores.feast.values import decode_times
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ _SAMPLE = 64  # keys that are looked at to find out why nothing is found
 class RedisStore(DirectStore):
     """A Redis, a master behind sentinels, or a cluster that Feast writes to."""
 
-    capabilities = Capabilities(batch_size=_BATCH, serves_future=True)
+    capabilities = Capabilities(batch_size=_BATCH, serves_future=True, lacking=DIRECT)
 
     def __init__(self, server: RedisServer, options: FeastStore.Options) -> None:
         super().__init__(options)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from featkit import definitions
 from featkit.calls import Call, LocalRead
+from featkit.capabilities import Capabilities, Lack
 from featkit.definitions import FILE_NAME, Definition
 from featkit.errors import (
     DefinitionError,
@@ -17,7 +18,7 @@ from featkit.errors import (
     UnknownNameError,
     nearest,
 )
-from featkit.stores.base import Capabilities, OnlineRead, Store, Target
+from featkit.stores.base import OnlineRead, Store, Target
 from featkit.stores.parquet.history import history
 from featkit.stores.parquet.source import Source
 
@@ -43,7 +44,9 @@ class ParquetStore(Store):
     capabilities = Capabilities(
         history="rows",
         local=True,
-        lacking={"materialize": "values are read where they are; there is nothing to materialize"},
+        lacking={
+            "read_syncs": Lack.never("values are read where they are; nothing is synchronised")
+        },
     )
 
     def __init__(self, path: Path, *, timezone: str | None = None) -> None:

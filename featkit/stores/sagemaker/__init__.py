@@ -23,6 +23,7 @@ import polars as pl
 
 from featkit.auth import aws
 from featkit.calls import Call, HttpRequest, LocalRead
+from featkit.capabilities import Capabilities
 from featkit.dtypes import parse_dtype
 from featkit.errors import (
     AuthError,
@@ -34,8 +35,9 @@ from featkit.errors import (
 from featkit.online.gathering import Gathering
 from featkit.schema import Entity, Feature, FeatureView
 from featkit.settings import Secret
-from featkit.stores.base import Capabilities, Store
+from featkit.stores.base import Store
 from featkit.stores.sagemaker.answers import EVENT_TIME, EVENT_TYPE, GROUP, IDENTIFIER, Question
+from featkit.stores.sagemaker.gaps import GAPS
 from featkit.stores.sagemaker.history import Reader, history
 from featkit.stores.sagemaker.messages import (
     Group,
@@ -82,7 +84,7 @@ class SageMakerStore(Store):
     """The feature groups of an account in a region."""
 
     scheme = "sagemaker"
-    capabilities = Capabilities(batch_size=_BATCH, serves_future=True, history="rows")
+    capabilities = Capabilities(batch_size=_BATCH, serves_future=True, history="rows", lacking=GAPS)
 
     class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Options of `featkit.connect` for SageMaker.

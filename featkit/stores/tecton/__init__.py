@@ -23,6 +23,7 @@ import polars as pl
 
 from featkit.auth.tokens import Bearer
 from featkit.calls import Call, HttpRequest
+from featkit.capabilities import Capabilities
 from featkit.durations import parse_duration
 from featkit.errors import (
     AuthError,
@@ -32,10 +33,12 @@ from featkit.errors import (
     UnknownNameError,
 )
 from featkit.online.gathering import Gathering
+from featkit.populations import Sync
 from featkit.schema import Entity, Feature, FeatureRef, FeatureService, FeatureView
 from featkit.settings import Secret
-from featkit.stores.base import Capabilities, Store, find
+from featkit.stores.base import Store, find
 from featkit.stores.tecton.answers import SERVICE, SERVICE_TYPE, WILDCARD, Question, split_name
+from featkit.stores.tecton.gaps import GAPS, ROW_TIMES
 from featkit.stores.tecton.messages import Ready, Service, decoded, explained
 
 if TYPE_CHECKING:
@@ -120,10 +123,7 @@ class TectonStore(Store):
             batch_size=1 if options.row_timestamps else options.batch_size,
             timestamp_level="row" if options.row_timestamps else "feature",
             serves_future=True,
-            lacking={
-                "get_historical_features": "Tecton's HTTP API serves online values only; history "
-                "is read by its proprietary SDK, or from a Parquet export with connect('parquet:')"
-            },
+            lacking=GAPS if options.row_timestamps else {**GAPS, "row_timestamps": ROW_TIMES},
         )
 
     @classmethod
@@ -241,9 +241,22 @@ class TectonStore(Store):
         **what
             ``feature_view="NAME"`` or ``feature_service="NAME"``.
         """
+        said: Ready = yield self._ready(**what)
+        return said.online
+
+    def _ready(self, **what: str) -> Call[Ready]:
         body = json.dumps({"workspace": self._workspace, **what}).encode()
-        said: Ready = yield self._post("jobs/get-latest-ready-time", body, partial(decoded, Ready))
-        return said.online_latest_ready_time or said.camel
+        return self._post("jobs/get-latest-ready-time", body, partial(decoded, Ready))
+
+    def read_syncs(self, views: Sequence[FeatureView]) -> Flow[dict[str, Sync | FeatkitError]]:
+        """Ask up to when each view is materialised online."""
+        if not views:
+            return {}
+        told = yield [self._ready(feature_view=_own_name(view)) for view in views]
+        return {
+            view.name: ready if isinstance(ready, FeatkitError) else Sync(until=ready.online)
+            for view, ready in zip(views, told, strict=True)
+        }
 
     def checks(self) -> dict[str, Flow[str]]:
         """Ask each feature service for its schema."""
@@ -337,6 +350,11 @@ class TectonStore(Store):
     def __repr__(self) -> str:
         url = self._url.removesuffix("/api/v1")
         return f"<TectonStore {url} workspace {self._workspace!r}>"
+
+
+def _own_name(view: FeatureView) -> str:
+    """Return what Tecton calls a view that may be named by its service, too."""
+    return view.name.removeprefix(f"{view.tags[SERVICE]}.")
 
 
 def _key(key: object) -> Bearer:

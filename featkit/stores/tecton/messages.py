@@ -158,6 +158,11 @@ class Ready(msgspec.Struct, frozen=True):
     online_latest_ready_time: datetime | None = None
     camel: datetime | None = msgspec.field(default=None, name="onlineLatestReadyTime")
 
+    @property
+    def online(self) -> datetime | None:
+        """Up to when the online store has them; None: never, or not at all."""
+        return self.online_latest_ready_time or self.camel
+
 
 class _Refusal(msgspec.Struct, frozen=True):
     error: str = ""

@@ -21,6 +21,7 @@ import msgspec
 from featkit.auth.google import GoogleAuth
 from featkit.auth.tokens import Bearer
 from featkit.calls import Call, HttpRequest, HttpRequests
+from featkit.capabilities import Capabilities
 from featkit.errors import (
     AuthError,
     FeatkitError,
@@ -30,7 +31,8 @@ from featkit.errors import (
     nearest,
 )
 from featkit.settings import Secret
-from featkit.stores.base import Capabilities, Store
+from featkit.stores.base import Store
+from featkit.stores.vertex.gaps import GAPS
 from featkit.stores.vertex.history import BigQuery
 from featkit.stores.vertex.refusals import explained
 from featkit.stores.vertex.registry import (
@@ -58,6 +60,7 @@ if TYPE_CHECKING:
     from featkit.calls import Flow
     from featkit.columns import FeatureColumns
     from featkit.history import JoinRead
+    from featkit.populations import Sync
     from featkit.schema import FeatureView
     from featkit.stores.base import OnlineRead, Target
 
@@ -67,6 +70,7 @@ _BATCH = (
     50  # entities of one call, each a request: what a failure costs, and how often progress is told
 )
 _PAGE = 1000
+_SYNCS = 5  # of a view that are asked for: the newest may still be under way
 _URI = re.compile(r"bq://([^.]+)\.([^.]+)\.([^.]+)")
 
 
@@ -80,6 +84,7 @@ class VertexStore(Store):
         serves_future=True,
         history="joined",
         history_options=frozenset({"known_by", "lookback", "strict", "feature_timestamps"}),
+        lacking=GAPS,
     )
 
     class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -311,22 +316,37 @@ class VertexStore(Store):
         return f"{self._name} STABLE"
 
     def _synchronised(self) -> Flow[str]:
-        views = yield from self._views()
-        query = urlencode({"pageSize": 1, "orderBy": "create_time desc"})
-        found = yield from _together(
-            [
-                self._get(f"{self._store}/featureViews/{v.id}/featureViewSyncs?{query}", Syncs)
-                for v in views
-            ]
-        )
+        names = [view.id for view in (yield from self._views())]
         said = []
-        for view, syncs in zip(views, found, strict=True):
-            last = next(iter(syncs.feature_view_syncs), None)
-            if last is not None and last.final_status.code:
-                msg = f"the last synchronisation of {view.id!r} failed: {last.final_status.message}"
+        for name, syncs in zip(names, (yield from self._last(names)), strict=True):
+            if isinstance(syncs, FeatkitError):
+                raise syncs
+            sync = syncs.last
+            if sync.failed:
+                msg = f"the last synchronisation of {name!r} failed: {sync.failed}"
                 raise StoreUnavailable(msg)
-            said.append(f"{view.id} {last.run_time.end_time or 'under way' if last else 'never'}")
+            under_way = "under way" if syncs.feature_view_syncs else "never"
+            done = f"{sync.finished:%Y-%m-%dT%H:%M:%SZ}" if sync.finished else under_way
+            said.append(f"{name} {done}")
         return ", ".join(said) or "no feature views"
+
+    def read_syncs(self, views: Sequence[FeatureView]) -> Flow[dict[str, Sync | FeatkitError]]:
+        """Ask when each view was last brought up to date from BigQuery."""
+        names = [view.name for view in views]
+        found = yield from self._last(names)
+        return {
+            name: syncs if isinstance(syncs, FeatkitError) else syncs.last
+            for name, syncs in zip(names, found, strict=True)
+        }
+
+    def _last(self, views: Sequence[str]) -> Flow[list[Syncs | FeatkitError]]:
+        """Ask for the newest synchronisations of views: the last may be under way."""
+        query = urlencode({"pageSize": _SYNCS, "orderBy": "create_time desc"})
+        place = f"{self._store}/featureViews"
+        calls = [
+            self._get(f"{place}/{quote(v, safe='')}/featureViewSyncs?{query}", Syncs) for v in views
+        ]
+        return (yield calls) if calls else []
 
     # -- requests
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime  # noqa: TC003 - msgspec reads the annotations
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
@@ -10,6 +11,7 @@ import polars as pl
 from featkit.dtypes import TIMESTAMP
 from featkit.durations import parse_duration
 from featkit.errors import ProtocolError
+from featkit.populations import Sync
 from featkit.schema import Entity, Feature, FeatureView
 
 if TYPE_CHECKING:
@@ -174,8 +176,8 @@ class Table(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class _Interval(msgspec.Struct, frozen=True, rename="camel"):
-    start_time: str = ""
-    end_time: str = ""
+    start_time: datetime | None = None
+    end_time: datetime | None = None
 
 
 class _Status(msgspec.Struct, frozen=True):
@@ -183,18 +185,36 @@ class _Status(msgspec.Struct, frozen=True):
     message: str = ""
 
 
-class Sync(msgspec.Struct, frozen=True, rename="camel"):
+class _Summary(msgspec.Struct, frozen=True, rename="camel"):
+    system_watermark_time: datetime | None = None
+
+
+class FeatureViewSync(msgspec.Struct, frozen=True, rename="camel"):
     """One synchronisation of a feature view with its source."""
 
-    name: str = ""
     run_time: _Interval = _Interval()
     final_status: _Status = _Status()
+    sync_summary: _Summary = _Summary()
 
 
 class Syncs(msgspec.Struct, frozen=True, rename="camel"):
-    """The newest synchronisations."""
+    """The newest synchronisations, the newest first."""
 
-    feature_view_syncs: list[Sync] = []
+    feature_view_syncs: list[FeatureViewSync] = []
+
+    @property
+    def last(self) -> Sync:
+        """What they tell of the view: the last that went well, and whether the newest failed."""
+        ended = [each for each in self.feature_view_syncs if each.run_time.end_time]
+        good = next((each for each in ended if not each.final_status.code), FeatureViewSync())
+        newest = next(iter(ended), good).final_status
+        return Sync(
+            # only a continuous synchronisation has a watermark; another one reads what is there
+            # when it begins
+            until=good.sync_summary.system_watermark_time or good.run_time.start_time,
+            finished=good.run_time.end_time,
+            failed=newest.message or f"code {newest.code}" if newest.code else "",
+        )
 
 
 class _Dedicated(msgspec.Struct, frozen=True, rename="camel"):

@@ -14,19 +14,31 @@ import msgspec
 import polars as pl
 
 from featkit.calls import Call, LocalRead
+from featkit.capabilities import Capabilities, Lack
 from featkit.columns import STATUS, FeatureColumns, Status
 from featkit.dtypes import TIMESTAMP, parse_dtype
 from featkit.errors import StoreError
 from featkit.schema import Entity, Feature, FeatureView
 from featkit.settings import Secret
-from featkit.stores.base import Capabilities, Store
+from featkit.stores.base import Store
 
 
 class AcmeStore(Store):
     """Views in the document ``acme:PATH``."""
 
     scheme = "acme"
-    capabilities = Capabilities(batch_size=4)
+    capabilities = Capabilities(
+        batch_size=4,
+        lacking={
+            "get_historical_features": Lack.never("Acme's documents hold the latest rows only"),
+            "list_feature_services": Lack.never("Acme knows no services"),
+            "sample_entities": Lack.notyet("its document could tell"),
+            "read_population": Lack.notyet("its document could tell"),
+            "read_arrivals": Lack.never("Acme's documents hold the latest rows only"),
+            "read_offline_times": Lack.never("Acme's documents hold the latest rows only"),
+            "read_syncs": Lack.never("a document is read where it is"),
+        },
+    )
 
     class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         token: Secret | None = None
