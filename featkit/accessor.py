@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from featkit.audits.staleness import AuditOptions
 from featkit.clients.connection import default_client
 from featkit.clients.operations import EnrichOptions
 from featkit.clients.staleness import frame_flow
+from featkit.clients.twins import twin_of
 from featkit.frame_audits import FrameAudits
 from featkit.training.methods import training_flow
 from featkit.training.options import TrainingOptions
@@ -333,6 +334,7 @@ class FeaturesAccessor(FrameAudits[FrameT]):
         tolerate: float = 0.0,
         now: Now = None,
         compare_offline: bool = False,
+        refresh: bool = False,
         progress: ProgressOption = None,
     ) -> StalenessReport:
         """Report how old the features of the frame's entities are, and whether that is too old.
@@ -347,7 +349,7 @@ class FeaturesAccessor(FrameAudits[FrameT]):
             Column of the frame by join key, as for `enrich`.
         store
             The client; None: the one connected last.
-        sample, warn_after, error_after, tolerate, now, compare_offline
+        sample, warn_after, error_after, tolerate, now, compare_offline, refresh
             As for `featkit.FeatureStoreClient.staleness`.
         progress
             Whether to show how far it is, as for `enrich`.
@@ -367,41 +369,29 @@ class FeaturesAccessor(FrameAudits[FrameT]):
         """
         client = store or default_client()
         options = AuditOptions(
+            features,
+            on=on,
             sample=sample,
             warn_after=warn_after,
             error_after=error_after,
             tolerate=tolerate,
             now=now,
             compare_offline=compare_offline,
+            refresh=refresh,
         )
-        flow = frame_flow(client, self._frame, features, on, options)
-        return client.run(flow, progress=progress)
+        return client.run(frame_flow(client, self._frame, options), progress=progress)
 
+    @twin_of(staleness)
     async def staleness_async(
         self,
-        features: Features | None = None,
-        *,
-        on: Mapping[str, Hashable] | Hashable | None = None,
+        *what: Any,  # noqa: ANN401 - those of the twin
         store: Client | None = None,
-        sample: int | None = None,
-        warn_after: Duration | Mapping[str, Duration] | None = None,
-        error_after: Duration | Mapping[str, Duration] | None = None,
-        tolerate: float = 0.0,
-        now: Now = None,
-        compare_offline: bool = False,
         progress: ProgressOption = None,
+        **options: Any,  # noqa: ANN401 - those of the twin
     ) -> StalenessReport:
         """Do what `staleness` does without blocking the event loop."""
         client = store or default_client()
-        options = AuditOptions(
-            sample=sample,
-            warn_after=warn_after,
-            error_after=error_after,
-            tolerate=tolerate,
-            now=now,
-            compare_offline=compare_offline,
-        )
-        flow = frame_flow(client, self._frame, features, on, options)
+        flow = frame_flow(client, self._frame, AuditOptions(*what, **options))
         return await client.arun(flow, progress=progress)
 
     def __repr__(self) -> str:

@@ -8,6 +8,7 @@ from featkit.audits.methods import audit_flow
 from featkit.audits.options import LeakageOptions
 from featkit.audits.skew import SkewReport, skew
 from featkit.clients.connection import default_client
+from featkit.clients.twins import twin_of
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping, Sequence
@@ -119,6 +120,7 @@ class FrameAudits(Generic[FrameT]):
         )
         return client.run(audit_flow(client, self._frame, options))
 
+    @twin_of(audit)
     async def audit_async(
         self,
         features: Features | Mapping[str, str] = (),

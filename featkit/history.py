@@ -13,16 +13,16 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import polars as pl
 
 from featkit.durations import format_duration, parse_duration
-from featkit.errors import InputError, UnknownNameError, nearest
+from featkit.errors import InputError, ProtocolError, RowMismatch, UnknownNameError, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
     from datetime import datetime
 
     import numpy.typing as npt
-    import polars as pl
 
     from featkit.errors import FeatkitError
     from featkit.schema import Feature, FeatureView
@@ -314,3 +314,30 @@ class JoinRead:
     features: tuple[Feature, ...]
     spine: pl.DataFrame
     rule: Rule
+
+
+def places(read: JoinRead, answer: pl.DataFrame) -> npt.NDArray[np.int64]:
+    """Find for each row of a spine the place of its row in a store's answer; -1: it is not there.
+
+    Raises
+    ------
+    ProtocolError
+        The answer lacks a column.
+    RowMismatch
+        It has rows that were not asked for, or several for one.
+    """
+    view, height = read.view.name, read.spine.height
+    wanted = [ROW, *(feature.name for feature in read.features)]
+    if missing := [name for name in wanted if name not in answer.columns]:
+        msg = f"the history of feature view {view!r} came without the column {missing[0]!r}"
+        raise ProtocolError(msg)
+    rows = answer[ROW].cast(pl.Int64, strict=False)
+    if rows.null_count() or (len(rows) and not 0 <= rows.min() <= rows.max() < height):  # type: ignore[operator] # whole numbers
+        msg = f"the history of feature view {view!r} came with rows that were not asked for"
+        raise RowMismatch(msg)
+    if rows.n_unique() < len(rows):
+        msg = f"the history of feature view {view!r} came with several answers for one row"
+        raise RowMismatch(msg)
+    found = np.full(height, -1)
+    found[rows.to_numpy()] = np.arange(len(rows))
+    return found

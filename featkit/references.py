@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from featkit.calls import Flow
+    from featkit.errors import FeatkitError
     from featkit.schema import Feature, FeatureView
     from featkit.stores.base import Store
     from featkit.types import Features
@@ -80,10 +81,13 @@ class Selection:
         The selected features, view by view.
     columns
         Names of the result's feature columns, in the order asked for.
+    failed
+        By name, what is wrong with views that could not be described, where that is wanted.
     """
 
     views: tuple[ViewSelection, ...]
     columns: tuple[str, ...]
+    failed: Mapping[str, FeatkitError] = field(default_factory=dict)
 
     @property
     def join_keys(self) -> tuple[str, ...]:
@@ -96,7 +100,9 @@ class Selection:
         return [column + suffix for column in self.columns for suffix in suffixes]
 
 
-def select(store: Store, features: Features, *, prefix: str | None = None) -> Flow[Selection]:
+def select(
+    store: Store, features: Features, *, prefix: str | None = None, partly: bool = False
+) -> Flow[Selection]:
     """Find the features that are asked for.
 
     Parameters
@@ -107,6 +113,9 @@ def select(store: Store, features: Features, *, prefix: str | None = None) -> Fl
         References ``"view:feature"`` or ``"view:*"``, or names of feature services.
     prefix
         Stands before every column name; ``{view}`` in it becomes the view's name.
+    partly
+        Whether a view that cannot be described is told as one that failed, and left out; else that
+        is an error.
 
     Raises
     ------
@@ -119,7 +128,14 @@ def select(store: Store, features: Features, *, prefix: str | None = None) -> Fl
     """
     refs = yield from _references(store, features)
     named = list(dict.fromkeys(ref.view for ref in refs))
-    views = dict(zip(named, (yield from store.feature_views(named)), strict=True))
+    failed: dict[str, FeatkitError] = {}
+    if partly and named:
+        found, failed = yield from store.describe(named)
+        named = [name for name in named if name not in failed]
+        refs = [ref for ref in refs if ref.view not in failed]
+    else:
+        found = yield from store.feature_views(named)
+    views = dict(zip(named, found, strict=True))
     wanted = [
         each
         for ref in refs
@@ -143,7 +159,7 @@ def select(store: Store, features: Features, *, prefix: str | None = None) -> Fl
         parts.append(ViewSelection(view, chosen, names, dict(reading.keys), reading.alias))
     columns = {ref: _column(prefix, ref) for ref in wanted}
     _refuse_clashes(columns)
-    return Selection(tuple(parts), tuple(columns.values()))
+    return Selection(tuple(parts), tuple(columns.values()), failed)
 
 
 def _check_keys(reading: FeatureRef, view: FeatureView) -> None:

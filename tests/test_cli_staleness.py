@@ -1,6 +1,7 @@
 """`featkit staleness`: what it prints and writes, and the exit code that CI obeys."""
 
 import json
+import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -73,6 +74,7 @@ def run(folder, monkeypatch, tmp_path):
         (["-v", "good", "--sample", "0"], 2),
         (["--entities", "absent.csv"], 2),
         (["--wrong"], 2),
+        (["-v", "good", "--refresh"], 0),
     ],
 )
 def test_exit_code(run, arguments, code):
@@ -179,3 +181,38 @@ def test_help_loads_no_heavy_library():
     command = [sys.executable, "-c", code, "staleness", "--help"]
     done = subprocess.run(command, check=True, capture_output=True, encoding="utf-8", timeout=60)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+# -- a view that is broken ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def broken(folder, tmp_path):
+    """The same store with a view whose source is gone."""
+    broken = tmp_path / "store"
+    shutil.copytree(folder, broken)
+    frame = pl.DataFrame({"shop": [0], "at": [NOON - HOUR], "x": 1})
+    featkit.write_view(broken, frame, name="bad", join_keys="shop", timestamp="at", ttl="1d")
+    shutil.rmtree(broken / "bad")
+    pl.DataFrame({"shop": [0, 1]}).write_csv(tmp_path / "shops.csv")
+    return f"parquet:{broken}"
+
+
+@pytest.mark.parametrize(
+    ("views", "more", "code"),
+    [
+        (["good"], [], 0),
+        (["good", "bad"], [], 2),  # not all could be told
+        (["bad"], [], 2),
+        (["good", "old", "bad"], [], 1),  # what is too old is, whatever else is the matter
+        (["good", "bad"], ["--fail-on", "unknown"], 2),
+        (["good", "bad"], ["--entities", "shops.csv"], 2),
+    ],
+)
+def test_exit_code_where_a_source_is_gone(run, broken, views, more, code):
+    named = [word for view in views for word in ("-v", view)]
+    done = run(*named, *more, "--junit", "out.xml", "--json", "out.json", store=broken)
+    assert done.exit_code == code
+    report = json.loads(Path("out.json").read_text("utf-8"))
+    assert {each["view"] for each in report["views"]} == set(views)
+    assert SCHEMA.validate(etree.parse("out.xml"))

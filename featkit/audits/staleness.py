@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from featkit import frames
+from featkit.audits.lag import with_lag
 from featkit.audits.syncs import dated, judged, moment_of, words
 from featkit.calls import Call, LocalRead
 from featkit.durations import parse_duration
@@ -22,9 +23,8 @@ from featkit.errors import (
 from featkit.populations import Arrivals, Population, PopulationRead, Sync, drawn
 from featkit.references import Selection, ViewSelection, select
 from featkit.reports.staleness import StalenessReport
-from featkit.staleness import Thresholds, ViewStaleness, compare, learn, measure
+from featkit.staleness import Thresholds, ViewStaleness, learn, measure
 from featkit.staleness.cadence import FEWEST
-from featkit.staleness.measures import time_column
 from featkit.stores.base import OnlineRead
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from featkit.calls import Flow
-    from featkit.capabilities import Capabilities, Lack
+    from featkit.capabilities import Capabilities
     from featkit.columns import FeatureColumns
     from featkit.frames import UserFrame
     from featkit.online.lookup import Lookup
@@ -46,16 +46,24 @@ if TYPE_CHECKING:
     LookUp = Callable[..., Flow[Lookup]]  # of a selection, the key columns, and frame=
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class AuditOptions:
-    """The options of `staleness`, as `featkit.FeatureStoreClient.staleness` documents them."""
+    """What `staleness` is asked, as `featkit.FeatureStoreClient.staleness` documents it.
 
+    Or as `featkit.FeaturesAccessor.staleness` does, whose frame has the entities: `on` tells where.
+    """
+
+    features: Features | None = None
+    entities: Keys | None = None
+    _: KW_ONLY
+    on: Mapping[str, Hashable] | Hashable | None = None
     sample: int | None = None
     warn_after: Duration | Mapping[str, Duration] | None = None
     error_after: Duration | Mapping[str, Duration] | None = None
     tolerate: float = 0.0
     now: Now = None
     compare_offline: bool = False
+    refresh: bool = False
 
     def __post_init__(self) -> None:
         whole = isinstance(self.sample, int) and not isinstance(self.sample, bool)
@@ -134,13 +142,14 @@ class Audit:
     options: AuditOptions
     look_up: LookUp
 
-    def of_store(self, features: Features | None, entities: Keys | None) -> Flow[StalenessReport]:
+    def of_store(self) -> Flow[StalenessReport]:
         """Look at entities that are named, or at all that the store can list."""
+        features, entities = self.options.features, self.options.entities
         if entities is None:
-            selection = yield from self._selection(features, None)
+            selection = yield from self._selection(None)
             return (yield from self._populations(selection))
         if features is not None:
-            selection = yield from self._selection(features, None)
+            selection = yield from self._selection(None)
             frame = frames.of_keys(entities, selection.join_keys)
         else:
             if frames.is_column(entities):
@@ -150,40 +159,33 @@ class Audit:
                 )
                 raise InputError(msg)
             frame = frames.of_keys(entities, ())
-            selection = yield from self._selection(None, frame)
-        return (yield from self._of_entities(selection, frame, None, "given"))
+            selection = yield from self._selection(frame)
+        return (yield from self._of_entities(selection, frame, "given"))
 
-    def of_frame(
-        self,
-        own: object,
-        features: Features | None,
-        on: Mapping[str, Hashable] | Hashable | None,
-    ) -> Flow[StalenessReport]:
+    def of_frame(self, own: object) -> Flow[StalenessReport]:
         """Look at the entities of a frame of the user's."""
         frame = frames.adapt(own)
-        selection = yield from self._selection(features, frame, on)
-        return (yield from self._of_entities(selection, frame, on, "of the frame"))
+        selection = yield from self._selection(frame)
+        return (yield from self._of_entities(selection, frame, "of the frame"))
 
     # -- what to look at
 
-    def _selection(
-        self,
-        features: Features | None,
-        frame: UserFrame | None,
-        on: Mapping[str, Hashable] | Hashable | None = None,
-    ) -> Flow[Selection]:
+    def _selection(self, frame: UserFrame | None) -> Flow[Selection]:
         """Find the features; without any named, all those whose entities there are."""
-        if features is not None:
+        options = self.options
+        if options.features is not None:
             # each column by its whole name, since views may share names of features
-            selection = yield from select(self.store, features, prefix="{view}:")
+            selection = yield from select(
+                self.store, options.features, prefix="{view}:", partly=True
+            )
         else:
-            views = yield from self.store.list_feature_views()
-            if frame is not None:
-                views = _fitting(views, frame, on)
-            selection = Selection(tuple(map(_whole, views)), ())
-        self.options.check([part.view.name for part in selection.views])
+            views, failed = yield from self.store.describe()
+            if frame is not None and (views or not failed):
+                views = _fitting(views, frame, options.on)
+            selection = Selection(tuple(map(_whole, views)), (), failed)
+        options.check([*(part.view.name for part in selection.views), *selection.failed])
         for part in selection.views:
-            self.options.thresholds(part.view)  # a mistake is told before anything is read
+            options.thresholds(part.view)  # a mistake is told before anything is read
         return selection
 
     # -- looking
@@ -197,7 +199,7 @@ class Audit:
             _listed(part, answer, self.store.capabilities)
             for part, answer in zip(selection.views, answers[:count], strict=True)
         ]
-        return (yield from self._report(seen, answers[count:]))
+        return (yield from self._report(selection, seen, answers[count:]))
 
     def _population(self, part: ViewSelection) -> Call[Any] | None:
         read = PopulationRead(part.view, part.features, self.now, self.options.sample)
@@ -215,13 +217,12 @@ class Audit:
         self,
         selection: Selection,
         frame: UserFrame,
-        on: Mapping[str, Hashable] | Hashable | None,
         whose: str,
     ) -> Flow[StalenessReport]:
         """Look entities up, all views at once; where that fails, each by itself."""
         served = tuple(part for part in selection.views if part.view.online)
         online = replace(selection, views=served)
-        labels = frames.key_labels(frame, online, on)
+        labels = frames.key_labels(frame, online, self.options.on)
         columns: pl.DataFrame = yield Call(
             LocalRead(partial(frame.key_columns, labels), "the keys of the frame")
         )
@@ -241,7 +242,8 @@ class Audit:
             next(found_of) if part.view.online else _listed(part, None, self.store.capabilities)
             for part in selection.views
         ]
-        return (yield from self._report(seen, (yield from _together(self._history(selection)))))
+        history = yield from _together(self._history(selection))
+        return (yield from self._report(selection, seen, history))
 
     def _one(
         self, selection: Selection, columns: pl.DataFrame, frame: UserFrame, whose: str
@@ -256,17 +258,24 @@ class Audit:
 
     # -- judging
 
-    def _report(self, seen: list[_Seen], history: list[Any]) -> Flow[StalenessReport]:
+    def _report(
+        self, selection: Selection, seen: list[_Seen], history: list[Any]
+    ) -> Flow[StalenessReport]:
         """Measure what was seen, and add what the history and the offline store tell."""
         syncs = yield from self.store.read_syncs([each.part.view for each in seen])
         seen = [replace(each, sync=syncs.get(each.part.view.name)) for each in seen]
-        views = [
-            _arrived(self._measured(each), told, self.now)
-            for each, told in zip(seen, history, strict=True)
+        views = []
+        for each, told in zip(seen, history, strict=True):
+            view = _arrived(self._measured(each), told, self.now)
+            if self.options.compare_offline and each.keys is not None:
+                read = OnlineRead(each.part.view, each.part.features, each.keys, self.now)
+                view = yield from with_lag(self.store, view, read)
+            views.append(view)
+        failed = [
+            ViewStaleness(view=name, verdict="failed", reason=str(error))
+            for name, error in selection.failed.items()
         ]
-        if self.options.compare_offline:
-            views = yield from self._with_lag(seen, views)
-        return StalenessReport(target=self.target, now=self.now, views=tuple(views))
+        return StalenessReport(target=self.target, now=self.now, views=(*views, *failed))
 
     def _measured(self, seen: _Seen) -> ViewStaleness:
         view = seen.part.view
@@ -304,20 +313,6 @@ class Audit:
             now=self.now,
         )
         return replace(measured, population=seen.population, notes=notes)
-
-    def _with_lag(self, seen: list[_Seen], views: list[ViewStaleness]) -> Flow[list[ViewStaleness]]:
-        """Compare the times online with those offline."""
-        asked = [
-            None
-            if each.keys is None or not each.part.features or not each.part.view.timestamp
-            else self.store.read_offline_times(
-                OnlineRead(each.part.view, each.part.features, each.keys, self.now)
-            )
-            for each in seen
-        ]
-        answers = yield from _together(asked)
-        lack = self.store.capabilities.lack("read_offline_times")
-        return [_compared(view, answer, lack) for view, answer in zip(views, answers, strict=True)]
 
 
 def _together(calls: list[Call[Any] | None]) -> Flow[list[Any]]:
@@ -425,15 +420,3 @@ def _arrived(
         cadence=answer.cadence,
         notes=(*view.notes, *few),
     )
-
-
-def _compared(
-    view: ViewStaleness, answer: pl.Series | FeatkitError | None, lack: Lack
-) -> ViewStaleness:
-    if answer is None:
-        timeless = view.level in {"static", "none"}
-        why = "its values have no event timestamp" if timeless else str(lack)
-        return replace(view, notes=(*view.notes, f"not compared with offline: {why}"))
-    if isinstance(answer, FeatkitError):
-        return replace(view, notes=(*view.notes, f"offline times cannot be read: {answer}"))
-    return replace(view, lag=compare(view.times[time_column(view.join_keys)], answer))

@@ -69,6 +69,9 @@ def staleness(
     compare_offline: Annotated[
         bool, typer.Option("--compare-offline", help="Compare with the offline store.")
     ] = False,
+    refresh: Annotated[
+        bool, typer.Option("--refresh", help="Ask the store, whatever the cache holds.")
+    ] = False,
     fail_on: Annotated[
         str,
         typer.Option(
@@ -105,6 +108,7 @@ def staleness(
         error_after=_ages(error_after, "--error-after"),
         tolerate=tolerate,
         compare_offline=compare_offline,
+        refresh=refresh,
     )
     chosen: Any = fail_on  # `code` refuses what it does not know
     ended = code(report, chosen)
@@ -169,7 +173,9 @@ def _entities(path: Path, client: "FeatureStoreClient") -> "pl.DataFrame":
     files.format_of(path)
     if not path.is_file():
         raise InputError(f"there is no file {path}")
-    dtypes = {key.join_key: key.dtype for key in client.list_entities() if key.dtype}
+    views, _ = client.run(client.operations.store.describe())  # of those that can be
+    keys = [key for view in views for key in view.entities]
+    dtypes = {key.join_key: key.dtype for key in keys if key.dtype}
     try:
         return files.scan(path, to=path, dtypes=dtypes).collect()
     except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:

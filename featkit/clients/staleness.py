@@ -4,45 +4,39 @@ from __future__ import annotations
 
 from datetime import UTC
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from featkit.audits.staleness import Audit, AuditOptions
 from featkit.clients.operations import EnrichOptions
 from featkit.clients.session import Session
+from featkit.clients.twins import twin_of
 from featkit.moments import clock_of
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Mapping
+    from collections.abc import Mapping
 
     from featkit.calls import Flow
     from featkit.reports.staleness import StalenessReport
     from featkit.types import Duration, Features, Keys, Now
 
 
-def store_flow(
-    client: Session, features: Features | None, entities: Keys | None, options: AuditOptions
-) -> Flow[StalenessReport]:
+def store_flow(client: Session, options: AuditOptions) -> Flow[StalenessReport]:
     """Make the flow of a report on a client."""
     audit = yield from _audit(client, options)
-    return (yield from audit.of_store(features, entities))
+    return (yield from audit.of_store())
 
 
-def frame_flow(
-    client: Session,
-    frame: object,
-    features: Features | None,
-    on: Mapping[str, Hashable] | Hashable | None,
-    options: AuditOptions,
-) -> Flow[StalenessReport]:
+def frame_flow(client: Session, frame: object, options: AuditOptions) -> Flow[StalenessReport]:
     """Make the flow of a report on the entities of a frame."""
     audit = yield from _audit(client, options)
-    return (yield from audit.of_frame(frame, features, on))
+    return (yield from audit.of_frame(frame))
 
 
 def _audit(client: Session, options: AuditOptions) -> Flow[Audit]:
     operations, clock = client.operations, clock_of(options.now)
     now = clock().astimezone(UTC) if clock else (yield from operations.now())
-    look_up = partial(operations.look, options=EnrichOptions(), now=now)
+    wanted = EnrichOptions(refresh=options.refresh)
+    look_up = partial(operations.look, options=wanted, now=now)
     return Audit(operations.store, client.target, now, options, look_up)
 
 
@@ -60,6 +54,7 @@ class StalenessMethods(Session):
         tolerate: float = 0.0,
         now: Now = None,
         compare_offline: bool = False,
+        refresh: bool = False,
     ) -> StalenessReport:
         """Report how old features are, and whether that is too old.
 
@@ -85,7 +80,10 @@ class StalenessMethods(Session):
             The moment at which ages are taken: an aware datetime, ISO 8601, or a clock; None: the
             client's.
         compare_offline
-            Compare the event timestamps with the newest in the offline store, where there is one.
+            Compare the event timestamps with the newest in the offline store, where the store has
+            a history; where it has none, a note says why.
+        refresh
+            Ask the store, whatever the cache holds.
 
         Returns
         -------
@@ -95,6 +93,9 @@ class StalenessMethods(Session):
 
         Raises
         ------
+        StoreError
+            The store fails as a whole. A view that fails alone has the verdict ``"failed"``, with
+            the reason, and leaves the others judged.
         UnknownNameError
             There is no such view, feature or service.
         KeyColumnError, KeyTypeError
@@ -113,40 +114,23 @@ class StalenessMethods(Session):
         ('pass', 'all 2 entities within 5d14h24m; the oldest is 1d old')
         """
         options = AuditOptions(
+            features,
+            entities,
             sample=sample,
             warn_after=warn_after,
             error_after=error_after,
             tolerate=tolerate,
             now=now,
             compare_offline=compare_offline,
+            refresh=refresh,
         )
-        flow = store_flow(self, features, entities, options)
-        return self.run(flow)
+        return self.run(store_flow(self, options))
 
 
 class AsyncStalenessMethods(Session):
     """Staleness reports of the client for asyncio."""
 
-    async def staleness(
-        self,
-        features: Features | None = None,
-        entities: Keys | None = None,
-        *,
-        sample: int | None = None,
-        warn_after: Duration | Mapping[str, Duration] | None = None,
-        error_after: Duration | Mapping[str, Duration] | None = None,
-        tolerate: float = 0.0,
-        now: Now = None,
-        compare_offline: bool = False,
-    ) -> StalenessReport:
+    @twin_of(StalenessMethods.staleness)
+    async def staleness(self, *what: Any, **options: Any) -> StalenessReport:  # noqa: ANN401 - those of the twin
         """Report how old features are, and whether that is too old."""
-        options = AuditOptions(
-            sample=sample,
-            warn_after=warn_after,
-            error_after=error_after,
-            tolerate=tolerate,
-            now=now,
-            compare_offline=compare_offline,
-        )
-        flow = store_flow(self, features, entities, options)
-        return await self.arun(flow)
+        return await self.arun(store_flow(self, AuditOptions(*what, **options)))

@@ -7,13 +7,14 @@ import pkgutil
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol, TypeAlias, TypeVar
 
 import msgspec
 
 from featkit import stores
 from featkit.calls import made_once
 from featkit.capabilities import ABILITIES, Capabilities
+from featkit.engines.newest import newest_times
 from featkit.errors import (
     FeatkitError,
     NotSupportedError,
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
     from featkit.history import HistoryRead, HistoryRows, JoinRead
     from featkit.populations import Arrivals, Population, PopulationRead, Sync
     from featkit.schema import Entity, Feature, FeatureService, FeatureView
+
+Described: TypeAlias = "tuple[list[FeatureView], dict[str, FeatkitError]]"
+"""Views, and by name what is wrong with those that cannot be described."""
 
 ENTRY_POINTS = "featkit.stores"
 """The entry-point group in which other distributions announce their stores."""
@@ -216,6 +220,14 @@ class Store(ABC):
             views.append((yield from self.feature_view(name)))  # noqa: PERF401 - not in a comprehension
         return views
 
+    def describe(self, names: Sequence[str] | None = None) -> Flow[Described]:
+        """Describe these views, or all; those that fail alone are told by name.
+
+        Here all come from one place, which answers or fails as a whole.
+        """
+        every = self.list_feature_views() if names is None else self.feature_views(names)
+        return (yield from every), {}
+
     def list_entities(self) -> Flow[list[Entity]]:
         """List all entities: here those of the views, each join key once."""
         views = yield from self.list_feature_views()
@@ -268,13 +280,14 @@ class Store(ABC):
         """Ask when the rows of a view came, up to `now`; None: the store has no history of it."""
         return None
 
-    def read_offline_times(self, read: OnlineRead) -> Call[pl.Series] | None:  # noqa: ARG002 - for the subclasses
-        """Ask for the newest event timestamps in the offline store; None: there is none to ask.
+    def read_offline_times(self, read: OnlineRead) -> Flow[pl.Series]:
+        """Find the newest event timestamps in the offline store.
 
-        The call's result is a series (UTC, microseconds) with one time per row of ``read.keys``,
-        null where the offline store has no row up to ``read.now``; ``read.features`` is not used.
+        As the history tells them, unless the store has a shorter way; `NotSupportedError` says why
+        there is none. The result is a series (UTC, microseconds) with one time per row of
+        ``read.keys``, null where no row was known at ``read.now``.
         """
-        return None
+        return (yield from newest_times(self, read))
 
     def read_syncs(self, views: Sequence[FeatureView]) -> Flow[Mapping[str, Sync | FeatkitError]]:  # noqa: ARG002 - for the subclasses
         """Tell when what is served of views was brought up to date, by the names of the views.

@@ -14,6 +14,7 @@ from featkit.stores.base import OnlineRead, Store
 from featkit.testing.data import CONTRACT_NOW, contract_keys
 
 if TYPE_CHECKING:
+    from featkit.calls import Flow
     from featkit.clients.client import FeatureStoreClient
 
 _VIEW = "customers"
@@ -65,21 +66,27 @@ def _has(ability: str, store: Store, client: FeatureStoreClient) -> bool:
         case "list_feature_views":
             return bool(client.list_feature_views())
         case "sample_entities":
-            try:
-                client.run(store.sample_entities(view, 1, CONTRACT_NOW))
-            except NotSupportedError:
-                return False
-            return True
+            return _answers(client, store.sample_entities(view, 1, CONTRACT_NOW))
         case "read_population":
             question = PopulationRead(view, view.features, CONTRACT_NOW)
             return store.read_population(question) is not None
         case "read_arrivals":
             return store.read_arrivals(view, CONTRACT_NOW) is not None
         case "read_offline_times":
-            return store.read_offline_times(read) is not None
+            return store.capabilities.history != "none" or _answers(
+                client, store.read_offline_times(read)
+            )
         case "row_timestamps":
             return store.capabilities.timestamp_level == "row"
         case "tell_missing":
             return store.capabilities.tells_missing
         case _:
             return getattr(type(store), ability) is not getattr(Store, ability)
+
+
+def _answers(client: FeatureStoreClient, flow: Flow[object]) -> bool:
+    try:
+        client.run(flow)
+    except NotSupportedError:
+        return False
+    return True

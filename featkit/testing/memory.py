@@ -18,7 +18,7 @@ from featkit.errors import NameClashError, SettingsError, TimestampError
 from featkit.keys import spread
 from featkit.populations import Arrivals, Population, PopulationRead, Sync, drawn
 from featkit.schema import Entity, Feature, FeatureView
-from featkit.stores.base import OnlineRead, Store, Target, find
+from featkit.stores.base import Described, OnlineRead, Store, Target, find
 from featkit.writing import check_columns
 
 if TYPE_CHECKING:
@@ -234,11 +234,12 @@ class MemoryStore(Store):
         """Read the times of the offline rows that can be seen."""
         return self._local(view, partial(self._arrivals, view, now)) if self._lists else None
 
-    def read_offline_times(self, read: OnlineRead) -> Call[pl.Series] | None:
+    def read_offline_times(self, read: OnlineRead) -> Flow[pl.Series]:
         """Read the event timestamps of the latest offline rows."""
         if not (self._lists or self._offline):
-            return None
-        return self._local(read.view, partial(self._offline_times, read))
+            return (yield from super().read_offline_times(read))
+        times: pl.Series = yield self._local(read.view, partial(self._offline_times, read))
+        return times
 
     def _local(self, view: FeatureView, run: Callable[[], T]) -> Call[T]:
         return Call(LocalRead(run, f"feature view {view.name!r}"))
@@ -248,7 +249,7 @@ class MemoryStore(Store):
         view = find([view for view, _ in self._views], view.name, "feature view")
         rows = next(rows for own, rows in self._views if own is view)
         rows = self._offline.get(view.name, rows) if offline else rows
-        horizon = None if self.capabilities.serves_future else now
+        horizon = None if self.capabilities.serves_future and not offline else now
         if view.timestamp:
             event = pl.col(view.timestamp)
             rows = rows.filter(event.is_not_null() if horizon is None else event <= horizon)
@@ -378,6 +379,10 @@ class RecordingStore(Store):
         """Ask the store."""
         return self._store.feature_views(names)
 
+    def describe(self, names: Sequence[str] | None = None) -> Flow[Described]:
+        """Ask the store."""
+        return self._store.describe(names)
+
     def list_entities(self) -> Flow[list[Entity]]:
         """Ask the store."""
         return self._store.list_entities()
@@ -425,7 +430,7 @@ class RecordingStore(Store):
         """Ask the store."""
         return self._store.read_arrivals(view, now)
 
-    def read_offline_times(self, read: OnlineRead) -> Call[pl.Series] | None:
+    def read_offline_times(self, read: OnlineRead) -> Flow[pl.Series]:
         """Ask the store."""
         return self._store.read_offline_times(read)
 

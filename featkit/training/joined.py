@@ -8,8 +8,8 @@ import numpy as np
 import polars as pl
 
 from featkit.dtypes import TIMESTAMP, cast_exactly
-from featkit.errors import NotSupportedError, ProtocolError, RowMismatch
-from featkit.history import AT, EVENT, ROW, JoinRead, Match, Rule
+from featkit.errors import NotSupportedError, ProtocolError
+from featkit.history import AT, EVENT, ROW, JoinRead, Match, Rule, places
 from featkit.keys import EntityKeys
 from featkit.training.spine import Joined
 
@@ -88,8 +88,8 @@ def _joined(
     moments: npt.NDArray[np.int64],
     spine: SpineColumns,
 ) -> Joined:
-    places = _places(read, answer)
-    positions = np.where(moments >= 0, places[moments] if len(places) else -1, -1)
+    found = places(read, answer)
+    positions = np.where(moments >= 0, found[moments] if len(found) else -1, -1)
     values = {feature.name: _value(read, answer, feature.name) for feature in part.features}
     rows = pl.DataFrame([series.alias(name) for name, series in values.items()])
     if EVENT in answer.columns:
@@ -103,25 +103,6 @@ def _joined(
         usable=spine.usable(part),
         notes=tuple(_notes(read, answer)),
     )
-
-
-def _places(read: JoinRead, answer: pl.DataFrame) -> npt.NDArray[np.int64]:
-    """Find for each distinct moment the place of its row in the answer; -1: it is not there."""
-    view, height = read.view.name, read.spine.height
-    wanted = [ROW, *(feature.name for feature in read.features)]
-    if missing := [name for name in wanted if name not in answer.columns]:
-        msg = f"the history of feature view {view!r} came without the column {missing[0]!r}"
-        raise ProtocolError(msg)
-    rows = answer[ROW].cast(pl.Int64, strict=False)
-    if rows.null_count() or (len(rows) and not 0 <= rows.min() <= rows.max() < height):  # type: ignore[operator] # whole numbers
-        msg = f"the history of feature view {view!r} came with rows that were not asked for"
-        raise RowMismatch(msg)
-    if rows.n_unique() < len(rows):
-        msg = f"the history of feature view {view!r} came with several answers for one row"
-        raise RowMismatch(msg)
-    places = np.full(height, -1)
-    places[rows.to_numpy()] = np.arange(len(rows))
-    return places
 
 
 def _value(read: JoinRead, answer: pl.DataFrame, name: str) -> pl.Series:

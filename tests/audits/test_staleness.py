@@ -1,6 +1,7 @@
 """The audit: whose values are looked at on which store, and what is said where little is known."""
 
 import warnings
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -21,6 +22,7 @@ from featkit.errors import (
     StalenessError,
     UnknownNameError,
 )
+from featkit.history import EVENT, ROW
 from featkit.testing import MemoryStore, RecordingStore, described
 
 NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
@@ -238,6 +240,44 @@ def test_a_view_that_fails_leaves_the_others_judged(scripted_store):
         report.assert_fresh()
 
 
+@pytest.mark.parametrize("features", [None, ["good:*", "bad:visits", "other:*"]])
+@pytest.mark.parametrize("entities", [None, {"shop": [1, 2]}])
+def test_a_source_that_is_gone_fails_its_view_alone(tmp_path, features, entities):
+    for name in ("good", "bad", "other"):
+        frame = shops([1])[1]
+        featkit.write_view(tmp_path, frame, name=name, join_keys="shop", timestamp="at", ttl="1d")
+    for part in (tmp_path / "bad").glob("*.parquet"):
+        part.unlink()
+    client = featkit.connect(f"parquet:{tmp_path}", now=NOON)
+    report = client.staleness(features, entities, compare_offline=True)
+    found = {view.view: view.verdict for view in report.views}
+    assert found == {"good": "pass", "other": "pass", "bad": "failed"}
+    assert "bad" in report["bad"].reason
+    assert [view.view for view in report.failures()] == ["bad"]
+    for text in (str(report), report.to_html(), report.to_json(), report.to_junit()):
+        assert "failed" in text
+    report.record(tmp_path / "audits.parquet")
+    assert report.to_polars("view")["verdict"].to_list() == ["pass", "pass", "failed"]
+    frame = pl.DataFrame({"shop": [1]})
+    assert frame.features.staleness(features, store=client).verdict == "failed"
+
+
+def test_a_view_described_wrongly_fails_alone(tmp_path):
+    for name in ("good", "bad"):
+        frame = shops([1])[1]
+        featkit.write_view(tmp_path, frame, name=name, join_keys="shop", timestamp="at", ttl="1d")
+    (part,) = (tmp_path / "bad").glob("*.parquet")
+    pl.read_parquet(part).with_columns(pl.col("at").dt.replace_time_zone(None)).write_parquet(part)
+    client = featkit.connect(f"parquet:{tmp_path}", now=NOON)
+    report = client.staleness()
+    assert [view.verdict for view in report.views] == ["pass", "failed"]
+    assert "are naive; say what they mean" in report["bad"].reason
+    with pytest.raises(UnknownNameError, match="did you mean 'good'"):
+        client.staleness(["god:*", "bad:*"])
+    with pytest.raises(UnknownNameError, match="no feature 'visit'"):
+        client.staleness(["good:visit", "bad:*"])
+
+
 def test_files_that_cannot_be_read_fail_their_view_alone(tmp_path):
     for name in ("good", "bad"):
         frame = shops([1])[1]
@@ -369,6 +409,19 @@ def test_cached_values_are_as_old_as_they_are_at_each_look():
     assert (first.ages.max, again.ages.max) == (HOUR, HOUR + HOUR / 60)
 
 
+def test_a_report_can_go_past_the_cache():
+    store = RecordingStore(MemoryStore([shops([1])]))
+    client = featkit.connect(store, now=NOON, cache="memory")
+    frame = pl.DataFrame({"shop": [1]})
+    for asked, refresh in enumerate([False, False, True, True]):
+        client.staleness(["shops:visits"], [1], refresh=refresh)
+        assert len(store.reads) == max(1, asked)
+    frame.features.staleness(["shops:visits"], store=client, refresh=True)
+    assert len(store.reads) == 4
+    frame.features.staleness(["shops:visits"], store=client)
+    assert len(store.reads) == 4
+
+
 # -- history and offline -------------------------------------------------------------------------
 
 
@@ -428,9 +481,44 @@ def test_online_is_compared_with_offline():
 
 def test_offline_that_cannot_be_asked_is_told():
     report = connect(lists=False).staleness(entities={"shop": [1]}, compare_offline=True)
-    assert report["shops"].notes == (
-        "not compared with offline: it was made without offline rows (never)",
+    (note,) = report["shops"].notes
+    assert note.startswith("not compared with offline: the store 'memory' does not support")
+    assert note.endswith("it was made without offline rows (never)")
+
+
+class Joining(MemoryStore):
+    """A store that joins by itself, and tells, or not, the times of the rows that it chose."""
+
+    def __init__(self, *views, event, rows=None):
+        super().__init__(views, lists=False)
+        self.capabilities = replace(self.capabilities, history="joined")
+        self._event, self._answered = event, rows
+
+    def join_history(self, reads):
+        (read,) = reads
+        self.asked = read
+        rows = read.spine.height if self._answered is None else self._answered
+        answer = read.spine.head(rows).reverse().select(ROW, pl.lit(1).alias("visits"))
+        times = pl.Series([NOON - n * HOUR for n in range(rows)], dtype=TIMESTAMP)
+        return [answer.with_columns(times.alias(EVENT)) if self._event else answer]
+        yield
+
+
+def test_a_store_that_joins_is_asked_at_now_and_gives_the_times_of_its_rows():
+    store = Joining(shops([1, 1, 1]), event=True, rows=2)
+    report = featkit.connect(store, now=NOON).staleness(
+        ["shops:*"], [3, 2, 1], compare_offline=True
     )
+    assert store.asked.spine["event_timestamp"].to_list() == [NOON] * 3
+    assert (len(store.asked.features), store.asked.rule.limit) == (1, None)
+    lag = report["shops"].lag  # of 2 the time is noon, of 3 an hour before, of 1 there is none
+    assert (lag.compared, lag.behind, lag.max, lag.only_online) == (2, 1, HOUR, 1)
+
+
+def test_a_store_that_joins_without_telling_times_is_told_so():
+    client = featkit.connect(Joining(shops(), event=False), now=NOON)
+    (note,) = client.staleness(["shops:*"], [1], compare_offline=True)["shops"].notes
+    assert note.startswith("not compared with offline: the store 'memory' joins by itself, and")
 
 
 def test_embedded_store_is_its_own_offline_store(store):

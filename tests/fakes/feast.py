@@ -58,6 +58,8 @@ class FeastFake:
         Each view with its rows, as they were materialised.
     token
         The bearer token that is asked for; None: any request will do.
+    mapping
+        What the registry calls columns of the sources that have other names there.
     requests
         The bodies of the lookups, as they came.
     """
@@ -65,6 +67,7 @@ class FeastFake:
     views: list[tuple[FeatureView, pl.DataFrame]]
     services: list[FeatureService] = field(default_factory=list)
     token: str | None = None
+    mapping: dict[str, str] = field(default_factory=dict)
     requests: list[dict[str, Any]] = field(default_factory=list)
 
     def rows(self, name: str) -> tuple[FeatureView, pl.DataFrame]:
@@ -90,7 +93,7 @@ class FeastFake:
             return {path.rsplit("/", 1)[-1]: []} if "project" in query else _missing_project()
         what, _, name = path.removeprefix("/api/v1/").partition("/")
         listed: dict[str, list[Any]] = {
-            "feature_views": [_item(view) for view, _ in self.views],
+            "feature_views": [_item(view, self.mapping) for view, _ in self.views],
             "entities": [
                 _entity(view, n) for view, _ in self.views for n in range(len(view.entities))
             ],
@@ -287,9 +290,11 @@ def _columns(items: Any) -> list[dict[str, Any]]:
     ]
 
 
-def _item(view: FeatureView) -> dict[str, Any]:
+def _item(view: FeatureView, mapping: dict[str, str]) -> dict[str, Any]:
     ttl = view.ttl.total_seconds() if view.ttl else 0
-    source = {"name": f"{view.name}_source"}
+    source: dict[str, Any] = {"name": f"{view.name}_source"}
+    if mapping:
+        source["fieldMapping"] = mapping
     if view.timestamp:
         source["timestampField"] = view.timestamp
     if view.created:

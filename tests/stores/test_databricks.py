@@ -80,7 +80,7 @@ class TestDatabricksWithTimes(StoreContract):
     def store(self, fake: DatabricksFake, url: str) -> Store:
         fake.timestamps, fake.echo, fake.route_optimized = True, False, True
         service = {"client_id": "svc", "client_secret": "service-canary"}
-        return opened(url, token=None, timestamps=True, **service)
+        return opened(url, token=None, timestamps=True, warehouse_id="wh1", **service)
 
 
 @pytest.fixture

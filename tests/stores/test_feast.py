@@ -31,10 +31,12 @@ from featkit.stores.base import open_store
 from featkit.stores.feast.registry import Services, decode_metadata, service_of
 from featkit.testing import CONTRACT_NOW, StoreContract, contract_views, described
 from tests.fakes.feast import PROJECT, FeastFake, served
+from tests.fakes.feast_flight import OfflineFake, offline_server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from featkit.staleness import ViewStaleness
     from featkit.stores.base import Store
 
 DATA = Path(__file__).parents[1] / "data" / "feast"
@@ -64,6 +66,12 @@ class TestFeast(StoreContract):
     @pytest.fixture
     def store(self, url: str) -> Store:
         return opened(url)
+
+    @pytest.fixture(params=["aware", "naive"])
+    def past(self, url: str, request: pytest.FixtureRequest) -> Iterator[Store]:
+        with offline_server(contract_views(), token=TOKEN) as server:
+            server.naive = request.param == "naive"
+            yield opened(url, offline_url=f"grpc://127.0.0.1:{server.port}")
 
 
 @pytest.fixture
@@ -357,3 +365,66 @@ def test_keys_of_many_types_reach_the_server(fake: FeastFake) -> None:
     ):
         client.lookup(frame.select("at", "tag"), ["odd:x"])
     assert fake.requests[0]["entities"] == {"at": [int(CONTRACT_NOW.timestamp())], "tag": ["AP8="]}
+
+
+# -- the offline server in audits ------------------------------------------------------------------
+
+
+@pytest.fixture
+def offline() -> Iterator[OfflineFake]:
+    with offline_server(contract_views(), token=TOKEN) as server:
+        yield server
+
+
+def audited(url: str, server: OfflineFake) -> ViewStaleness:
+    store = opened(url, offline_url=f"grpc://127.0.0.1:{server.port}")
+    with featkit.connect(store, now=CONTRACT_NOW) as client:
+        report = client.staleness(["customers:visits"], [1, 2], compare_offline=True)
+    return report["customers"]
+
+
+def test_the_latest_rows_are_asked_for_as_feast_materialises_them(
+    url: str, offline: OfflineFake
+) -> None:
+    assert str(audited(url, offline).lag) == "online is up to date for 2"
+    assert offline.asked == [
+        {
+            "api": "pull_latest_from_table_or_query",
+            "data_source_name": "customers_source",
+            "join_key_columns": ["customer_id"],
+            "feature_name_columns": ["visits"],
+            "timestamp_field": "event_timestamp",
+            "created_timestamp_column": "created_timestamp",
+            "start_date": "1970-01-01T00:00:00+00:00",
+            "end_date": "2024-05-01T12:00:00+00:00",
+        }
+    ]
+
+
+def test_columns_go_by_the_names_that_they_have_in_the_source(
+    fake: FeastFake, url: str, offline: OfflineFake
+) -> None:
+    fake.mapping = {"cust": "customer_id", "n": "visits", "ts": "event_timestamp"}
+    others = {name: own for own, name in fake.mapping.items()}
+    rows = offline.sources["customers_source"]
+    offline.sources["customers_source"] = rows.rename(others)
+    assert str(audited(url, offline).lag) == "online is up to date for 2"
+
+
+def test_an_offline_server_that_refuses_leaves_the_view_judged(
+    url: str, offline: OfflineFake
+) -> None:
+    del offline.sources["customers_source"]
+    view = audited(url, offline)
+    assert (view.verdict, view.lag) == ("warn", None)
+    assert "offline times cannot be read" in view.notes[-1]
+    assert "Data source customers_source does not exist" in view.notes[-1]
+
+
+def test_who_names_no_offline_server_is_told_how(client: featkit.FeatureStoreClient) -> None:
+    report = client.staleness(["customers:visits"], [1], compare_offline=True)
+    (note,) = report["customers"].notes
+    assert note == (
+        "not compared with offline: event timestamps of the history come from Feast's offline "
+        "server; say where it is with connect(..., offline_url='grpc://HOST:8815')"
+    )

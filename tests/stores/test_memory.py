@@ -40,6 +40,7 @@ NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
 
 
 class TestMemoryStore(StoreContract):
+    has_history = True
     secret = "canary"
 
     @pytest.fixture
@@ -50,12 +51,16 @@ class TestMemoryStore(StoreContract):
 
 
 class TestMemoryStoreWithoutTimestamps(StoreContract):
+    has_history = True
+
     @pytest.fixture
     def store(self):
         return MemoryStore(contract_views(), timestamp_level="none")
 
 
 class TestMemoryStoreThatServesTheFuture(StoreContract):
+    has_history = True
+
     @pytest.fixture
     def store(self):
         return MemoryStore(contract_views(), serves_future=True)

@@ -33,11 +33,12 @@ from featkit.schema import FeatureRef
 from featkit.settings import Secret
 from featkit.stores.base import OnlineRead, open_store
 from featkit.testing import CONTRACT_NOW, StoreContract, contract_views
-from tests.fakes.sagemaker import KEY_ID, REGION, SECRET, Group, SageMakerFake, numbers
+from tests.fakes.sagemaker import KEY_ID, REGION, SECRET, Group, SageMakerFake, joined, numbers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from featkit.schema import FeatureView
     from featkit.stores.base import Store
 
 VIEWS = contract_views()
@@ -89,6 +90,32 @@ class TestSageMaker(StoreContract):
     @pytest.fixture
     def store(self, fake: SageMakerFake) -> Store:
         return opened(fake.url)
+
+    @pytest.fixture
+    def past(self, fake: SageMakerFake, tmp_path: Path) -> Store:
+        """A copy of the offline store, where each record that was ever written is a row."""
+        for view, rows in VIEWS:
+            group = Group.of(view, rows)
+            folder = tmp_path / group.name / "data"
+            folder.mkdir(parents=True)
+            _recorded(view, rows, group).write_parquet(folder / "part-0.parquet")
+        return opened(fake.url, offline_path=str(tmp_path))
+
+
+def _recorded(view: FeatureView, rows: pl.DataFrame, group: Group) -> pl.DataFrame:
+    event = pl.col(view.timestamp) if view.timestamp else pl.lit(CONTRACT_NOW)
+    written = pl.coalesce([view.created, event]) if view.created else event
+    ids = [joined(list(key), None) for key in rows.select(view.join_keys).iter_rows()]
+    single = len(view.join_keys) == 1
+    identifier = rows[view.join_keys[0]] if single else pl.Series(ids, dtype=pl.String)
+    values = rows.select(own.name for own in view.features)
+    return pl.DataFrame([identifier.alias(group.identifier), *values]).with_columns(
+        rows.with_columns(
+            event.dt.strftime("%Y-%m-%dT%H:%M:%SZ").alias(group.event_time),
+            written.alias("api_invocation_time"),
+            pl.lit(value=False).alias("is_deleted"),
+        ).select(group.event_time, "api_invocation_time", "is_deleted")
+    )
 
 
 # -- how it asks -----------------------------------------------------------------------------------

@@ -10,7 +10,6 @@ _ALWAYS: Lacking = {
     "sample_entities": Lack.notyet(_TABLE),
     "read_population": Lack.notyet(_TABLE),
     "read_arrivals": Lack.notyet(_TABLE),
-    "read_offline_times": Lack.notyet(_TABLE),
 }
 _NO_WAREHOUSE = Lack.never(
     "it needs a SQL warehouse; name one with connect(..., warehouse_id='ID')"
@@ -39,7 +38,7 @@ def gaps(*, warehouse: bool, times: bool, missing: bool) -> Lacking:
     """
     found = dict(_ALWAYS)
     if not warehouse:
-        found["get_historical_features"] = _NO_WAREHOUSE
+        found |= dict.fromkeys(("get_historical_features", "read_offline_times"), _NO_WAREHOUSE)
     if not times:
         found["row_timestamps"] = _NO_TIMES
     if not missing:

@@ -36,6 +36,7 @@ from featkit.stores.feast.registry import (
     Entities,
     Project,
     Services,
+    Source,
     Views,
     decode_metadata,
     service_of,
@@ -90,7 +91,8 @@ class FeastStore(Store):
         registry
             Instead of it the path of the registry file.
         offline_url
-            The offline server, ``grpc://HOST:8815`` or ``grpc+tls://HOST:PORT``; for training sets.
+            The offline server, ``grpc://HOST:8815`` or ``grpc+tls://HOST:PORT``; for training
+            sets, and for audits that compare with it.
         token
             Bearer token for the servers, or a callable that returns one.
         ca
@@ -238,17 +240,33 @@ class FeastStore(Store):
 
     def join_history(self, reads: Sequence[JoinRead]) -> Flow[list[pl.DataFrame]]:
         """Have the offline server join each view to its spine."""
+        location = self._offline_server("training sets")
+        answers = []
+        for read in reads:  # one by one: over DuckDB the server cannot do two joins at once
+            call = history.question(read, location=location, project=self._project)
+            answers.append((yield call))
+        return answers
+
+    def read_offline_times(self, read: OnlineRead) -> Flow[pl.Series]:
+        """Have the offline server find the latest rows; its joins do not tell their times."""
+        if self.capabilities.history == "none":
+            return (yield from super().read_offline_times(read))
+        location = self._offline_server("event timestamps of the history")
+        found: Views = yield self._registered("feature_views", Views)
+        specs = {item.spec.name: item.spec for item in found.feature_views}
+        source = specs[read.view.name].batch_source or Source()
+        times: pl.Series = yield history.newest(read, source, location=location)
+        return times
+
+    def _offline_server(self, what: str) -> str:
+        """Tell where the offline server is; raise where nobody said so."""
         if self._offline is None:
             msg = (
-                "training sets come from Feast's offline server; say where it is with "
+                f"{what} come from Feast's offline server; say where it is with "
                 "connect(..., offline_url='grpc://HOST:8815')"
             )
             raise NotSupportedError(msg)
-        answers = []
-        for read in reads:  # one by one: over DuckDB the server cannot do two joins at once
-            call = history.question(read, location=self._offline, project=self._project)
-            answers.append((yield call))
-        return answers
+        return self._offline
 
     def checks(self) -> dict[str, Flow[str]]:
         """Ask the feature server and the registry, and look whether the project exists."""

@@ -9,7 +9,6 @@ _OFFLINE = "Feast's offline server could send all rows, and this version does no
 
 _ALWAYS: Lacking = {
     "read_arrivals": Lack.notyet(_OFFLINE),
-    "read_offline_times": Lack.notyet(_OFFLINE),
     "read_syncs": Lack.notyet("the registry has the intervals that were materialised"),
 }
 GAPS: Lacking = {
@@ -19,14 +18,16 @@ GAPS: Lacking = {
 }
 """What is lacking behind a feature server."""
 
+_THERE = (
+    "history comes through Feast's offline server: connect('feast+http://HOST:6566', "
+    "offline_url='grpc://HOST:8815')"
+)
 _SCAN = "the online store could be scanned, which may disturb who it serves"
 DIRECT: Lacking = {
     **_ALWAYS,
     "sample_entities": Lack.notyet(_SCAN),
     "read_population": Lack.notyet(_SCAN),
-    "get_historical_features": Lack.notyet(
-        "history comes through Feast's offline server: connect('feast+http://HOST:6566', "
-        "offline_url='grpc://HOST:8815')"
-    ),
+    "get_historical_features": Lack.notyet(_THERE),
+    "read_offline_times": Lack.notyet(_THERE),
 }
 """What is lacking where the online store is read directly."""

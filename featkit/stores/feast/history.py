@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from featkit.calls import Call, FlightRequest
+from featkit.dtypes import TIMESTAMP
+from featkit.engines.newest import latest
 from featkit.errors import FeatkitError, ProtocolError, StoreUnavailable
-from featkit.history import ROW
+from featkit.history import EVENT, ROW
 from featkit.stores.feast.types import type_of
 
 if TYPE_CHECKING:
@@ -26,6 +28,10 @@ if TYPE_CHECKING:
     from featkit.calls import FlightReply
     from featkit.history import JoinRead
     from featkit.schema import Feature
+    from featkit.stores.base import OnlineRead
+    from featkit.stores.feast.registry import Source
+
+_BEGINNING = "1970-01-01T00:00:00+00:00"
 
 RULES = (
     "among rows of one event timestamp the latest created timestamp wins; else it does not count",
@@ -65,6 +71,76 @@ def question(read: JoinRead, *, location: str, project: str) -> Call[pl.DataFram
     return Call(request, decode=partial(_answer, read), keys=read.spine.height, explain=_explained)
 
 
+def newest(read: OnlineRead, source: Source, *, location: str) -> Call[pl.Series]:
+    """Ask for the newest event timestamps of some entities.
+
+    A join does not tell of which time the rows are that it chose. So the server is asked for what
+    it materialises: the latest row of each entity, of which keys and times are kept.
+
+    Parameters
+    ----------
+    read
+        The entities, and up to when rows count.
+    source
+        Where the rows of the view come from.
+    location
+        Where the offline server is.
+    """
+    columns = {own: column for column, own in source.field_mapping.items()}
+    keys = [columns.get(key, key) for key in read.view.join_keys]
+    event = columns.get(source.timestamp_field, source.timestamp_field)
+    created = columns.get(source.created_timestamp_column, source.created_timestamp_column)
+    (first, *_) = read.features  # without any, some offline stores send all columns
+    command = {
+        "api": "pull_latest_from_table_or_query",
+        "data_source_name": source.name,
+        "join_key_columns": keys,
+        "feature_name_columns": [columns.get(first.name, first.name)],
+        "timestamp_field": event,
+        "created_timestamp_column": created or None,
+        "start_date": _BEGINNING,
+        "end_date": read.now.isoformat(),
+    }
+    request = FlightRequest(
+        location=location,
+        command=json.dumps(command).encode(),
+        table=pl.DataFrame({"key": [0]}).to_arrow(),  # an exchange begins with some table
+        what=f"the latest rows of {read.view.name!r}",
+    )
+    decode = partial(_times, read, [*keys, event])
+    return Call(request, decode=decode, keys=read.keys.height, explain=_explained)
+
+
+def _times(read: OnlineRead, names: list[str], reply: FlightReply) -> pl.Series:
+    """Find the times of the entities asked for among those of all."""
+    table: pa.Table = reply.table
+    if missing := [name for name in names if name not in table.column_names]:
+        msg = (
+            f"the offline server answered without the column {missing[0]!r}, with "
+            f"{sorted(table.column_names)}"
+        )
+        raise ProtocolError(msg)
+    *keys, event = (pl.Series(table.column(name)) for name in names)
+    try:
+        held = [
+            key.cast(entity.dtype or key.dtype).alias(f"k{n}")
+            for n, (key, entity) in enumerate(zip(keys, read.view.entities, strict=True))
+        ]
+        return latest(pl.DataFrame([*held, _utc(event).alias(EVENT)]).lazy(), read.keys)
+    except pl.exceptions.PolarsError as error:
+        reason = str(error).partition("\n")[0]
+        msg = f"the latest rows of {read.view.name!r} are not of the view's types: {reason}"
+        raise ProtocolError(msg) from error
+
+
+def _utc(times: pl.Series) -> pl.Series:
+    """Read times, which Feast sends in UTC whether they say so or not."""
+    if not isinstance(times.dtype, pl.Datetime):
+        return times.cast(TIMESTAMP)
+    zoned = times if times.dtype.time_zone else times.dt.replace_time_zone("UTC")
+    return zoned.dt.convert_time_zone("UTC").cast(TIMESTAMP)
+
+
 def _explained(reply: FlightReply) -> FeatkitError | None:
     """Know what passes by itself: over DuckDB the server does one join at a time."""
     if "connection is busy" in reply.details:
@@ -100,8 +176,7 @@ def _fitted(values: pl.Series, feature: Feature) -> pl.Series:
     kind, name = type_of(feature), feature.name
     try:
         if isinstance(kind.dtype, pl.Datetime) and isinstance(values.dtype, pl.Datetime):
-            zoned = values.dt.replace_time_zone("UTC") if not values.dtype.time_zone else values
-            return zoned.dt.convert_time_zone("UTC").cast(kind.dtype).alias(name)
+            return _utc(values).cast(kind.dtype).alias(name)
         if kind.dtype == pl.String() and values.dtype.is_nested():
             text = pl.when(pl.col("_").is_not_null()).then(_json(values.dtype))
             return values.to_frame("_").select(text).to_series().alias(name)

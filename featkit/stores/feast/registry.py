@@ -43,10 +43,13 @@ class _Input(msgspec.Struct, rename="camel", frozen=True):
     feature_view_projection: _Projection | None = None
 
 
-class _Source(msgspec.Struct, rename="camel", frozen=True):
+class Source(msgspec.Struct, rename="camel", frozen=True):
+    """Where the rows of a view come from; the mapping gives columns of it other names."""
+
     name: str = ""
     timestamp_field: str = ""
     created_timestamp_column: str = ""
+    field_mapping: dict[str, str] = {}
 
 
 class Spec(msgspec.Struct, rename="camel", frozen=True):
@@ -61,7 +64,7 @@ class Spec(msgspec.Struct, rename="camel", frozen=True):
     description: str = ""
     owner: str = ""
     tags: dict[str, str] = {}
-    batch_source: _Source | None = None
+    batch_source: Source | None = None
     sources: dict[str, _Input] = {}
 
 

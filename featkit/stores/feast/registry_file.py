@@ -79,6 +79,7 @@ _COLUMN = {1: _text("name"), 2: _type("valueType"), 3: _map("tags", _TAGS), 4: _
 _TIME = {1: _number("seconds"), 2: _number("nanos")}
 _SOURCE = {
     20: _text("name"),
+    2: _map("fieldMapping", _TAGS),
     3: _text("timestampField"),
     5: _text("createdTimestampColumn"),
     18: _one("requestDataOptions", {3: _several("schema", _COLUMN)}),

@@ -18,7 +18,7 @@ from featkit.errors import (
     UnknownNameError,
     nearest,
 )
-from featkit.stores.base import OnlineRead, Store, Target
+from featkit.stores.base import Described, OnlineRead, Store, Target
 from featkit.stores.parquet.history import history
 from featkit.stores.parquet.source import Source
 
@@ -91,17 +91,28 @@ class ParquetStore(Store):
         (view,) = yield from self.feature_views([name])
         return view
 
+    def describe(self, names: Sequence[str] | None = None) -> Flow[Described]:
+        """Describe views, each by its own source; one that cannot be read leaves the others."""
+        definition: Definition = yield self._definition()
+        return (yield from self._each(definition, names or list(definition.views)))
+
     def _described(self, definition: Definition, names: Sequence[str]) -> Flow[list[FeatureView]]:
+        views, failed = yield from self._each(definition, names)
+        for error in failed.values():
+            raise error
+        return views
+
+    def _each(self, definition: Definition, names: Sequence[str]) -> Flow[Described]:
         sources = [self._source(definition, name) for name in names]
-        described = yield [
+        found: list[FeatureView | FeatkitError] = yield [
             Call(LocalRead(source.view, f"schema of {source}", threaded=True)) for source in sources
         ]
-        views: list[FeatureView] = []
-        for view in described:
-            if isinstance(view, FeatkitError):
-                raise view
-            views.append(view)
-        return views
+        failed = {
+            name: each
+            for name, each in zip(names, found, strict=True)
+            if isinstance(each, FeatkitError)
+        }
+        return [each for each in found if not isinstance(each, FeatkitError)], failed
 
     def list_feature_services(self) -> Flow[list[FeatureService]]:
         """List the services of the definition file."""
@@ -134,10 +145,6 @@ class ParquetStore(Store):
     def read_arrivals(self, view: FeatureView, now: datetime) -> Call[Arrivals]:
         """Read the event and created timestamps of the source."""
         return self._local(view, lambda source: source.arrivals(view, now))
-
-    def read_offline_times(self, read: OnlineRead) -> Call[pl.Series]:
-        """Read the times of the latest rows: the data are the same online and offline."""
-        return self._local(read.view, lambda source: source.times(read))
 
     def _local(self, view: FeatureView, read: Callable[[Source], T]) -> Call[T]:
         def run() -> T:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -161,11 +161,6 @@ class Source:
         found = self._collected(rows.select("t0", pl.max_horizontal(times).alias("seen")))
         newest: Any = found["t0"].max()  # of a column of datetimes
         return Arrivals(found["seen"], newest)
-
-    def times(self, read: OnlineRead) -> pl.Series:
-        """Read the event timestamp of the latest row of each entity asked for."""
-        (feature, *_) = read.view.features
-        return self.latest(replace(read, features=(feature,))).timestamps[feature.name]
 
     def _collected(self, rows: pl.LazyFrame) -> pl.DataFrame:
         try:

@@ -15,7 +15,6 @@ GAPS: Lacking = {
         "only groups of the storage type Standard_V2 list their records, 100 a call"
     ),
     "read_arrivals": Lack.notyet(_FILES),
-    "read_offline_times": Lack.notyet(_FILES),
     "read_syncs": Lack.never(
         "records are written to the online store one by one; nothing is synchronised"
     ),

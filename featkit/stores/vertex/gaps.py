@@ -13,5 +13,4 @@ GAPS: Lacking = {
     "sample_entities": Lack.notyet(_SOURCE),
     "read_population": Lack.notyet(_SOURCE),
     "read_arrivals": Lack.notyet("a query of its BigQuery source could tell"),
-    "read_offline_times": Lack.notyet("a query of its BigQuery source could tell"),
 }
