@@ -14,11 +14,14 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     Codes = npt.NDArray[np.int64]
-    Rows = npt.NDArray[np.int64]
+    Rows = npt.NDArray[np.int32]
+    Slots = npt.NDArray[np.int64]
 
 ABSENT = -1
 _FIRST, _SECOND = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9)
 _SMALLEST = 6  # bits of the smallest table
+_SPARSE = 4  # slots for each code at least, so that few collide: looking again costs most
+_RUN = 64  # codes, below which it does not matter in which order they are asked for
 
 
 class HashIndex:
@@ -66,17 +69,34 @@ class HashIndex:
         """Return the row of each code, -1 where there is none."""
         return self._probe(codes)[1]
 
+    def run(self, codes: Codes) -> slice | None:
+        """Return the rows of codes that are asked for in the order in which they were put.
+
+        That is how a frame asks that is looked up once more. None: they are not, or are few.
+        """
+        if len(codes) < _RUN or self._taken != self._height:
+            return None
+        first = int(self._probe(codes[:1])[1][0])
+        last = first + len(codes)
+        if first == ABSENT or last > self._height or self._codes[last - 1] != codes[-1]:
+            return None
+        same = np.array_equal(self._codes[first:last], codes)
+        return slice(first, last) if same else None
+
     def rows(self) -> Rows:
         """Return the rows that were not replaced, in order."""
-        return np.sort(self._slots[self._slots != ABSENT]).astype(np.int64)
+        return np.sort(self._slots[self._slots != ABSENT])
 
     def put(self, codes: Codes) -> None:
         """Add a row for each code, after those that are there."""
-        first, count = self._height, len(codes)
+        first, count, empty = self._height, len(codes), not self._taken
         self._remember(codes)
+        rows = np.arange(first, first + count, dtype=np.int32)
+        if empty:
+            self._insert(rows)
+            return
         slots, held = self._probe(codes)
         known = held != ABSENT
-        rows = np.arange(first, first + count, dtype=np.int64)
         # where a code is there twice the later row stays, as numpy assigns in order
         self._slots[slots[known]] = rows[known]
         self._insert(rows[~known])
@@ -89,7 +109,7 @@ class HashIndex:
             self._codes = grown
         self._codes[self._height : wanted] = codes
         self._height = wanted
-        bits = max(_SMALLEST, int(2 * (self._taken + len(codes)) - 1).bit_length())
+        bits = max(_SMALLEST, int(_SPARSE * (self._taken + len(codes)) - 1).bit_length())
         if bits > self._bits:
             rows = self.rows()
             self._bits, self._taken = bits, 0
@@ -107,27 +127,30 @@ class HashIndex:
             self._taken += int((holders == rows).sum())
             rows, slots = rows[~same], (slots[~same] + 1) & mask
 
-    def _probe(self, codes: Codes) -> tuple[Rows, Rows]:
+    def _probe(self, codes: Codes) -> tuple[Slots, Rows]:
         """Return for each code the slot where it is or would be, and its row."""
         slots, mask = self._home(codes), (1 << self._bits) - 1
-        rows = self._slots[slots].astype(np.int64)
+        rows = self._slots.take(slots)
         todo = np.flatnonzero(self._others(rows, codes))
         while len(todo):
-            slots[todo] = (slots[todo] + 1) & mask
-            rows[todo] = self._slots[slots[todo]]
-            todo = todo[self._others(rows[todo], codes[todo])]
+            nearby = (slots[todo] + 1) & mask
+            held = self._slots.take(nearby)
+            slots[todo], rows[todo] = nearby, held
+            todo = todo[self._others(held, codes[todo])]
         return slots, rows
 
     def _others(self, rows: Rows, codes: Codes) -> npt.NDArray[Any]:
         """Tell which slots are taken by other codes."""
         if not self._height:
             return np.zeros(len(rows), bool)
-        others: npt.NDArray[np.bool_] = (rows != ABSENT) & (self._codes[rows] != codes)
+        others: npt.NDArray[np.bool_] = self._codes.take(rows, mode="wrap") != codes
+        others &= rows != ABSENT
         return others
 
-    def _home(self, codes: Codes) -> Rows:
+    def _home(self, codes: Codes) -> Slots:
         mixed = codes.view(np.uint64) * _FIRST
         mixed ^= mixed >> np.uint64(32)
         mixed *= _SECOND
-        slots: Rows = (mixed >> np.uint64(64 - self._bits)).astype(np.int64)
+        mixed >>= np.uint64(64 - self._bits)
+        slots: Slots = mixed.view(np.int64)
         return slots

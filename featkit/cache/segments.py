@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import io
 import zlib
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -20,7 +22,8 @@ from featkit.columns import STATUS, FeatureColumns
 from featkit.dtypes import TIMESTAMP
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
+    from concurrent.futures import Future
 
     import numpy.typing as npt
 
@@ -30,6 +33,7 @@ SCHEMA = 1
 _MAGIC = b"featkit-segment\n"
 _INTEGERS = (pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32)
 _UNKNOWN = -1
+_AT_ONCE = 4  # segments that are decoded
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +168,20 @@ class Segment:
     def _key_names(self) -> list[str]:
         return [f"k{number}" for number in range(self.keys)]
 
+    def goes_on(self, other: Segment) -> bool:
+        """Tell whether another one has later rows of the same columns."""
+        same = self.features == other.features and self.value_dtypes == other.value_dtypes
+        return bool(self.features) and same and self.fetched[1] <= other.fetched[0]
+
+    @property
+    def value_dtypes(self) -> dict[str, pl.DataType]:
+        """Dtypes of the values, by column."""
+        return {name: dtype for name, dtype in self.frame.schema.items() if name[0] == "v"}
+
+    def rechunked(self) -> Segment:
+        """Return the same in one piece, from which rows are gathered faster."""
+        return replace(self, frame=self.frame.rechunk())
+
     def only(self, names: Iterable[str]) -> Segment:
         """Return the same rows with some of the features."""
         chosen = tuple(names)
@@ -207,15 +225,19 @@ class Segment:
         """Return some of the rows."""
         return replace(self, frame=self.frame.filter(mask))
 
-    def columns(self, rows: npt.NDArray[np.int64], names: Sequence[str]) -> FeatureColumns:
-        """Bring the values of rows together, with their statuses and timestamps."""
+    def columns(self, rows: npt.NDArray[np.int32] | slice, names: Sequence[str]) -> FeatureColumns:
+        """Bring the values of rows together, with their statuses and timestamps.
+
+        Rows that lie one after the other are not copied.
+        """
         places = [self.features.index(name) for name in names]
         statuses = [self.layout.statuses[place] for place in places]
         times = [self.layout.times[place] for place in places]
         wanted = [f"v{place}" for place in places]
         wanted += [f"s{number}" for number in dict.fromkeys(statuses)]
         wanted += [f"t{number}" for number in dict.fromkeys(times) if number != _UNKNOWN]
-        found = self.frame.select(pl.col(wanted).gather(pl.Series(rows.astype(np.uint32))))
+        chosen = rows if isinstance(rows, slice) else pl.Series(rows.astype(np.uint32))
+        found = self.frame[wanted][chosen]
         series = {column.name: column for column in found.get_columns()}
         return FeatureColumns(
             pl.DataFrame(
@@ -270,6 +292,26 @@ def joined(parts: Sequence[Segment]) -> Segment:
     layout = layout.refined(layout)  # numbered from 0 on
     frames = [part.laid_out(layout).frame for part in parts]
     return Segment(parts[0].features, layout, parts[0].keys, pl.concat(frames, rechunk=False))
+
+
+def decoded(blobs: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, Segment | None]]:
+    """Decode segments, some at once, and give them in order; None: one that cannot be read."""
+    ahead: deque[tuple[int, Future[Segment | None]]] = deque()
+    with ThreadPoolExecutor(_AT_ONCE) as pool:  # it begins threads only as they are needed
+        for number, blob in blobs:
+            ahead.append((number, pool.submit(_decoded, blob)))
+            if len(ahead) > _AT_ONCE:
+                first, made = ahead.popleft()
+                yield first, made.result()
+        for number, made in ahead:
+            yield number, made.result()
+
+
+def _decoded(blob: bytes) -> Segment | None:
+    try:
+        return Segment.decode(blob)
+    except UnreadableSegment:
+        return None
 
 
 def codes_of(keys: pl.DataFrame) -> npt.NDArray[np.int64]:

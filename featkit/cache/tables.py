@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from featkit.columns import FeatureColumns
 
     Longs = npt.NDArray[np.int64]
+    Rows = npt.NDArray[np.int32]
     Hashing = Callable[[pl.DataFrame], Longs]
 
 _DEAD = 0.3  # share of replaced rows from which on they are thrown out
@@ -46,17 +47,25 @@ class Hits:
         long ago where there is no row.
     segment
         Where the rows are; it does not change.
+    run
+        The rows, where they lie one after the other; None: they do not.
     """
 
     names: tuple[str, ...]
-    rows: Longs
+    rows: Rows
     at: Longs
     end: Longs
     segment: Segment
+    run: slice | None = None
 
     def columns(self, places: Longs | None) -> FeatureColumns:
         """Return the values for the keys at these places, all of which have a row."""
-        return self.segment.columns(self.rows if places is None else self.rows[places], self.names)
+        if places is not None:
+            return self.segment.columns(self.rows[places], self.names)
+        # a few rows that are a view of many would keep all of these in memory
+        if self.run is not None and 2 * len(self.rows) >= self.segment.height:
+            return self.segment.columns(self.run, self.names)
+        return self.segment.columns(self.rows, self.names)
 
 
 class Family:
@@ -102,14 +111,13 @@ class Family:
                 return
             segment = _cast(segment, self._pieces[0])
             self._pieces = [_cast(piece, segment) for piece in self._pieces]
-            if _values(segment) != _values(self._pieces[0]):  # the store changed its mind
+            if segment.value_dtypes != self._pieces[0].value_dtypes:  # the store changed its mind
                 self._pieces, self._index = [], HashIndex()
         self._index.put(codes)
         self._pieces.append(segment)
         while len(self._pieces) > 1 and self._pieces[-1].height * 2 >= self._pieces[-2].height:
             last = [self._pieces.pop(), self._pieces.pop()][::-1]
-            whole = joined(last)
-            self._pieces.append(replace(whole, frame=whole.frame.rechunk()))
+            self._pieces.append(joined(last).rechunked())
         self._whole = None
         dead = self._index.height - self._index.live
         if dead > _FEW and dead > _DEAD * self._index.height:
@@ -133,7 +141,7 @@ class Family:
         """Return the rows that were not replaced."""
         if self._index.live == self.segment.height:
             return self.segment
-        rows = pl.Series(self._index.rows().astype(np.uint32))
+        rows = pl.Series(self._index.rows().view(np.uint32))
         return replace(self.segment, frame=self.segment.frame[rows])
 
     def keep(self, segment: Segment) -> None:
@@ -153,15 +161,21 @@ class Family:
     def find(self, keys: pl.DataFrame, names: tuple[str, ...]) -> Hits:
         """Look for the rows of keys."""
         codes = self._codes(keys)
-        whole, rows = self.segment, self._index.find(codes)
+        exact = self._hashing is None and is_exact(keys)
+        whole, run = self.segment, self._index.run(codes)
+        if run is not None and (exact or _is_run(keys, whole, run)):
+            rows = np.arange(run.start, run.stop, dtype=np.int32)
+            at, end = (_numbers(whole.frame[name][run]) for name in ("at", "end"))
+            return Hits(names, rows, at, end, whole, run)
+        rows = self._index.find(codes)
         known = np.flatnonzero(rows != ABSENT)
-        if len(known) and (self._hashing is not None or not is_exact(keys)):
+        if len(known) and not exact:
             known = _verified(keys, whole, rows, known)
         if len(known) == len(rows):
             at, end = _gather(whole, "at", rows), _gather(whole, "end", rows)
             return Hits(names, rows, at, end, whole)
         found = rows[known]
-        rows = np.full(len(codes), ABSENT, np.int64)
+        rows = np.full(len(codes), ABSENT, np.int32)
         at, end = np.full((2, len(codes)), LONG_AGO, np.int64)
         rows[known], at[known] = found, _gather(whole, "at", found)
         end[known] = _gather(whole, "end", found)
@@ -282,12 +296,17 @@ def _newest(segments: Sequence[Segment]) -> Segment:
     return replace(whole, frame=frame)
 
 
-def _verified(keys: pl.DataFrame, whole: Segment, rows: Longs, known: Longs) -> Longs:
-    """Keep the places where the row has the key that was asked for, not only its hash."""
-    held = whole.frame.select(
-        pl.col(f"k{number}").gather(pl.Series(rows[known].astype(np.uint32)))
-        for number in range(whole.keys)
+def _is_run(keys: pl.DataFrame, whole: Segment, run: slice) -> bool:
+    """Tell whether the rows have the keys that are asked for, not only their hashes."""
+    held = [whole.frame[f"k{number}"][run] for number in range(whole.keys)]
+    return all(
+        (mine == theirs).all() for mine, theirs in zip(keys.get_columns(), held, strict=True)
     )
+
+
+def _verified(keys: pl.DataFrame, whole: Segment, rows: Rows, known: Longs) -> Longs:
+    """Keep the places where the row has the key that was asked for, not only its hash."""
+    held = whole.key_frame[pl.Series(rows[known].view(np.uint32))]
     asked = keys if len(known) == keys.height else keys[pl.Series(known.astype(np.uint32))]
     same = np.ones(len(known), bool)
     for mine, theirs in zip(asked.get_columns(), held.get_columns(), strict=True):
@@ -295,17 +314,22 @@ def _verified(keys: pl.DataFrame, whole: Segment, rows: Longs, known: Longs) -> 
     return known[same]
 
 
-def _gather(segment: Segment, column: str, rows: Longs) -> Longs:
-    found: Longs = segment.frame[column].gather(pl.Series(rows.astype(np.uint32))).to_numpy()
+def _gather(segment: Segment, column: str, rows: Rows) -> Longs:
+    series = segment.frame[column]
+    if series.n_chunks() == 1:  # then it is not copied
+        return _numbers(series).take(rows)
+    return _numbers(series[pl.Series(rows.view(np.uint32))])
+
+
+def _numbers(series: pl.Series) -> Longs:
+    found: Longs = series.to_numpy()
     return found
-
-
-def _values(segment: Segment) -> dict[str, pl.DataType]:
-    return {name: dtype for name, dtype in segment.frame.schema.items() if name[0] == "v"}
 
 
 def _cast(segment: Segment, like: Segment) -> Segment:
     """Give columns that had nothing but nulls so far the dtypes that another segment knows."""
-    dtypes = _values(like)
-    told = {name: dtypes[name] for name, dtype in _values(segment).items() if dtype == pl.Null()}
+    dtypes = like.value_dtypes
+    told = {
+        name: dtypes[name] for name, dtype in segment.value_dtypes.items() if dtype == pl.Null()
+    }
     return replace(segment, frame=segment.frame.cast(pl.Schema(told))) if told else segment

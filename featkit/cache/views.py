@@ -9,13 +9,14 @@ import numpy as np
 import polars as pl
 
 from featkit.cache.containers import Entry
-from featkit.cache.segments import Segment, UnreadableSegment
+from featkit.cache.segments import decoded, joined
 from featkit.cache.tables import Table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from featkit.cache.containers import Container, Log
+    from featkit.cache.segments import Segment
     from featkit.cache.tables import Hits
 
 MANY = 16  # segments of a place, beyond which small ones are put together
@@ -101,15 +102,19 @@ class CachedView:
 
     def _read(self, container: Container, numbers: Sequence[int]) -> list[int]:
         """Take segments in; return those that cannot be read."""
-        damaged = []
-        for number, blob in container.read(self.place, numbers):
-            try:
-                segment = Segment.decode(blob)
-            except UnreadableSegment:
+        damaged: list[int] = []
+        group: list[Segment] = []
+        for number, segment in decoded(container.read(self.place, numbers)):
+            if segment is None:
                 damaged.append(number)
                 continue
-            self._table.add(segment)
+            if group and not group[-1].goes_on(segment):
+                self._table.add(joined(group).rechunked())
+                group = []
+            group.append(segment)  # their keys are put into the index all at once
             self._rows[number] = segment.height
+        if group:
+            self._table.add(joined(group).rechunked())
         return damaged
 
     def add(self, segment: Segment) -> None:
@@ -203,12 +208,10 @@ class CachedView:
     def _whole(self, container: Container, numbers: Sequence[int]) -> tuple[Table, list[int]]:
         """Read segments; return what they hold together, and which could be read."""
         whole, read = Table(), []
-        for number, blob in container.read(self.place, numbers):
-            try:
-                whole.add(Segment.decode(blob))
-            except UnreadableSegment:
-                continue
-            read.append(number)
+        for number, segment in decoded(container.read(self.place, numbers)):
+            if segment is not None:
+                whole.add(segment)
+                read.append(number)
         return whole, read
 
     def _worth_compacting(self) -> list[int]:

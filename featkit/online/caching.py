@@ -191,6 +191,9 @@ def decide(read: OnlineRead, ages: Sequence[Ages], policy: CachePolicy, wishes: 
     now, height = micros(read.now), read.keys.height
     told = {name for own in ages for name in own.names}
     unknown = [item for item in read.features if item.name not in told]
+    if not unknown and height and all(_is_fresh(own, now, wishes) for own in ages):
+        columns = _beside(read, [own.columns(None) for own in ages], None)
+        return Found((Piece(None, columns, ()),))
     hits = [_is_hit(own, now, policy, wishes) for own in ages]
     pattern = np.full(height, 1 if unknown else 0, np.int64)  # a bit for each family, unless known
     for number, hit in enumerate(hits, start=1):
@@ -213,6 +216,13 @@ def decide(read: OnlineRead, ages: Sequence[Ages], policy: CachePolicy, wishes: 
     for own in ages:
         good &= own.end > now
     return Found(tuple(pieces), np.flatnonzero(~good & (pattern == 0)), spare, spared)
+
+
+def _is_fresh(own: Ages, now: int, wishes: Wishes) -> bool:
+    """Tell whether all keys are hits that need not be fetched anew soon, as is mostly so."""
+    if wishes.refresh or own.end.min() <= now or own.at.max() > now + _SKEW:
+        return False
+    return wishes.max_age is None or own.at.min() >= now - wishes.max_age // _MICROSECOND
 
 
 def _kinds(pattern: Longs) -> list[int]:
