@@ -27,7 +27,7 @@ import polars as pl
 from featkit.errors import ProtocolError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
 _BETWEEN = b",[] \t\r\n"
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
@@ -57,21 +57,9 @@ def decode(raw: bytes | memoryview, dtype: pl.DataType | None, name: str) -> pl.
     >>> decode(b"[1, null, 3]", pl.Int64(), "trips").to_list()
     [1, None, 3]
     """
-    text = bytes(raw)
     try:
-        if dtype is None:
-            return _texts(text).alias(name)
-        inner = _innermost(dtype)
-        words = inner.is_float() and b'"' in text
-        values = _parsed(text, _of(pl.String(), dtype) if words else dtype)
-        _refuse_others(text, inner, values)
-        values = values.cast(dtype) if words else values
-    except (
-        pl.exceptions.PolarsError,
-        msgspec.DecodeError,
-        UnicodeDecodeError,
-        ValueError,
-    ) as error:
+        (values,) = _decoded([bytes(raw)], [dtype])
+    except _UNREADABLE as error:
         reason = str(error).partition("\n")[0]
         wanted = dtype or "JSON"
         msg = (
@@ -81,13 +69,58 @@ def decode(raw: bytes | memoryview, dtype: pl.DataType | None, name: str) -> pl.
     return values.alias(name)
 
 
-def _parsed(text: bytes, dtype: pl.DataType) -> pl.Series:
-    if not text.lstrip().startswith(b"["):
+def decode_together(
+    raws: Sequence[bytes | memoryview], dtypes: Sequence[pl.DataType | None]
+) -> list[pl.Series] | None:
+    """Read several arrays at once, for which polars needs a third of the time.
+
+    Parameters
+    ----------
+    raws, dtypes
+        As for `decode`.
+
+    Returns
+    -------
+    list or None
+        The columns; None: not every value is of its type, which `decode` tells of one column.
+    """
+    try:
+        return _decoded([bytes(raw) for raw in raws], dtypes)
+    except _UNREADABLE:
+        return None
+
+
+_UNREADABLE = (pl.exceptions.PolarsError, msgspec.DecodeError, UnicodeDecodeError, ValueError)
+
+
+def _decoded(texts: Sequence[bytes], dtypes: Sequence[pl.DataType | None]) -> list[pl.Series]:
+    wires: dict[int, pl.DataType] = {}
+    for place, (text, dtype) in enumerate(zip(texts, dtypes, strict=True)):
+        if dtype is not None:
+            words = b'"' in text and _innermost(dtype).is_float()
+            wires[place] = _of(pl.String(), dtype) if words else dtype
+    parsed = _parsed(texts, wires)
+    columns = []
+    for place, (text, dtype) in enumerate(zip(texts, dtypes, strict=True)):
+        if dtype is None:
+            columns.append(_texts(text))
+            continue
+        values = parsed[place]
+        _refuse_others(text, _innermost(dtype), values)
+        columns.append(values if wires[place] == dtype else values.cast(dtype))
+    return columns
+
+
+def _parsed(texts: Sequence[bytes], dtypes: Mapping[int, pl.DataType]) -> dict[int, pl.Series]:
+    if not all(texts[place].lstrip().startswith(b"[") for place in dtypes):
         msg = "it is no array"
         raise ValueError(msg)
-    column = pl.Series([text.decode()]).str.json_decode(pl.List(dtype))
-    values: pl.Series = column.item()  # the one list, whose values are the column
-    return values
+    row = [texts[place].decode() for place in dtypes]
+    frame = pl.DataFrame([row], schema=[str(place) for place in dtypes], orient="row")
+    lists = frame.select(
+        pl.col(str(place)).str.json_decode(pl.List(dtype)) for place, dtype in dtypes.items()
+    )
+    return {place: lists[str(place)].item() for place in dtypes}  # a list's values are a column
 
 
 def _innermost(dtype: pl.DataType) -> pl.DataType:
@@ -185,12 +218,14 @@ def shared(
     function: Callable[[bytes, str], pl.Series],
 ) -> Callable[[bytes | memoryview, str], pl.Series]:
     """Remember what was decoded by its text: the features of a view repeat theirs to the byte."""
-    known: dict[bytes, pl.Series] = {}
+    known: list[tuple[bytes, pl.Series]] = []  # few: to compare is ten times as fast as to hash
 
     def remembered(raw: bytes | memoryview, name: str) -> pl.Series:
         text = bytes(raw)
-        if text not in known:
-            known[text] = function(text, name)
-        return known[text]
+        for seen, series in known:
+            if seen == text:
+                return series
+        known.append((text, function(text, name)))
+        return known[-1][1]
 
     return remembered

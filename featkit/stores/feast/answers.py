@@ -61,6 +61,12 @@ class Question:
         """The join keys, which the answer repeats; request data it does not."""
         return [entity.join_key for entity in self.read.view.entities if not entity.request_data]
 
+    def wires(self) -> dict[str, pl.DataType | None]:
+        """Tell what JSON holds in the columns whose values are wanted, by their names."""
+        keys = {e.join_key: e for e in self.read.view.entities if not e.request_data}
+        features = {column(ref): f for ref, f in zip(self.refs, self.read.features, strict=True)}
+        return {name: type_of(item).wire for name, item in (keys | features).items()}
+
     def answer(self, names: Sequence[str], results: Sequence[Vector]) -> FeatureColumns:
         """Read the answer, if it is one to this question.
 
@@ -74,7 +80,7 @@ class Question:
         vectors = self._named(names, results)
         order = self._order(vectors)
         oldest = self._oldest([self._times(vectors[column(ref)], ref) for ref in self.parents])
-        lost = once(lambda series: series == Status.NOT_FOUND)
+        lost = once(lambda series: (series == Status.NOT_FOUND).arg_true())
         columns, found, times = [], {}, {}
         for ref, feature in zip(self.refs, self.read.features, strict=True):
             vector = vectors[column(ref)]
@@ -85,7 +91,8 @@ class Question:
             if self.read.view.timestamp:
                 times[feature.name] = own
                 told = told if self.parents else _mended(told, values, own)
-            if (lost(told) & values.is_not_null()).any():
+            rows = lost(told)
+            if len(rows) and values.gather(rows).null_count() < len(rows):
                 msg = f"{ref}: the feature server sent a value that it marks NOT_FOUND"
                 raise ProtocolError(msg)
             found[feature.name] = told
@@ -115,7 +122,7 @@ class Question:
         if echo.height != asked.height:
             msg = f"expected {asked.height} rows, got {echo.height}; nothing was joined"
             raise RowMismatch(msg)
-        if echo.equals(asked.select(self.echoed)):
+        if echo.equals(asked if asked.columns == self.echoed else asked.select(self.echoed)):
             return None
         rows = echo.with_row_index("row")
         if len(self.echoed) == asked.width and not echo.is_duplicated().any():

@@ -213,7 +213,11 @@ def type_of(item: Feature | Entity) -> FeastType:
 
 def decode_column(raw: msgspec.Raw, kind: FeastType, name: str) -> pl.Series:
     """Read a JSON array as a column of a type; raise `ProtocolError` where it is of another."""
-    decoded = json_columns.decode(raw, kind.wire, name)
+    return finished(json_columns.decode(raw, kind.wire, name), kind, name)
+
+
+def finished(decoded: pl.Series, kind: FeastType, name: str) -> pl.Series:
+    """Make values of what JSON held; raise `ProtocolError` where that cannot be."""
     if kind.finish is None:
         return decoded
     try:
