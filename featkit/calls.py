@@ -368,12 +368,16 @@ class Call(Generic[Result]):
     explain
         Reads a reply whose status says that it failed, where the store tells why; None leaves it
         to the status.
+    kind
+        What tells calls alike, whose speeds can be compared: no more of them run at once than make
+        the store faster. None: they need not be compared.
     """
 
     request: Request
     decode: Callable[[Any], Result] = _unchanged
     keys: int = 0
     explain: Callable[[Any], FeatkitError | None] = _no_explanation
+    kind: Hashable = None
 
 
 Effect: TypeAlias = Call[Any] | Sequence[Call[Any]]

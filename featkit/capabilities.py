@@ -92,6 +92,9 @@ class Capabilities:
     ----------
     batch_size
         How many entities one call may ask for; None: any number.
+    values
+        How many values one call should ask for, so that it takes neither too long nor costs more
+        than it brings: entities times features. None: any number.
     one_by_one
         Whether each entity takes a request of its own, so that entities are spread over the calls
         that run at once.
@@ -125,6 +128,7 @@ class Capabilities:
     """
 
     batch_size: int | None = None
+    values: int | None = None
     one_by_one: bool = False
     timestamp_level: TimestampLevel = "row"
     serves_future: bool = False

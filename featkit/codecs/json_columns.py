@@ -153,7 +153,7 @@ def _refuse_others(text: bytes, inner: pl.DataType, values: pl.Series) -> None:
             msg = f"an integer beyond the range of {inner}"
             raise ValueError(msg)
     elif inner.is_float():
-        words = _NO_NUMBERS.sub(b"", text)
+        words = _NO_NUMBERS.sub(b"", text) if b'"' in text else text
         _refuse_all_but(words.replace(b"null", b""), b"0123456789-+.eE", "a number")
     elif isinstance(inner, pl.Boolean):
         words = text.replace(b"true", b"").replace(b"false", b"").replace(b"null", b"")

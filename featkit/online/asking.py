@@ -69,12 +69,15 @@ def batches(store: Store, read: OnlineRead, ceilings: Mapping[str, int]) -> list
     """Cut a question into pieces that the store bears; no keys make no piece."""
     height = read.keys.height
     sizes = [store.batch_size(read.view), ceilings.get(read.view.name)]
+    if store.capabilities.values is not None:
+        sizes.append(max(1, store.capabilities.values // len(read.features)))
     if store.capabilities.one_by_one:
         sizes.append(max(1, -(-height // _AT_ONCE)))
     size = min((size for size in sizes if size is not None), default=height)
     if not height or size >= height:
         return [read] if height else []
-    return [replace(read, keys=keys) for keys in read.keys.iter_slices(size)]
+    alike = -(-height // -(-height // size))  # as many pieces, and none that is much smaller
+    return [replace(read, keys=keys) for keys in read.keys.iter_slices(alike)]
 
 
 def ask(
@@ -138,7 +141,9 @@ def _too_large(read: OnlineRead, answer: object) -> bool:
 
 
 def _kept(keeper: Keeper | None, call: Call[Any], read: OnlineRead) -> Call[Any]:
-    return call if keeper is None else replace(call, decode=partial(_decoded, call, read, keeper))
+    kind = read.view.name, tuple(feature.name for feature in read.features)
+    decode = call.decode if keeper is None else partial(_decoded, call, read, keeper)
+    return replace(call, decode=decode, kind=kind)
 
 
 def _decoded(call: Call[Any], read: OnlineRead, keeper: Keeper, reply: object) -> object:

@@ -8,7 +8,8 @@ How to add a transport
 2. Write ``featkit/transports/NAME.py``, the only module that imports the library, with a subclass
    of `Transport`: `Transport.attempt` sends a request once, `Transport.disconnect` closes what is
    open. A call that `attempt` makes must end soon after ``exchange.deadline`` does: give the
-   library the seconds that are left, and where it cannot be woken wait in slices of `SLICE`.
+   library the seconds that are left, and where it cannot be woken wait in slices of `SLICE`. Once
+   the reply is there, before it is decoded, call ``exchange.arrived``.
 3. Turn every error of the library into one of `featkit.errors`; which one decides whether it is
    tried again (`featkit.transports.policy`): `StoreUnavailable` with ``sent=False`` where there
    was no connection, `ThrottledError`, `BatchTooLarge`, `ProtocolError`, `AuthError`.
@@ -85,6 +86,9 @@ class Exchange(Generic[RequestT]):
         What no message may hold; a transport adds to it.
     drop_connection
         What a transport does with the connection of the last reply when that cannot be trusted.
+    arrived
+        What a transport calls once the reply is there, so that the store can be asked for the next
+        one while this one is decoded.
     """
 
     request: RequestT
@@ -94,6 +98,7 @@ class Exchange(Generic[RequestT]):
     deadline: Deadline
     secrets: set[str] = field(default_factory=set, repr=False)
     drop_connection: Callable[[], None] = _nothing
+    arrived: Callable[[], None] = _nothing
 
     def hidden(self) -> list[str]:
         """List the secrets in the order in which they must be replaced."""
@@ -246,8 +251,8 @@ class Transport(ABC, Generic[RequestT]):
 
     def _once(self, call: Call[T], exchange: Exchange[RequestT]) -> T:
         host = exchange.host
-        with host.concurrency.slot(exchange.whole):
-            exchange.drop_connection = _nothing
+        with host.concurrency.slot(exchange.whole, call.kind) as slot:
+            exchange.drop_connection, exchange.arrived = _nothing, slot.free
             exchange.deadline = exchange.whole.of_one_try(
                 self._options.limits.answer * self.patience
             )
@@ -261,6 +266,7 @@ class Transport(ABC, Generic[RequestT]):
                 elif _asks_to_slow_down(error):
                     host.concurrency.throttled()
                 raise
+        host.concurrency.learn(slot, call.keys)
         host.concurrency.succeeded()
         host.budget.succeeded()
         return result

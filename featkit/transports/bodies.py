@@ -42,16 +42,19 @@ def read_body(response: Any, most: int, deadline: Deadline) -> bytearray:  # noq
     if told.isdecimal() and int(told) > most:
         raise _too_large(most)
     coding = response.headers.get("content-encoding", "identity").strip().lower()
-    body = bytearray()
     if response.is_stream_consumed:  # by a hook of the caller's client, or it came without one
         pieces = response.iter_bytes()
     else:
         pieces = _decoded(response.iter_raw(), coding)
+    # as long as it says that it is: to grow would copy what is there again and again
+    body, size = bytearray(int(told) if told.isdecimal() else 0), 0
     for piece in pieces:
-        body += piece
-        if len(body) > most:
+        body[size : size + len(piece)] = piece
+        size += len(piece)
+        if size > most:
             raise _too_large(most)
         deadline.left()
+    del body[size:]
     return body
 
 

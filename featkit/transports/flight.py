@@ -55,6 +55,7 @@ class FlightTransport(Transport[FlightRequest]):
             exchange.deadline.left()  # a wait that ended because the time was up is that
             said = _said(error)
             raise call.explain(FlightReply(500, said, None)) or _failure(error, said) from error
+        exchange.arrived()
         if reply.table is None:
             said = reply.details
             hint = "has the token expired?" if reply.status == 401 else "may this account read it?"  # noqa: PLR2004 - as HTTP has it

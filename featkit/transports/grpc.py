@@ -49,6 +49,7 @@ class GrpcTransport(Transport[GrpcRequest]):
     def attempt(self, call: Call[T], exchange: Exchange[GrpcRequest]) -> T:
         """Send the message, with a second try where the credentials may be renewed."""
         reply = self.authorized(exchange.request, exchange, self._sent)
+        exchange.arrived()
         if reply.code != "OK":
             raise call.explain(reply) or _failure(reply)
         return call.decode(reply)

@@ -68,6 +68,7 @@ class HttpTransport(Transport[HttpRequest]):
     def attempt(self, call: Call[T], exchange: Exchange[HttpRequest]) -> T:
         """Send the request, with a second try where the credentials may be renewed."""
         reply = self.authorized(exchange.request, exchange, self._sent)
+        exchange.arrived()
         answers = exchange.request.answers
         if reply.status == _NOT_MODIFIED and _is_conditional(exchange.request):
             return decoded(call, reply)

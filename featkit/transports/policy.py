@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -33,9 +34,10 @@ from featkit.errors import (
     StoreUnavailable,
     ThrottledError,
 )
+from featkit.transports.pace import Pace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Hashable, Iterator
 
     from featkit.transports.deadline import Deadline
     from featkit.transports.options import Retry
@@ -85,6 +87,7 @@ class Concurrency:
         self._most = float(most)
         self._limit = float(most)
         self._running = 0
+        self._paces: dict[Hashable, Pace] = {}
         self._changed = threading.Condition()
 
     @property
@@ -93,19 +96,53 @@ class Concurrency:
         return max(1, int(self._limit))
 
     @contextmanager
-    def slot(self, deadline: Deadline) -> Iterator[None]:
-        """Wait for a free slot and hold it; raise `DeadlineExceeded` when none comes in time."""
+    def slot(self, deadline: Deadline, kind: Hashable = None) -> Iterator[Slot]:
+        """Wait for a free slot and hold it; raise `DeadlineExceeded` when none comes in time.
+
+        Parameters
+        ----------
+        deadline
+            How long it is waited for.
+        kind
+            What tells calls alike, of which no more run at once than make the store faster; None:
+            nothing does.
+        """
         with self._changed:
-            while self._running >= self.limit:
+            pace = self._pace(kind)
+            while self._running >= self.limit or (pace and pace.running >= pace.level):
                 left = deadline.left()
                 self._changed.wait(_SLICE if left is None else min(left, _SLICE))
             self._running += 1
+            slot = Slot(self, pace)
         try:
-            yield
+            yield slot
         finally:
-            with self._changed:
-                self._running -= 1
-                self._changed.notify()
+            slot.free()
+
+    def _pace(self, kind: Hashable) -> Pace | None:
+        if kind is None:
+            return None
+        pace = self._paces.pop(kind, None) or Pace(int(self._most))
+        self._paces[kind] = pace  # the last one used comes last
+        if len(self._paces) > _KINDS:
+            del self._paces[next(iter(self._paces))]
+        return pace
+
+    def given_back(self, slot: Slot) -> None:
+        """Let others run once a slot is free."""
+        with self._changed:
+            self._running -= 1
+            slot.ended = time.monotonic()
+            if slot.pace:
+                slot.area = slot.pace.end(slot.ended, slot.area)
+            self._changed.notify_all()  # who is woken first may be one of another kind
+
+    def learn(self, slot: Slot, entities: int) -> None:
+        """Learn from a call that was answered how many are to run at once."""
+        with self._changed:
+            if slot.pace and slot.ended is not None and (seconds := slot.ended - slot.begun) > 0:
+                slot.pace.learn(entities, seconds, slot.area / seconds, slot.ended)
+                self._changed.notify_all()
 
     def succeeded(self) -> None:
         """Allow a little more."""
@@ -119,6 +156,23 @@ class Concurrency:
             self._limit = max(1.0, self._limit * self.DECREASE)
 
 
+class Slot:
+    """The place of a call among those that run, until its answer is there."""
+
+    def __init__(self, concurrency: Concurrency, pace: Pace | None) -> None:
+        self._concurrency = concurrency
+        self.pace = pace
+        self.begun = time.monotonic()
+        self.area = pace.begin(self.begun) if pace else 0.0
+        self.ended: float | None = None
+
+    def free(self) -> None:
+        """Give it back; once is enough."""
+        if self.ended is None:
+            self._concurrency.given_back(self)
+
+
+_KINDS = 64  # of calls whose pace is remembered
 _SLICE = 0.25  # seconds between two looks at a deadline that may have been abandoned
 
 

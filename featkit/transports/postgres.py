@@ -96,6 +96,7 @@ class PostgresTransport(Transport[PostgresQuery]):
                 row = connection.execute(query.text, query.parameters).fetchone()
             except psycopg.Error as error:
                 raise _named(error, connection) from error
+        exchange.arrived()
         return call.decode(row)
 
     @contextmanager

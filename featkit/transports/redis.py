@@ -74,6 +74,7 @@ class RedisTransport(Transport[RedisRead | RedisSample]):
         except StoreUnavailable:
             server.forget()
             raise
+        exchange.arrived()
         return call.decode(reply)
 
     def _read(self, server: _Server, request: RedisRead, deadline: Deadline) -> list[BinaryColumn]:

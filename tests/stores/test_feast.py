@@ -83,11 +83,11 @@ def client(url: str) -> Iterator[featkit.FeatureStoreClient]:
 def test_keys_are_sent_once_in_batches_without_nulls(
     fake: FeastFake, client: featkit.FeatureStoreClient
 ) -> None:
-    keys = [*range(10_000, 12_500), None, 10_007, 10_007]
+    keys = [*range(10_000, 16_001), None, 10_007, 10_007]
     client.lookup({"customer_id": keys}, ["customers:active"])
     sent = [body["entities"]["customer_id"] for body in fake.requests]
-    assert sorted(len(batch) for batch in sent) == [500, 2000]
-    assert sorted(key for batch in sent for key in batch) == list(range(10_000, 12_500))
+    assert sorted(len(batch) for batch in sent) == [3000, 3001]
+    assert sorted(key for batch in sent for key in batch) == list(range(10_000, 16_001))
 
 
 def test_services_are_read(client: featkit.FeatureStoreClient) -> None:
