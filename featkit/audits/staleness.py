@@ -272,7 +272,7 @@ class Audit:
                 view = yield from with_lag(self.store, view, read)
             views.append(view)
         failed = [
-            ViewStaleness(view=name, verdict="failed", reason=str(error))
+            ViewStaleness(view=name, verdict="failed", reason=str(error), described=False)
             for name, error in selection.failed.items()
         ]
         return StalenessReport(target=self.target, now=self.now, views=(*views, *failed))

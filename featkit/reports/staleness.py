@@ -352,6 +352,8 @@ def _cells(view: ViewStaleness, now: datetime) -> list[str]:
     share = view.share_expired
     static = view.level == "static"
     ttl = "static" if static else "none" if view.ttl is None else roughly(view.ttl)
+    if not view.described:
+        return [view.view, view.verdict, *[""] * 9]
     due = "" if cadence is None else _time(cadence.next).removesuffix(" UTC")
     late = ", overdue" if cadence is not None and cadence.is_overdue(now) else ""
     return [

@@ -77,8 +77,8 @@ def _overview(report: StalenessReport, caption: str | None = None) -> Markup:
 
 def _details(view: ViewStaleness, now: datetime, *, opened: bool) -> Markup:
     summary = element("summary", element("b", view.view), " ", _badge(view.verdict))
-    told = {
-        "why": view.reason,
+    told: dict[str, str | None] = {"why": view.reason}
+    known = {
         "entities": view.population,
         "join keys": ", ".join(view.join_keys),
         "event timestamps": _LEVELS[view.level],
@@ -92,6 +92,7 @@ def _details(view: ViewStaleness, now: datetime, *, opened: bool) -> Markup:
         "rows arrive": None if view.cadence is None else _rhythm(view, now),
         "online against offline": None if view.lag is None else str(view.lag),
     }
+    told |= known if view.described else {}
     notes = element("ul", *(element("li", note) for note in view.notes)) if view.notes else None
     return element(
         "details",

@@ -92,6 +92,8 @@ class ViewStaleness:
     ----------
     view, join_keys, ttl
         As the store describes the view.
+    described
+        Whether it could; where not, nothing else is known but the reason.
     level
         What its event timestamps describe.
     thresholds
@@ -137,6 +139,7 @@ class ViewStaleness:
     notes: tuple[str, ...] = ()
     verdict: Verdict = "unknown"
     reason: str = ""
+    described: bool = True
     times: pl.DataFrame = field(default_factory=pl.DataFrame, repr=False, compare=False)
 
     @property

@@ -256,6 +256,8 @@ def test_a_source_that_is_gone_fails_its_view_alone(tmp_path, features, entities
     assert [view.view for view in report.failures()] == ["bad"]
     for text in (str(report), report.to_html(), report.to_json(), report.to_junit()):
         assert "failed" in text
+    assert report.table()[-1] == ["bad", "failed", *[""] * 9]  # not "no ttl": it is not known
+    assert report.to_html().count("event timestamps") == 2
     report.record(tmp_path / "audits.parquet")
     assert report.to_polars("view")["verdict"].to_list() == ["pass", "pass", "failed"]
     frame = pl.DataFrame({"shop": [1]})

@@ -32,8 +32,8 @@ class AcmeStore(Store):
         lacking={
             "get_historical_features": Lack.never("Acme's documents hold the latest rows only"),
             "list_feature_services": Lack.never("Acme knows no services"),
-            "sample_entities": Lack.notyet("its document could tell"),
-            "read_population": Lack.notyet("its document could tell"),
+            "sample_entities": Lack.notyet("the document could tell, which nobody has written yet"),
+            "read_population": Lack.notyet("the document could tell, which nobody has written yet"),
             "read_arrivals": Lack.never("Acme's documents hold the latest rows only"),
             "read_offline_times": Lack.never("Acme's documents hold the latest rows only"),
             "read_syncs": Lack.never("a document is read where it is"),
