@@ -233,10 +233,26 @@ class _Key:
                 return self._aware(column).dt.convert_time_zone("UTC").cast(TIMESTAMP)
             case pl.Datetime():
                 return column.dt.convert_time_zone("UTC").cast(TIMESTAMP)
+            case pl.List(inner=inner) if self._takes_json() and not inner.is_nested():
+                return self._json(column)
             case dtype if dtype.is_nested() or dtype.is_object():
                 raise self._wrong_type(dtype)
             case _:
                 return column
+
+    def _takes_json(self) -> bool:
+        """Tell whether the key is a parameter of the question that the store holds as JSON."""
+        return self.entity.request_data and isinstance(self.entity.dtype, pl.String)
+
+    def _json(self, column: pl.Series) -> pl.Series:
+        """Write lists as JSON; what JSON cannot say is refused."""
+        if column.dtype.inner.is_float():  # type: ignore[attr-defined] # it is a list
+            odd = column.list.eval(~pl.element().is_finite()).list.any().fill_null(value=False)
+            if odd.any():
+                raise self._wrong_value(column, int(odd.arg_max() or 0))
+        text = pl.struct(pl.lit(column).alias("")).struct.json_encode()  # {"":[...]}
+        held = column.to_frame().select(text.str.slice(4).str.head(-1)).to_series()
+        return held.set(column.is_null(), None).alias(column.name)
 
     def _aware(self, column: pl.Series) -> pl.Series:
         """Read naive timestamps as local ones; refuse those that daylight saving makes unclear."""

@@ -73,7 +73,7 @@ class ClientCredentials(TokenAuth):
     client_id, client_secret
         Who asks.
     scope
-        What for.
+        What for; empty: whatever the endpoint gives.
     origin
         Where the two come from, as it reads in an error.
 
@@ -108,9 +108,10 @@ class ClientCredentials(TokenAuth):
     def fetch(self) -> Generator[HttpRequest, HttpReply, str]:
         """Ask for a token with the id and the secret."""
         pair = f"{self._id}:{self._secret.reveal()}".encode()
+        wanted = {"scope": self._scope} if self._scope else {}
         reply = yield form(
             self._url,
-            {"grant_type": "client_credentials", "scope": self._scope},
+            {"grant_type": "client_credentials", **wanted},
             {"Authorization": Hidden(f"Basic {base64.b64encode(pair).decode()}")},
         )
         return token_of(reply, f"the token endpoint refuses {self._origin}")

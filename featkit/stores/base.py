@@ -193,6 +193,10 @@ class Store(ABC):
         """
         return (yield from made_once(calls))
 
+    def why_not_offline(self, view: FeatureView) -> str:  # noqa: ARG002 - for the subclasses
+        """Say why a view has no history that can be read."""
+        return "its store serves it online only"
+
     def read_history(self, read: HistoryRead) -> Call[HistoryRows]:  # noqa: ARG002 - for the subclasses
         """Describe all rows of a view, for featkit to join; where the history is ``"rows"``."""
         not_supported(self, "get_historical_features")

@@ -401,6 +401,10 @@ class RecordingStore(Store):
         self.reads.append(read)
         return self._store.read_online(read)
 
+    def why_not_offline(self, view: FeatureView) -> str:
+        """Ask the store."""
+        return self._store.why_not_offline(view)
+
     def read_history(self, read: HistoryRead) -> Call[HistoryRows]:
         """Ask the store."""
         return self._store.read_history(read)

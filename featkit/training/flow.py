@@ -156,8 +156,9 @@ def _select(request: Request) -> Flow[Selection]:
     for part in selection.views:
         if not part.view.offline:
             msg = (
-                f"feature view {part.view.name!r} has no history: its store serves it online only; "
-                "leave it out of the training set, or bring its latest values with enrich()"
+                f"feature view {part.view.name!r} has no history: "
+                f"{request.store.why_not_offline(part.view)}; leave it out of "
+                "the training set, or bring its latest values with enrich()"
             )
             raise NotSupportedError(msg)
     return selection

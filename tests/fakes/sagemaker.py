@@ -63,6 +63,7 @@ class Group:
     description: str = ""
     online: bool = True
     offline: str | None = None
+    table_format: str = "Glue"
     said: dict[str, tuple[str, dict[str, str]]] = field(default_factory=dict)
 
     @classmethod
@@ -108,7 +109,10 @@ class Group:
             said["Description"] = self.description
         if self.offline:
             place = {"S3Uri": self.offline, "ResolvedOutputS3Uri": f"{self.offline}/data"}
-            said["OfflineStoreConfig"] = {"S3StorageConfig": place}
+            said["OfflineStoreConfig"] = {
+                "S3StorageConfig": place,
+                "TableFormat": self.table_format,
+            }
         return said
 
     def defined(self) -> list[dict[str, str]]:

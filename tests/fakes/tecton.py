@@ -6,11 +6,13 @@ a batch beyond the limit are refused. Batches have one effective time per featur
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
 
 import polars as pl
 
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 WORKSPACE = "prod"
 KEY = "canary-key-4711"
+SERVICE_ACCOUNT = ("account-id", "account-secret-canary")
+TOKEN_PATH = "/oauth2/token"
 SLO = {
     "sloEligible": True,
     "sloServerTimeSeconds": 0.01,
@@ -166,6 +170,8 @@ class TectonFake(Server):
         self.most = most
         self.watermark = watermark
         self.key = key
+        self.tokens: list[str] = []  # those that are good; clear it to let them expire
+        self.given: list[str] = []
         self.jobs = True  # whether the key may ask for ready times
         self.seen: list[tuple[str, dict[str, Any]]] = []
 
@@ -189,12 +195,11 @@ class TectonFake(Server):
 
     def _answer(self, request: Request) -> object:
         _expect(request.method == "POST", 404, "Not Found")
+        if request.path == TOKEN_PATH:
+            return self._token(request)
+        if request.headers.get("authorization") not in {f"Tecton-key {self.key}", *self.tokens}:
+            raise Refused(401, "The API key is invalid")
         _expect(request.headers.get("content-type") == "application/json", 400, "not JSON")
-        _expect(
-            request.headers.get("authorization") == f"Tecton-key {self.key}",
-            401,
-            "The API key is invalid",
-        )
         try:
             body = json.loads(request.body)
         except ValueError as error:
@@ -216,6 +221,17 @@ class TectonFake(Server):
         name = params.get("featureServiceName")
         _expect(name in self.services, 404, f"Unable to query FeatureService `{name}`")
         return answers[path](params, self.services[name])
+
+    def _token(self, request: Request) -> object:
+        """Give out an access token to who knows the id and the secret."""
+        pair = base64.b64encode(":".join(SERVICE_ACCOUNT).encode()).decode()
+        _expect(request.headers.get("authorization") == f"Basic {pair}", 401, "invalid_client")
+        form = parse_qs(request.body.decode())
+        _expect(form.get("grant_type") == ["client_credentials"], 400, "unsupported_grant_type")
+        self.tokens.append(f"Bearer token-canary-{len(self.given)}")
+        self.given.append(self.tokens[-1])
+        token = self.tokens[-1].removeprefix("Bearer ")
+        return {"access_token": token, "token_type": "Bearer", "expires_in": 3600}
 
     def _ready(self, body: dict[str, Any]) -> object:
         _only(body, {"workspace", "feature_view", "feature_service"})
@@ -340,19 +356,29 @@ def _checked_map(told: dict[str, Any], columns: list[Column], what: str) -> None
     for own in columns:
         _expect(own.name in told, 400, f"Missing required {what}: {own.name}")
         value, kind = told[own.name], own.type["type"]
+        if kind == "array":
+            inner = own.type["elementType"]["type"]
+            right = isinstance(value, list) and all(
+                item is None or _is(inner, item) for item in value
+            )
+            _expect(right or value is None, 400, f"{what} {own.name} should be a list: {value!r}")
+            continue
         number = kind.startswith("float")
-        right = {
-            "string": isinstance(value, str),
-            "boolean": isinstance(value, bool),
-            "timestamp": isinstance(value, str) and value.endswith("Z"),
-            "int64": isinstance(value, str) and str(value).lstrip("-").isdecimal(),
-            "float64": isinstance(value, float | int) or value in {"NaN", "Infinity", "-Infinity"},
-        }[kind]
         allowed = value is None and not number
-        _expect(right or allowed, 400, f"{what} {own.name} should be {kind}: {value!r}")
+        _expect(_is(kind, value) or allowed, 400, f"{what} {own.name} should be {kind}: {value!r}")
     names = {own.name for own in columns}
     for name in told:
         _expect(name in names, 400, f"Unexpected {what}: {name}")
+
+
+def _is(kind: str, value: Any) -> bool:
+    return {
+        "string": isinstance(value, str),
+        "boolean": isinstance(value, bool),
+        "timestamp": isinstance(value, str) and value.endswith("Z"),
+        "int64": isinstance(value, str) and str(value).lstrip("-").isdecimal(),
+        "float64": isinstance(value, float | int) or value in ("NaN", "Infinity", "-Infinity"),
+    }[kind]
 
 
 def _json(status: int, content: object) -> Reply:

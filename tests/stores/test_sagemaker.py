@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -650,3 +651,81 @@ def test_a_staleness_report_knows_the_age_of_each_record(
     (feature,) = view.features
     assert view.level == "row"
     assert (feature.present, feature.expired, feature.missing) == (2, 1, 1)
+
+
+# -- several groups in one call
+
+
+def grouped(*names: str) -> SageMakerFake:
+    views = {view.name: (view, rows) for view, rows in contract_views()}
+    return SageMakerFake(*(Group.of(*views[name]) for name in names))
+
+
+def test_few_records_of_several_groups_are_asked_for_in_one_call() -> None:
+    with grouped("customers", "routes", "quiet") as fake, connected(fake) as client:
+        keys = {"customer_id": [1, 404], "start_id": [1, 11], "end_id": [11, 1]}
+        found = client.lookup(keys, ["routes:length_km", "customers:visits", "customers:name"])
+        assert found.to_dicts() == [
+            {"length_km": 1011.5, "visits": 2**53 + 1, "name": "🦉 o'wl"},
+            {"length_km": 11006.5, "visits": None, "name": None},
+        ]
+        assert [sorted(batch) for batch in fake.batches] == [
+            sorted(["1", "404", "[1,11]", "[11,1]"])
+        ]
+
+
+def test_what_is_left_of_chunks_shares_a_call_within_the_limits() -> None:
+    with grouped("customers", "routes") as fake, connected(fake) as client:
+        ids = list(range(1000, 1130))
+        keys = {"customer_id": ids, "start_id": ids, "end_id": ids}
+        client.lookup(keys, ["routes:length_km", "customers:visits"])
+        # 130 of each: two full calls, and one for the thirty that are left of both
+        assert sorted(map(len, fake.batches)) == [60, 100, 100]
+
+
+def test_a_group_that_fails_does_not_harm_those_beside_it() -> None:
+    with grouped("customers", "routes") as fake:
+        fake.failing = {"1": "ValidationError"}
+        keys = {"customer_id": [1, 8], "start_id": [1, 11], "end_id": [11, 1]}
+        with connected(fake) as client, pytest.raises(IncompleteAnswer) as caught:
+            client.lookup(keys, ["routes:length_km", "customers:visits"])
+        assert caught.value.partial.values["length_km"].to_list() == [1011.5, 11006.5]
+
+
+def test_where_a_call_for_several_groups_is_refused_each_is_asked_for_alone() -> None:
+    """Who may read one group only gets that one."""
+    with grouped("customers", "routes") as fake, connected(fake) as client:
+        client.get_feature_metadata("customers")
+        del fake.groups["routes"].definitions["length_km"]  # refused as a whole: no such feature
+        frame = pl.DataFrame({"customer_id": [1], "start_id": [1], "end_id": [11]})
+        store: Any = client.operations.store
+        views = {view.name: view for view, _ in contract_views()}
+        described = client.get_feature_metadata("customers"), client.get_feature_metadata("routes")
+        reads = [
+            OnlineRead(own, (own["visits"],), frame.select("customer_id"), CONTRACT_NOW)
+            if own.name == "customers"
+            else OnlineRead(
+                replace(own, features=views["routes"].features),
+                (replace(views["routes"]["length_km"], store_type="Fractional"),),
+                frame.select("start_id", "end_id"),
+                CONTRACT_NOW,
+            )
+            for own in described
+        ]
+        good, bad = client.run(store.perform(reads, store.read_together(reads)))
+    assert good.values["visits"].to_list() == [2**53 + 1]
+    assert isinstance(bad, RequestRejected)
+
+
+def test_no_more_than_ten_groups_go_together() -> None:
+    view, rows = next(own for own in contract_views() if own[0].name == "quiet")
+    named = [replace(view, name=f"quiet{number:02}") for number in range(12)]
+    with SageMakerFake(*(Group.of(own, rows) for own in named)) as fake:
+        with connected(fake, views={own.name: TOLD["quiet"] for own in named}) as client:
+            store: Any = client.operations.store
+            keys = pl.DataFrame({"sensor_id": [1]})
+            known = [client.get_feature_metadata(own.name) for own in named]
+            reads = [OnlineRead(own, own.features, keys, CONTRACT_NOW) for own in known]
+            answers = client.run(store.perform(reads, store.read_together(reads)))
+        assert all(answer.values.equals(answers[0].values) for answer in answers)
+        assert sorted(map(len, fake.batches)) == [2, 10]

@@ -12,7 +12,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 import featkit
-from featkit.errors import FeatkitError, SourceError
+from featkit.errors import FeatkitError, NotSupportedError, SourceError
 from featkit.stores.base import open_store
 from tests.fakes.sagemaker import KEY_ID, REGION, SECRET, Group, SageMakerFake
 
@@ -203,5 +203,19 @@ def test_files_are_read_from_s3(fake: SageMakerFake, s3: str) -> None:
     fake.groups["customers"].offline = "s3://lake/offline/customers"
     with connected(fake, s3_url=s3) as client:
         assert client.get_feature_metadata("customers").source == "s3://lake/offline/customers/data"
+        found = client.get_historical_features(SPINE, ["customers:visits"], at="t").frame
+    assert found["visits"].to_list() == [None, 1, 20, 20, None, 7, None, None, None]
+
+
+def test_an_iceberg_table_is_refused_with_a_reason_and_a_way(
+    fake: SageMakerFake, copy: Path
+) -> None:
+    fake.groups["customers"].offline = "s3://lake/customers"
+    fake.groups["customers"].table_format = "Iceberg"
+    with connected(fake) as client:
+        assert not client.get_feature_metadata("customers").offline
+        with pytest.raises(NotSupportedError, match=r"Iceberg.*offline_path=.*\(notyet\)"):
+            client.get_historical_features(SPINE, ["customers:*"], at="t")
+    with connected(fake, offline_path=str(copy)) as client:  # unloaded to Parquet
         found = client.get_historical_features(SPINE, ["customers:visits"], at="t").frame
     assert found["visits"].to_list() == [None, 1, 20, 20, None, 7, None, None, None]

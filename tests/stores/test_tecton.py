@@ -20,6 +20,7 @@ from featkit.errors import (
     AuthError,
     ExpiredWarning,
     FeatkitError,
+    KeyTypeError,
     NotSupportedError,
     ProtocolError,
     RequestRejected,
@@ -32,7 +33,16 @@ from featkit.errors import (
 from featkit.schema import FeatureRef
 from featkit.stores.base import open_store
 from featkit.testing import CONTRACT_NOW, StoreContract, contract_keys, contract_views, described
-from tests.fakes.tecton import KEY, WORKSPACE, Column, Service, TectonFake, data_type
+from tests.fakes.tecton import (
+    KEY,
+    SERVICE_ACCOUNT,
+    TOKEN_PATH,
+    WORKSPACE,
+    Column,
+    Service,
+    TectonFake,
+    data_type,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -649,9 +659,94 @@ def test_a_key_from_a_callable_is_asked_for_again_once(fake: TectonFake) -> None
     assert keys == []
 
 
+def service_account(fake: TectonFake, **options: Any) -> dict[str, Any]:
+    name, secret = SERVICE_ACCOUNT
+    known = {"client_id": name, "client_secret": secret, "token_url": fake.url + TOKEN_PATH}
+    return {"api_key": None, **known, **options}
+
+
+def test_a_service_account_gets_one_token_and_another_once_it_has_expired(
+    fake: TectonFake,
+) -> None:
+    with connected(fake, **service_account(fake)) as client:
+        assert client.get_online_features("customers", 8, ["visits"]) == {"visits": 8}
+        assert client.get_online_features("customers", 1, ["name"]) == {"name": "🦉 o'wl"}
+        assert len(fake.given) == 1
+        fake.tokens.clear()
+        assert client.get_online_features("customers", 8, ["visits"]) == {"visits": 8}
+        assert len(fake.given) == 2
+        shown = repr(client.operations.store.auth) + repr(vars(client.operations.store))
+    assert "canary" not in shown
+
+
+def test_a_service_account_that_is_refused_is_named(fake: TectonFake) -> None:
+    wrong = service_account(fake, client_secret="wrong-secret-4711")
+    with connected(fake, **wrong) as client, pytest.raises(AuthError, match="client_id") as caught:
+        client.list_feature_views()
+    assert "4711" not in str(caught.value)
+
+
+def test_a_token_from_elsewhere_is_sent_as_it_is(fake: TectonFake) -> None:
+    fake.tokens.append("Bearer from-elsewhere")
+    with connected(fake, api_key=None, token=lambda: "from-elsewhere") as client:
+        assert client.get_online_features("customers", 8, ["visits"]) == {"visits": 8}
+
+
+def test_lists_are_request_data_too() -> None:
+    kinds = {"vector": "float64", "counts": "int64", "words": "string", "flags": "boolean"}
+    context = [
+        Column(name, {"type": "array", "elementType": {"type": kind}})
+        for name, kind in kinds.items()
+    ]
+    service = Service([Column("user", STRING)], [Column("rt.x", FLOAT)], {("a",): ([1.5], None)})
+    service.context = context
+    frame = pl.DataFrame(
+        {
+            "user": ["a", "a", "b"],
+            "vector": [[0.5, -1e300], [], [1.0, None]],
+            "counts": [[2**53 + 1, -7], [], [0]],
+            "words": [['q"\\\n 12', "é🦉"], [], ["x"]],
+            "flags": [[True, False], [], [None]],
+        }
+    )
+    with TectonFake({"s": service}) as fake, connected(fake, views={}) as client:
+        found = client.lookup(frame, ["rt:x"])
+        sent = [
+            row["requestContextMap"] for params in fake.lookups() for row in params["requestData"]
+        ]
+        assert sent[0] == {
+            "vector": [0.5, -1e300],
+            "counts": [str(2**53 + 1), "-7"],
+            "words": ['q"\\\n 12', "é🦉"],
+            "flags": [True, False],
+        }
+        assert sent[1] == {name: [] for name in kinds}
+        assert found.values["x"].to_list() == [1.5, 1.5, None]
+        endless = frame.with_columns(vector=pl.lit([math.inf], pl.List(pl.Float64)))
+        with pytest.raises(KeyTypeError, match="vector"):
+            client.lookup(endless, ["rt:x"])
+        with pytest.raises(KeyTypeError, match="user"):  # a key itself is no list
+            client.lookup(frame.with_columns(user=pl.col("words")), ["rt:x"])
+
+
+def test_request_data_of_other_shapes_is_refused() -> None:
+    shape = {"type": "struct", "fields": [{"name": "a", "dataType": {"type": "int64"}}]}
+    service = Service([Column("user", STRING)], [Column("rt.x", FLOAT)], {("a",): ([1.5], None)})
+    service.context = [Column("place", shape)]
+    with (
+        TectonFake({"s": service}) as fake,
+        connected(fake, views={}) as client,
+        pytest.raises(NotSupportedError, match="'place' is of the type struct<a: int64>"),
+    ):
+        client.lookup({"user": ["a"], "place": ["{}"]}, ["rt:x"])
+
+
 @pytest.mark.parametrize(
     ("target", "options", "words"),
     [
+        ("tecton+https://host", {"client_id": "x"}, "choose one"),
+        ("tecton+https://host", {"api_key": None, "client_id": "x"}, "client_secret is missing"),
+        ("tecton+https://host", {"api_key": None, "token": 7}, "token must be text"),
         ("tecton:host", {}, "tecton\\+https://CLUSTER"),
         ("tecton+ftp://host", {}, "tecton\\+https://CLUSTER"),
         ("tecton+https://host", {"api_key": None}, "TECTON_API_KEY"),

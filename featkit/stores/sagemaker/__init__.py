@@ -36,8 +36,9 @@ from featkit.online.gathering import Gathering
 from featkit.schema import Entity, Feature, FeatureView
 from featkit.settings import Secret
 from featkit.stores.base import Store
+from featkit.stores.sagemaker import together
 from featkit.stores.sagemaker.answers import EVENT_TIME, EVENT_TYPE, GROUP, IDENTIFIER, Question
-from featkit.stores.sagemaker.gaps import GAPS
+from featkit.stores.sagemaker.gaps import GAPS, ICEBERG
 from featkit.stores.sagemaker.history import Reader, history
 from featkit.stores.sagemaker.messages import (
     Group,
@@ -47,11 +48,12 @@ from featkit.stores.sagemaker.messages import (
     body_of,
     decoded,
 )
+from featkit.stores.sagemaker.options import Told, ToldFeature, check_dtypes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from featkit.calls import Flow, HttpReply
+    from featkit.calls import Flow
     from featkit.columns import FeatureColumns
     from featkit.history import HistoryRead, HistoryRows
     from featkit.stores.base import OnlineRead, Target
@@ -59,32 +61,18 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_BATCH = 100  # records; the limit of the service
+_FORMAT, _ICEBERG = "offline_store_format", "Iceberg"
 _PAGE = 100  # results of the control plane
 _REGION = re.compile(r"[a-z]{2,}(-[a-z]+)+-\d+")
-
-
-class _ToldFeature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    dtype: str | None = None
-    description: str = ""
-
-
-class _Told(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What SageMaker does not tell about a feature group."""
-
-    join_keys: dict[str, str] = {}
-    separator: str | None = None
-    static: bool = False
-    owner: str = ""
-    tags: dict[str, str] = {}
-    features: dict[str, _ToldFeature] = {}
 
 
 class SageMakerStore(Store):
     """The feature groups of an account in a region."""
 
     scheme = "sagemaker"
-    capabilities = Capabilities(batch_size=_BATCH, serves_future=True, history="rows", lacking=GAPS)
+    capabilities = Capabilities(
+        batch_size=together.RECORDS, serves_future=True, history="rows", lacking=GAPS
+    )
 
     class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Options of `featkit.connect` for SageMaker.
@@ -121,7 +109,7 @@ class SageMakerStore(Store):
         control_url: str | None = None
         offline_path: str | None = None
         s3_url: str | None = None
-        views: dict[str, _Told] = {}
+        views: dict[str, Told] = {}
         ca: str | None = None
 
     def __init__(self, region: str, options: Options) -> None:
@@ -137,7 +125,7 @@ class SageMakerStore(Store):
         self._names = tuple(dict.fromkeys(name.strip() for name in names if name.strip()))
         self._copies = options.offline_path
         self._told = options.views
-        _check_dtypes(options.views)
+        check_dtypes(options.views)
         self.ca = options.ca
         signature = aws.AwsSignature(
             "sagemaker",
@@ -255,7 +243,7 @@ class SageMakerStore(Store):
                 return said
 
     def _view(self, group: Group, said: Mapping[tuple[str, str], Described]) -> FeatureView:
-        name, told = group.feature_group_name, self._told.get(group.feature_group_name, _Told())
+        name, told = group.feature_group_name, self._told.get(group.feature_group_name, Told())
         identifier = group.definition(group.record_identifier_feature_name)
         event = group.definition(group.event_time_feature_name)
         types = self._types(group)
@@ -268,7 +256,7 @@ class SageMakerStore(Store):
         features = []
         for own, kind in types.items():
             words = said.get((name, own))
-            also = told.features.get(own, _ToldFeature())
+            also = told.features.get(own, ToldFeature())
             features.append(
                 Feature(
                     own,
@@ -298,6 +286,7 @@ class SageMakerStore(Store):
                 IDENTIFIER: identifier.feature_name,
                 EVENT_TIME: event.feature_name,
                 EVENT_TYPE: event.feature_type,
+                **_format(group),
             },
         )
 
@@ -306,18 +295,18 @@ class SageMakerStore(Store):
         if self._copies is not None:
             return f"{self._copies.rstrip('/')}/{group.feature_group_name}"
         config = group.offline_store_config
-        if config is None or config.table_format == "Iceberg":  # which files count, its log tells
+        if config is None or config.table_format == _ICEBERG:
             return ""
         return config.s3_storage_config.resolved_output_s3_uri or config.s3_storage_config.s3_uri
 
     def _types(self, group: Group) -> dict[str, ValueType]:
         """Find the types of what is neither the identifier nor the event time."""
-        told = self._told.get(group.feature_group_name, _Told()).features
+        told = self._told.get(group.feature_group_name, Told()).features
         roles = {group.record_identifier_feature_name, group.event_time_feature_name}
         types = {}
         for own in group.feature_definitions:
             if own.feature_name not in roles:
-                dtype = told.get(own.feature_name, _ToldFeature()).dtype
+                dtype = told.get(own.feature_name, ToldFeature()).dtype
                 types[own.feature_name] = ValueType.of(own, parse_dtype(dtype) if dtype else None)
         return types
 
@@ -327,11 +316,14 @@ class SageMakerStore(Store):
         """Ask for the records."""
         question = self._question(read)
         ids = question.ids()
-        (body,) = question.bodies(ids, [read.keys.height])
-        return self._asked(body, partial(question.answer, ids), read.keys.height)
+        (asked,) = question.asked(ids, [read.keys.height])
+        return self._asked(read, asked, partial(question.answer, ids))
 
     def read_together(self, reads: Sequence[OnlineRead]) -> list[Call[Any]]:
-        """Ask several questions; what comes back is decoded some answers at a time."""
+        """Ask several questions, of several feature groups in one call where they are few.
+
+        What comes back is decoded some answers at a time.
+        """
         calls: list[Call[Any]] = []
         for _, same in groupby(reads, key=lambda read: (id(read.view), read.features)):
             own = list(same)
@@ -341,33 +333,48 @@ class SageMakerStore(Store):
             whole = replace(own[0], keys=pl.concat([read.keys for read in own]))
             question = self._question(whole)
             ids, heights = question.ids(), [read.keys.height for read in own]
-            bodies = question.bodies(ids, heights)
+            every = question.asked(ids, heights)
             gathering = Gathering(question.gathered)
             starts = accumulate(heights, initial=0)
-            for read, body, start, height in zip(own, bodies, starts, heights, strict=False):
-                later = partial(question.later, gathering, read, ids.slice(start, height))
-                calls.append(self._asked(body, later, height))
-        return calls
+            for read, asked, start in zip(own, every, starts, strict=False):
+                part = ids.slice(start, read.keys.height)
+                later = partial(question.later, gathering, read, part)
+                calls.append(self._asked(read, asked, later))
+        return together.loaded(calls)
+
+    def perform(
+        self,
+        reads: Sequence[OnlineRead],  # noqa: ARG002 - the calls tell it
+        calls: Sequence[Call[Any]],
+    ) -> Flow[list[Any]]:
+        """Make the calls, those of one load as one."""
+        return (yield from together.perform(calls))
+
+    def why_not_offline(self, view: FeatureView) -> str:
+        """Say that it is an Iceberg table, or that there is none."""
+        return str(ICEBERG) if _FORMAT in view.tags else super().why_not_offline(view)
 
     def read_history(self, read: HistoryRead) -> Call[HistoryRows]:
         """Describe all rows of the offline store."""
-        separator = self._told.get(read.view.tags[GROUP], _Told()).separator
+        separator = self._told.get(read.view.tags[GROUP], Told()).separator
         run = partial(history, read, read.view.source, self._reader, separator)
         return Call(LocalRead(run, f"files of feature view {read.view.name!r}", threaded=True))
 
     def _question(self, read: OnlineRead) -> Question:
-        separator = self._told.get(read.view.tags[GROUP], _Told()).separator
+        separator = self._told.get(read.view.tags[GROUP], Told()).separator
         types = {own.name: ValueType.named(own.store_type, own.dtype) for own in read.features}
         return Question(read, types, separator)
 
-    def _asked(self, body: bytes, decode: Callable[[HttpReply], T], keys: int) -> Call[T]:
-        request = HttpRequest(
+    def _asked(self, read: OnlineRead, asked: bytes, decode: Callable[[Any], T]) -> Call[T]:
+        request = together.RecordsRequest(
             url=f"{self._runtime}/BatchGetRecord",
             method="POST",
             headers={"Content-Type": "application/json"},
-            body=body,
+            body=together.body_of([asked]),
+            group=read.view.tags[GROUP],
+            asked=asked,
         )
-        return Call(request, decode=decode, keys=keys, explain=aws.explained)
+        return Call(request, decode=decode, keys=read.keys.height, explain=aws.explained)
 
     def checks(self) -> dict[str, Flow[str]]:
         """Ask the control plane, the online store, and for the words of people."""
@@ -411,6 +418,12 @@ class SageMakerStore(Store):
         return f"<SageMakerStore {self._region}>"
 
 
+def _format(group: Group) -> dict[str, str]:
+    """Tell of an offline store that cannot be read."""
+    config = group.offline_store_config
+    return {_FORMAT: _ICEBERG} if config and config.table_format == _ICEBERG else {}
+
+
 def _secret(value: object, name: str) -> Secret | None:
     if value is None or isinstance(value, Secret):
         return value
@@ -418,14 +431,3 @@ def _secret(value: object, name: str) -> Secret | None:
         return Secret(value)
     msg = f"{name} must be text, or {{env = ...}} in the settings"
     raise SettingsError(msg)
-
-
-def _check_dtypes(views: Mapping[str, _Told]) -> None:
-    for view, told in views.items():
-        named = {own: each.dtype for own, each in told.features.items() if each.dtype}
-        for name, dtype in {**told.join_keys, **named}.items():
-            try:
-                parse_dtype(dtype)
-            except ValueError as error:
-                msg = f"{name!r} of the feature group {view!r}: {error}"
-                raise SettingsError(msg) from error

@@ -6,7 +6,6 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-import msgspec
 import numpy as np
 import polars as pl
 
@@ -30,6 +29,7 @@ from featkit.stores.sagemaker.messages import (
     decoded,
     times,
 )
+from featkit.stores.sagemaker.together import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -92,8 +92,8 @@ class Question:
                 raise KeyTypeError(msg)
         return keys.select(written.alias("id")).to_series()
 
-    def bodies(self, ids: pl.Series, heights: Sequence[int]) -> list[bytes]:
-        """Write requests for so many identifiers each; the event time is always asked for."""
+    def asked(self, ids: pl.Series, heights: Sequence[int]) -> list[bytes]:
+        """Write what is asked in calls for so many identifiers; the event time always is."""
         names = [self.read.view.tags[EVENT_TIME], *(own.name for own in self.read.features)]
         asked = json.dumps(
             {"FeatureGroupName": self._group, "FeatureNames": list(dict.fromkeys(names))}
@@ -102,10 +102,10 @@ class Question:
         lists = ids.to_frame("ids").group_by(calls, maintain_order=True).all()
         array = pl.struct(pl.col("ids").alias("")).struct.json_encode()  # {"":["a","b"]}
         arrays = lists.select(array.str.slice(4).str.head(-1)).to_series().to_list()
-        before = f'{{"ExpirationTimeResponse": "Enabled", "Identifiers": [{asked[:-1]}, '
-        return [f'{before}"RecordIdentifiersValueAsString": {own}}}]}}'.encode() for own in arrays]
+        before = f'{asked[:-1]}, "RecordIdentifiersValueAsString": '
+        return [f"{before}{own}}}".encode() for own in arrays]
 
-    def answer(self, ids: pl.Series, reply: HttpReply) -> FeatureColumns:
+    def answer(self, ids: pl.Series, reply: HttpReply | Answer) -> FeatureColumns:
         """Read the answer, if it is one to this question.
 
         Raises
@@ -113,25 +113,33 @@ class Question:
         IncompleteAnswer
             Some entities were not looked for, or failed; the others are in its `partial`.
         """
-        return self._read(ids, decoded(Batch, reply))
+        return self._read(ids, reply if isinstance(reply, Answer) else Answer.of(reply))
 
     def later(
-        self, gathering: Gathering[_Records], read: OnlineRead, ids: pl.Series, reply: HttpReply
+        self,
+        gathering: Gathering[_Records],
+        read: OnlineRead,
+        ids: pl.Series,
+        reply: HttpReply | Answer,
     ) -> Later | FeatureColumns:
         """Read an answer; one that leaves nothing out gathers with others before it is decoded."""
+        if isinstance(reply, Answer):  # one call for several groups
+            return self._read(ids, reply)
         said = decoded(Batch, reply)
         if said.errors or said.unprocessed_identifiers:
-            return self._read(ids, said)
+            return self._read(ids, Answer.of(reply))
         return gathering.add(read, (ids, bytes(said.records)), "BatchGetRecord")
 
     def gathered(self, pieces: Sequence[Piece[_Records]]) -> FeatureColumns:
         """Make columns of what gathered."""
         ids = pl.concat([piece.said[0] for piece in pieces])
         arrays = [piece.said[1][1:-1].strip() for piece in pieces]
-        return self._read(ids, Batch(msgspec.Raw(b"[%s]" % b",".join(filter(None, arrays)))))
+        text = b"[%s]" % b",".join(filter(None, arrays))
+        records = json_columns.decode(text, RECORD, "Records").struct.unnest()
+        return self._read(ids, Answer(records, Batch()))
 
-    def _read(self, ids: pl.Series, said: Batch) -> FeatureColumns:
-        records = json_columns.decode(said.records, RECORD, "Records").struct.unnest()
+    def _read(self, ids: pl.Series, answer: Answer) -> FeatureColumns:
+        records, said = answer.records, answer.said
         rows = self._rows(ids, records["RecordIdentifierValueAsString"], "Records")
         if not records["FeatureGroupName"].eq_missing(self._group).all():
             msg = f"the answer has records of other feature groups than {self._group!r}"

@@ -133,6 +133,7 @@ class Failure(_Message, frozen=True):
 class Unprocessed(_Message, frozen=True):
     """Entities that were not looked for."""
 
+    feature_group_name: str = ""
     record_identifiers_value_as_string: tuple[str, ...] = ()
 
 

@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 import polars as pl
 
-from featkit.auth.tokens import Bearer
 from featkit.calls import Call, HttpRequest
 from featkit.capabilities import Capabilities
 from featkit.durations import parse_duration
@@ -35,9 +34,9 @@ from featkit.errors import (
 from featkit.online.gathering import Gathering
 from featkit.populations import Sync
 from featkit.schema import Entity, Feature, FeatureRef, FeatureService, FeatureView
-from featkit.settings import Secret
 from featkit.stores.base import Store, find
 from featkit.stores.tecton.answers import SERVICE, SERVICE_TYPE, WILDCARD, Question, split_name
+from featkit.stores.tecton.credentials import credentials
 from featkit.stores.tecton.gaps import GAPS, ROW_TIMES
 from featkit.stores.tecton.messages import Ready, Service, decoded, explained
 
@@ -83,6 +82,11 @@ class TectonStore(Store):
             Names of the feature services to read; in text, separated by commas.
         api_key
             The key of a service account, or a callable that returns it.
+        client_id, client_secret, token_url, scope
+            Of a service account with OAuth, instead of a key: who it is, and the address where its
+            tokens are given out.
+        token
+            Instead of both, an access token, or a callable that returns one.
         batch_size
             Entities per call, until the server says that they are too many.
         row_timestamps
@@ -98,6 +102,11 @@ class TectonStore(Store):
         workspace: str
         feature_services: tuple[str, ...] | str
         api_key: Any = None
+        client_id: str | None = None
+        client_secret: Any = None
+        token_url: str | None = None
+        scope: str = ""
+        token: Any = None
         batch_size: int = 5
         row_timestamps: bool = False
         views: dict[str, _Told] = {}
@@ -111,7 +120,14 @@ class TectonStore(Store):
         self._workspace = options.workspace
         self._told = options.views
         self._single = options.row_timestamps
-        self.auth = _key(options.api_key)
+        self.auth = credentials(
+            api_key=options.api_key,
+            client_id=options.client_id,
+            client_secret=options.client_secret,
+            token_url=options.token_url,
+            scope=options.scope,
+            token=options.token,
+        )
         self.ca = options.ca
         if not self._names or options.batch_size < 1:
             msg = (
@@ -323,7 +339,7 @@ class TectonStore(Store):
                 Entity(
                     key.name,
                     key.name,
-                    key.known.kind.dtype,
+                    _key_dtype(key),
                     request_data=key in told.input_request_context_keys,
                     store_type=str(key.known),
                 )
@@ -357,14 +373,7 @@ def _own_name(view: FeatureView) -> str:
     return view.name.removeprefix(f"{view.tags[SERVICE]}.")
 
 
-def _key(key: object) -> Bearer:
-    """Make what adds the API key."""
-    if isinstance(key, str):
-        key = Secret(key)
-    if not isinstance(key, Secret) and not callable(key):
-        msg = (
-            "Tecton wants an API key: pass api_key=, text or a callable that returns it, or write "
-            'api_key = { env = "TECTON_API_KEY" } in [tecton] of the settings'
-        )
-        raise SettingsError(msg)
-    return Bearer(key, scheme="Tecton-key")
+def _key_dtype(key: Column) -> pl.DataType:
+    """Return the dtype of a key; lists that are request data are handled as their JSON."""
+    dtype = key.known.kind.dtype
+    return pl.String() if dtype.is_nested() else dtype

@@ -14,7 +14,7 @@ import polars as pl
 from featkit.codecs import json_columns
 from featkit.codecs.json_rows import JsonRows
 from featkit.columns import STATUS, FeatureColumns, Status, once
-from featkit.errors import ProtocolError, RowMismatch, StoreUnavailable
+from featkit.errors import NotSupportedError, ProtocolError, RowMismatch, StoreUnavailable
 from featkit.stores.tecton.messages import Batch, Query, Single, decoded
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from featkit.calls import HttpReply
     from featkit.online.gathering import Gathering, Later, Piece
-    from featkit.schema import Feature, FeatureView
+    from featkit.schema import Entity, Feature, FeatureView
     from featkit.stores.base import OnlineRead
     from featkit.stores.tecton.messages import Answered, Metadata, Row
 
@@ -122,7 +122,7 @@ class Question:
         entities = self.view.entities
         keys = [_named(own.join_key, own.dtype) for own in entities if not own.request_data]
         keys += [pl.lit(f"{json.dumps(key)}: null") for key in self.null_keys]
-        context = [_named(own.join_key, own.dtype) for own in entities if own.request_data]
+        context = [_context(own) for own in entities if own.request_data]
         return pl.concat_str(
             pl.lit('"joinKeyMap": {'),
             _listed(keys),
@@ -267,6 +267,27 @@ def _named(name: str, dtype: pl.DataType | None) -> pl.Expr:
             text = pl.struct(column.cast(pl.String).alias("")).struct.json_encode()
             value = text.str.slice(4).str.head(-1)
     return pl.lit(f"{json.dumps(name)}: ") + value
+
+
+def _context(entity: Entity) -> pl.Expr:
+    """Write request data; a list is there as JSON, whose whole numbers Tecton wants as text."""
+    kind = entity.store_type
+    if not kind.startswith(("array<", "struct<", "map<")) and kind != "string_array":
+        return _named(entity.join_key, entity.dtype)
+    inner = kind.removeprefix("array<").removesuffix(">")
+    if kind != "string_array" and inner not in _LISTABLE:
+        msg = (
+            f"the request data {entity.join_key!r} is of the type {kind}, which this version does "
+            "not send; it sends lists of plain values"
+        )
+        raise NotSupportedError(msg)
+    text = pl.col(entity.join_key)
+    if inner == "int64":
+        text = text.str.replace_all(r"-?\d+", '"$0"')
+    return pl.lit(f"{json.dumps(entity.join_key)}: ") + text
+
+
+_LISTABLE = {"int64", "float32", "float64", "string", "boolean"}
 
 
 def _listed(items: list[pl.Expr]) -> pl.Expr:
