@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from featkit.errors import MissingExtraError
 from featkit.testing.clock import FrozenClock
 from featkit.testing.data import CONTRACT_NOW, contract_keys, contract_views
-from featkit.testing.memory import MemoryStore, RecordingStore, described
+from featkit.testing.memory import MemoryStore, described
+from featkit.testing.recording import RecordingStore
 
 if TYPE_CHECKING:
     from featkit.testing.contract import StoreContract
@@ -43,5 +44,7 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 - type checkers see the impor
     except ImportError as error:
         raise MissingExtraError("test", "featkit.testing.StoreContract") from error
     if _CONTRACT not in sys.modules:  # a failed assertion shows what both sides were
-        pytest.register_assert_rewrite(_CONTRACT, f"{__name__}.auditing")
+        pytest.register_assert_rewrite(
+            _CONTRACT, f"{__name__}.auditing", f"{__name__}.caching", f"{__name__}.gaps"
+        )
     return importlib.import_module(_CONTRACT).StoreContract

@@ -27,7 +27,8 @@ from featkit.testing.caching import CacheContract
 from featkit.testing.clock import FrozenClock
 from featkit.testing.data import CONTRACT_NOW, contract_keys, contract_views
 from featkit.testing.gaps import GapContract
-from featkit.testing.memory import MemoryStore, RecordingStore
+from featkit.testing.memory import MemoryStore
+from featkit.testing.recording import RecordingStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -216,8 +217,7 @@ class StoreContract(AuditContract, CacheContract, GapContract):
         pairs = [(11, 1), (1, 11), (111, 1), (1, 111), (11, 11)]
         found = client.get_online_features_batch("routes", pairs)
         assert [row["length_km"] for row in found] == [11006.5, 1011.5, 111056.5, 1111.5, None]
-        mapped = client.get_online_features("routes", {"end_id": 1, "start_id": 11})
-        assert mapped == found[0]
+        assert client.get_online_features("routes", {"end_id": 1, "start_id": 11}) == found[0]
 
     def test_features_come_in_the_order_asked_for(self, client: FeatureStoreClient) -> None:
         """Those asked for, and no other."""
@@ -291,8 +291,8 @@ class StoreContract(AuditContract, CacheContract, GapContract):
 
     def test_a_null_past_the_ttl_is_a_null(self, client: FeatureStoreClient) -> None:
         """The status explains the value."""
-        found = client.lookup([7], ["customers:score", "customers:seen_at"])
-        assert {statuses.item() for statuses in found.statuses.values()} == {Status.NULL}
+        found = client.lookup([7], ["customers:score", "customers:seen_at"]).statuses
+        assert {statuses.item() for statuses in found.values()} == {Status.NULL}
 
     def test_the_future_is_never_fresh(self, store: Store, client: FeatureStoreClient) -> None:
         """A row later than now is not served, or has a status that says so."""

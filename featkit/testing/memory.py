@@ -1,8 +1,7 @@
-"""Stores for tests: one in memory, so plain that it is obviously right, and one that listens."""
+"""A store for tests: in memory, so plain that it is obviously right."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -16,9 +15,9 @@ from featkit.dtypes import TIMESTAMP, format_dtype
 from featkit.durations import parse_duration
 from featkit.errors import NameClashError, SettingsError, TimestampError
 from featkit.keys import spread
-from featkit.populations import Arrivals, Population, PopulationRead, Sync, drawn
+from featkit.populations import Arrivals, Population, PopulationRead, drawn
 from featkit.schema import Entity, Feature, FeatureView
-from featkit.stores.base import Described, OnlineRead, Store, Target, find
+from featkit.stores.base import OnlineRead, Store, Target, find
 from featkit.writing import check_columns
 
 if TYPE_CHECKING:
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from featkit.calls import Flow
-    from featkit.errors import FeatkitError
-    from featkit.history import HistoryRead, HistoryRows, JoinRead
     from featkit.schema import FeatureService
     from featkit.types import Duration
 
@@ -319,136 +316,3 @@ def _gaps(*, rows: bool, lists: bool, offline: bool) -> Lacking:
     if not (lists or offline):
         found["read_offline_times"] = Lack.never("it was made without offline rows")
     return found
-
-
-class RecordingStore(Store):
-    """A store in front of another that remembers what was asked.
-
-    Parameters
-    ----------
-    store
-        Who answers.
-    batch_size
-        How many entities one call may ask for, where that is less than the store allows.
-
-    Attributes
-    ----------
-    reads : list of OnlineRead
-        What was asked, in order.
-
-    Examples
-    --------
-    >>> import featkit
-    >>> shops = pl.DataFrame({"shop": [1, 2], "rating": [4.5, 3.9]})
-    >>> store = RecordingStore(MemoryStore([described(shops, name="shops", join_keys="shop")]))
-    >>> featkit.connect(store).get_online_features_batch("shops", [2, None, 2])
-    [{'rating': 3.9}, {'rating': None}, {'rating': 3.9}]
-    >>> [read.keys.to_dicts() for read in store.reads]
-    [[{'shop': 2}]]
-    """
-
-    scheme = "recording"
-
-    def __init__(self, store: Store, *, batch_size: int | None = None) -> None:
-        self.reads: list[OnlineRead] = []
-        self._store = store
-        self._most = batch_size
-        limits = [size for size in (batch_size, store.capabilities.batch_size) if size is not None]
-        self.capabilities = replace(store.capabilities, batch_size=min(limits, default=None))
-        self.auth, self.ca = store.auth, store.ca
-
-    @classmethod
-    def open(cls, target: Target, options: Any, *, timezone: str | None) -> NoReturn:  # noqa: ANN401, ARG003 - of the base class
-        """Refuse: a target names the store behind it."""
-        msg = f"{target} names nothing; pass the store itself: featkit.connect(RecordingStore(...))"
-        raise SettingsError(msg)
-
-    def clock(self) -> Flow[datetime | None]:
-        """Ask the store."""
-        return self._store.clock()
-
-    def list_feature_views(self) -> Flow[list[FeatureView]]:
-        """Ask the store."""
-        return self._store.list_feature_views()
-
-    def feature_view(self, name: str) -> Flow[FeatureView]:
-        """Ask the store."""
-        return self._store.feature_view(name)
-
-    def feature_views(self, names: Sequence[str]) -> Flow[list[FeatureView]]:
-        """Ask the store."""
-        return self._store.feature_views(names)
-
-    def describe(self, names: Sequence[str] | None = None) -> Flow[Described]:
-        """Ask the store."""
-        return self._store.describe(names)
-
-    def list_entities(self) -> Flow[list[Entity]]:
-        """Ask the store."""
-        return self._store.list_entities()
-
-    def list_feature_services(self) -> Flow[list[FeatureService]]:
-        """Ask the store."""
-        return self._store.list_feature_services()
-
-    def batch_size(self, view: FeatureView) -> int | None:
-        """Ask the store, and take the smaller size."""
-        sizes = [size for size in (self._most, self._store.batch_size(view)) if size is not None]
-        return min(sizes, default=None)
-
-    def read_online(self, read: OnlineRead) -> Call[FeatureColumns]:
-        """Remember the question, and ask the store."""
-        self.reads.append(read)
-        return self._store.read_online(read)
-
-    def why_not_offline(self, view: FeatureView) -> str:
-        """Ask the store."""
-        return self._store.why_not_offline(view)
-
-    def read_history(self, read: HistoryRead) -> Call[HistoryRows]:
-        """Ask the store."""
-        return self._store.read_history(read)
-
-    def join_history(self, reads: Sequence[JoinRead]) -> Flow[list[pl.DataFrame]]:
-        """Ask the store."""
-        return self._store.join_history(reads)
-
-    def read_together(self, reads: Sequence[OnlineRead]) -> Sequence[Call[Any]]:
-        """Remember the questions, and ask the store."""
-        self.reads += reads
-        return self._store.read_together(reads)
-
-    def perform(self, reads: Sequence[OnlineRead], calls: Sequence[Call[Any]]) -> Flow[list[Any]]:
-        """Ask the store."""
-        return self._store.perform(reads, calls)
-
-    def sample_entities(self, view: FeatureView, count: int, now: datetime) -> Flow[pl.DataFrame]:
-        """Ask the store."""
-        return self._store.sample_entities(view, count, now)
-
-    def read_population(self, read: PopulationRead) -> Call[Population] | None:
-        """Ask the store."""
-        return self._store.read_population(read)
-
-    def read_arrivals(self, view: FeatureView, now: datetime) -> Call[Arrivals] | None:
-        """Ask the store."""
-        return self._store.read_arrivals(view, now)
-
-    def read_offline_times(self, read: OnlineRead) -> Flow[pl.Series]:
-        """Ask the store."""
-        return self._store.read_offline_times(read)
-
-    def read_syncs(self, views: Sequence[FeatureView]) -> Flow[Mapping[str, Sync | FeatkitError]]:
-        """Ask the store."""
-        return self._store.read_syncs(views)
-
-    def checks(self) -> dict[str, Flow[str]]:
-        """Ask the store."""
-        return self._store.checks()
-
-    def close(self) -> None:
-        """Close the store."""
-        self._store.close()
-
-    def __repr__(self) -> str:
-        return f"<RecordingStore of {self._store!r}>"
