@@ -113,6 +113,14 @@ class AwsSignature:
         self._known: Any = None
         self._lock = threading.Lock()
 
+    @property
+    def identity(self) -> str | None:
+        """Who asks; None: whom credentials belong to that are looked for, nobody knows yet."""
+        if self._key_id is None or self._secret is None:
+            return None
+        token = self._token.reveal() if self._token else ""
+        return f"{self._key_id}\n{self._secret.reveal()}\n{token}"
+
     def auth_flow(self, request: SignedT) -> Generator[SignedT, HasStatus, None]:
         """Sign the request; where the credentials have expired, look for others once."""
         known = self._credentials(instead_of=None)

@@ -8,6 +8,7 @@ and google-auth is asked once more with the reply at hand.
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from featkit.auth.oauth import TokenAuth
@@ -42,6 +43,16 @@ class GoogleAuth(TokenAuth):
         super().__init__()
         self._file = credentials_file
         self._credentials: Any = None
+
+    @property
+    def identity(self) -> str | None:
+        """Who asks: what is in the file; None: the default credentials can be anybody's."""
+        if self._file is None:
+            return None
+        try:
+            return Path(self._file).read_text(encoding="utf-8")
+        except (OSError, ValueError):  # the first request tells what is wrong with it
+            return None
 
     def fetch(self) -> Generator[HttpRequest, HttpReply, str]:
         """Ask for a token; it takes as many requests as these credentials need."""

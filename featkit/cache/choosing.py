@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Mapping, MutableMapping
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from featkit.cache.metadata import LazyMetadata
@@ -89,8 +90,11 @@ def _plain(value: object) -> str | None:
     match value:
         case Secret():
             return value.reveal()
-        case None | str() | int() | float() | bool() | os.PathLike():
+        case None | str() | int() | float() | bool() | os.PathLike() | timedelta():
             return str(value)
+        case Mapping():
+            items = sorted(value.items(), key=lambda item: str(item[0]))
+            return _plain([part for item in items for part in item])
         case list() | tuple():
             parts = [_plain(item) for item in value]
             return None if None in parts else repr(parts)

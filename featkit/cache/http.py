@@ -127,6 +127,8 @@ class MetadataCache:
         self._lock, self._fetching = threading.Lock(), {}
 
     def _key(self, request: Any, **options: Any) -> str:  # noqa: ANN401 - as requests-cache calls it
+        # with the headers, among which AWS names what is asked; credentials are not there yet
+        options["match_headers"] = True
         return f"{self._namespace}-{create_key(request, **options)}"
 
     def _is_mine(self, key: object) -> bool:

@@ -163,3 +163,12 @@ def test_refusals_have_names(
 @pytest.mark.parametrize("body", [b"", b"<html>", b'{"message": "hm"}', b"\xff"])
 def test_what_is_not_known_is_left_to_the_status(body: bytes) -> None:
     assert aws.explained(HttpReply(502, {}, bytearray(body))) is None
+
+
+def test_it_is_known_who_asks_where_keys_are_given():
+    given = {"key_id": "AK", "secret": Secret("t0p")}
+    one, other = (AwsSignature("sagemaker", "r", **given) for _ in range(2))
+    assert one.identity == other.identity
+    for more in ({"key_id": "AL"}, {"secret": Secret("x")}, {"token": Secret("session")}):
+        assert AwsSignature("sagemaker", "r", **{**given, **more}).identity != one.identity
+    assert AwsSignature("sagemaker", "r").identity is None

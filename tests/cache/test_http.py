@@ -152,6 +152,15 @@ def test_requests_with_a_body_are_told_apart_by_it(registry, url, opened, place)
     assert [body for *_, body in registry.seen] == [b'{"a": 1}', b'{"a": 2}']
 
 
+def test_requests_are_told_apart_by_what_their_headers_name(registry, url, opened, place):
+    """As Amazon's control planes do: one address, and the operation in a header."""
+    ask = opened(place)
+    for target in ("Describe", "List", "Describe", "List"):
+        registry.body = target
+        assert ask(url, method="POST", body=b"{}", headers={"X-Amz-Target": target}) == target
+    assert len(registry.seen) == 2
+
+
 def test_others_do_not_see_it(registry, url, opened, place):
     opened(place, identity="me")(f"{url}/views")
     registry.body = "two"

@@ -189,7 +189,7 @@ def test_naive_times_are_refused_until_somebody_says_what_they_mean(url: str) ->
 
 def test_one_token_serves_all_until_it_expires(fake: DatabricksFake, url: str) -> None:
     service = {"token": None, "client_id": "svc", "client_secret": "service-canary"}
-    with featkit.connect(opened(url, **service, batch_size=1)) as client:
+    with featkit.connect(opened(url, **service, batch_size=1), cache=None) as client:
         keys = list(range(100, 140))
         client.lookup(keys, ["customers:active"])
         assert len(fake.tokens) == 1

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 import featkit
+from featkit.auth.google import GoogleAuth
 from featkit.calls import HttpReply
 from featkit.errors import (
     AuthError,
@@ -238,12 +239,24 @@ def test_a_service_account_gets_one_token_and_another_once_it_has_expired(
     fake: VertexFake, url: str, tmp_path: Path
 ) -> None:
     file = str(service_account(tmp_path, url))
-    with featkit.connect(opened(url, token=None, credentials_file=file)) as client:
+    store = opened(url, token=None, credentials_file=file)
+    with featkit.connect(store, cache=None) as client:
         client.lookup(list(range(100, 140)), ["customers:visits"])
         assert len(fake.tokens) == 1
         fake.tokens[:] = ["ya29-another"]
         client.lookup(list(range(100, 140)), ["customers:visits"])
         assert len(fake.tokens) == 2
+
+
+def test_it_is_known_who_asks_where_a_file_is_named(url: str, tmp_path: Path) -> None:
+    file = service_account(tmp_path, url)
+    asked = GoogleAuth(str(file)).identity
+    assert asked == GoogleAuth(str(file)).identity is not None
+    content = json.loads(file.read_text())
+    file.write_text(json.dumps(content | {"client_email": "y@p.iam.gserviceaccount.com"}))
+    assert GoogleAuth(str(file)).identity != asked
+    assert GoogleAuth().identity is None
+    assert GoogleAuth(str(tmp_path / "nothing.json")).identity is None
 
 
 def test_default_credentials_are_found(

@@ -209,7 +209,7 @@ class DatabricksStore(Store):
 
     def list_feature_services(self) -> Flow[list[FeatureService]]:
         """List the feature specs that endpoints serve."""
-        found: Endpoints = yield self._workspace.get(_SERVING, Endpoints)
+        found: Endpoints = yield self._workspace.registered(_SERVING, Endpoints)
         served = [
             entity
             for each in found.endpoints
@@ -219,7 +219,7 @@ class DatabricksStore(Store):
         names = sorted({entity.entity_name for entity in served if entity.entity_name})
         specs = yield from together(
             [
-                self._workspace.get(f"{_SPECS}/{quote(name, safe='')}", FeatureSpec)
+                self._workspace.registered(f"{_SPECS}/{quote(name, safe='')}", FeatureSpec)
                 for name in names
             ],
             but=UnknownNameError,  # what is served is a model
@@ -248,7 +248,7 @@ class DatabricksStore(Store):
         more: dict[str, str] = {}
         while True:
             # 0: as many on a page as the server likes
-            page: Tables = yield self._workspace.get(
+            page: Tables = yield self._workspace.registered(
                 f"{_CATALOG}/tables?{urlencode({**query, 'max_results': '0', **more})}", Tables
             )
             names += [table.name for table in page.tables]
@@ -258,7 +258,7 @@ class DatabricksStore(Store):
 
     def _tables(self, names: Sequence[str]) -> Flow[list[Table]]:
         paths = [f"{_CATALOG}/tables/{quote(self._full(name), safe='')}" for name in names]
-        return (yield from together([self._workspace.get(path, Table) for path in paths]))
+        return (yield from together([self._workspace.registered(path, Table) for path in paths]))
 
     def _described(self, tables: Mapping[str, Table]) -> Flow[list[FeatureView]]:
         views = []
@@ -279,7 +279,7 @@ class DatabricksStore(Store):
         for column in table.columns:
             places[column.name] = f"columns/{quote(f'{table.full_name}.{column.name}', safe='')}"
         calls = [
-            self._workspace.get(f"{_CATALOG}/entity-tag-assignments/{p}/tags", Tags)
+            self._workspace.registered(f"{_CATALOG}/entity-tag-assignments/{p}/tags", Tags)
             for p in places.values()
         ]
         found: list[Tags] = yield from together(calls)
@@ -327,11 +327,11 @@ class DatabricksStore(Store):
     def _locate(self, name: str) -> Flow[None]:
         """Find where an endpoint is queried: a route-optimized one has an address of its own."""
         try:
-            found: Endpoint = yield self._workspace.get(
+            found: Endpoint = yield self._workspace.registered(
                 f"{_SERVING}/{quote(name, safe='')}", Endpoint
             )
         except UnknownNameError as error:
-            listed: Endpoints = yield self._workspace.get(_SERVING, Endpoints)
+            listed: Endpoints = yield self._workspace.registered(_SERVING, Endpoints)
             near = nearest(name, [each.name for each in listed.endpoints])
             msg = f"there is no serving endpoint {name!r}; {near} ({error})"
             raise UnknownNameError(msg) from error

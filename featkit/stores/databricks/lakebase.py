@@ -165,12 +165,14 @@ class Lakebase:
         for name in tables:
             if name not in self._tables:
                 path = f"{_DATABASE}/synced_tables/{quote(name, safe='')}"
-                self._tables[name] = yield self._workspace.get(path, SyncedTable)
+                self._tables[name] = yield self._workspace.registered(path, SyncedTable)
 
     def _instance(self) -> Flow[Instance]:
         path = f"{_DATABASE}/instances"
         try:
-            found: Instance = yield self._workspace.get(f"{path}/{quote(self._name)}", Instance)
+            found: Instance = yield self._workspace.registered(
+                f"{path}/{quote(self._name)}", Instance
+            )
         except UnknownNameError as error:
             listed: Instances = yield self._workspace.get(path, Instances)
             near = nearest(self._name, [each.name for each in listed.database_instances])

@@ -103,7 +103,7 @@ def neighbours(
         Its features, each of which is asked for with a request of its own.
     """
     query = urlencode({"table_name": table, "include_entity_lineage": "true"})
-    calls: list[Call[Any]] = [workspace.get(f"{_TABLES}?{query}", TableLineage)]
+    calls: list[Call[Any]] = [workspace.registered(f"{_TABLES}?{query}", TableLineage)]
     calls += [_of_feature(workspace, table, name) for name in features]
     answers: list[Any] = yield calls
     for answer in answers:
@@ -125,7 +125,7 @@ def neighbours(
 
 def _of_feature(workspace: Workspace, table: str, feature: str) -> Call[FeatureLineage]:
     place = f"{_FEATURES}/{quote(table, safe='')}/features/{quote(feature, safe='')}/lineage"
-    return workspace.get(place, FeatureLineage)
+    return workspace.registered(place, FeatureLineage)
 
 
 def syncs(

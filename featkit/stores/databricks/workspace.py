@@ -34,7 +34,13 @@ class Workspace:
 
     def get(self, path: str, kind: type[T]) -> Call[T]:
         """Ask for something; the reply is read as `kind`."""
-        request = HttpRequest(url=self.host + path)
+        return self._get(HttpRequest(url=self.host + path), kind)
+
+    def registered(self, path: str, kind: type[T]) -> Call[T]:
+        """Ask what there is, which seldom changes, so that a cache may answer."""
+        return self._get(HttpRequest(url=self.host + path, metadata=True), kind)
+
+    def _get(self, request: HttpRequest, kind: type[T]) -> Call[T]:
         return Call(request, decode=partial(decoded, kind), explain=self.explained)
 
     def post(self, path: str, body: object, kind: type[T], *, idempotent: bool = True) -> Call[T]:

@@ -411,6 +411,7 @@ class SageMakerStore(Store):
                 "X-Amz-Target": f"SageMaker.{operation}",
             },
             body=body_of(**fields),
+            metadata=True,  # all that is asked of the control plane: it describes
         )
         return Call(request, decode=partial(decoded, kind), explain=aws.explained)
 

@@ -243,7 +243,7 @@ class VertexStore(Store):
             for project, dataset, table in places.values()
         ]
         try:
-            found = yield from _together([self._call(path, Table) for path in paths])
+            found = yield from _together([self._call(path, Table, metadata=True) for path in paths])
         except AuthError as error:
             msg = (
                 f"{error}; to do without the types that BigQuery knows, connect with bigquery=False"
@@ -344,17 +344,22 @@ class VertexStore(Store):
         query = urlencode({"pageSize": _SYNCS, "orderBy": "create_time desc"})
         place = f"{self._store}/featureViews"
         calls = [
-            self._get(f"{place}/{quote(v, safe='')}/featureViewSyncs?{query}", Syncs) for v in views
+            self._call(
+                f"{self._api}/v1/{place}/{quote(v, safe='')}/featureViewSyncs?{query}", Syncs
+            )
+            for v in views
         ]
         return (yield calls) if calls else []
 
     # -- requests
 
     def _get(self, path: str, kind: type[T]) -> Call[T]:
-        return self._call(f"{self._api}/v1/{path}", kind)
+        """Ask what there is, which seldom changes, so that a cache may answer."""
+        return self._call(f"{self._api}/v1/{path}", kind, metadata=True)
 
-    def _call(self, url: str, kind: type[T]) -> Call[T]:
-        return Call(HttpRequest(url=url), decode=partial(decode, kind), explain=self._explained)
+    def _call(self, url: str, kind: type[T], *, metadata: bool = False) -> Call[T]:
+        request = HttpRequest(url=url, metadata=metadata)
+        return Call(request, decode=partial(decode, kind), explain=self._explained)
 
     def _pages(self, path: str, kind: type[T]) -> Flow[list[T]]:
         pages: list[Any] = []

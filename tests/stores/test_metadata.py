@@ -1,0 +1,103 @@
+"""What stores are asked about themselves is kept, and asked again where somebody wants that."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import featkit
+from featkit.errors import AuthError
+from featkit.testing import CONTRACT_NOW, contract_views
+from tests.fakes.databricks import CATALOG, SCHEMA, DatabricksFake, workspace
+from tests.fakes.sagemaker import KEY_ID, REGION, SECRET, SageMakerFake
+from tests.fakes.tecton import KEY, WORKSPACE, TectonFake
+from tests.fakes.vertex import LOCATION, STORE, VertexFake, google
+from tests.fakes.vertex import PROJECT as GOOGLE_PROJECT
+from tests.stores import test_databricks, test_sagemaker, test_tecton, test_vertex
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    Served = tuple[str, dict[str, Any], str, Callable[[], int]]
+    """A target, its options, the option that says who asks, and how much was asked so far."""
+
+
+@contextmanager
+def databricks() -> Iterator[Served]:
+    fake = DatabricksFake(contract_views())
+    with workspace(fake) as url:
+        options = {"catalog": CATALOG, "schema": SCHEMA, "endpoint": "fs_ep"}
+        options |= {"token": "dapi-canary", "views": test_databricks.TTLS, "lineage": True}
+        yield f"databricks+{url}", options, "token", lambda: len(fake.asked)
+
+
+@contextmanager
+def vertex() -> Iterator[Served]:
+    fake = VertexFake(contract_views())
+    with google(fake) as url:
+        options = {"api_endpoint": url, "bigquery_endpoint": url, "token": "ya29-canary"}
+        options |= {"views": test_vertex.TTLS}
+        target = f"vertex:{GOOGLE_PROJECT}/{LOCATION}/{STORE}"
+        yield target, options, "token", lambda: len(fake.asked)
+
+
+@contextmanager
+def sagemaker() -> Iterator[Served]:
+    groups = [test_sagemaker.Group.of(view, rows) for view, rows in test_sagemaker.VIEWS]
+    with SageMakerFake(*groups) as fake:
+        options = {"endpoint_url": fake.url, "control_url": fake.url, "access_key_id": KEY_ID}
+        options |= {"secret_access_key": SECRET, "views": test_sagemaker.TOLD}
+        yield f"sagemaker:{REGION}", options, "secret_access_key", lambda: len(fake.called)
+
+
+@contextmanager
+def tecton() -> Iterator[Served]:
+    views = {view.name: test_tecton.Service.of((view, rows)) for view, rows in test_tecton.VIEWS}
+    with TectonFake(views) as fake:
+        options = {"workspace": WORKSPACE, "api_key": KEY, "views": test_tecton.TOLD}
+        options |= {"feature_services": list(fake.services)}
+        yield f"tecton+{fake.url}", options, "api_key", lambda: len(fake.seen)
+
+
+@pytest.fixture(params=[databricks, vertex, sagemaker, tecton], ids=lambda f: f.__name__)
+def store(request: pytest.FixtureRequest) -> Iterator[Served]:
+    opened: Callable[[], AbstractContextManager[Served]] = request.param
+    with opened() as told:
+        yield told
+
+
+def test_a_second_client_asks_nothing_of_the_registry(store: Served, tmp_path: Path) -> None:
+    target, options, whose, asked = store
+    kept = {"cache": tmp_path / "cache.sqlite", "now": CONTRACT_NOW, **options}
+
+    def look(client: featkit.FeatureStoreClient) -> tuple[Any, Any]:
+        found = client.lookup([1, 2], ["customers:visits"])
+        return client.get_feature_metadata("customers"), found.to_dicts()
+
+    with featkit.connect(target, **kept) as first:
+        seen = look(first)
+        views = first.list_feature_views()
+        assert asked() > 0
+    before = asked()
+    with featkit.connect(target, **kept) as second:
+        assert look(second) == seen
+        assert second.list_feature_views() == views
+        assert asked() == before
+        with second.cache.disabled():
+            assert second.list_feature_views() == views
+        assert asked() > before
+        before = asked()
+        assert second.health_check()
+        assert asked() > before  # which no cache answers
+        second.cache.clear()
+        before = asked()
+        assert second.list_feature_views() == views
+        assert asked() > before
+    # somebody else is not told: the store itself refuses
+    other = {**kept, whose: f"{options[whose]}-other"}
+    with featkit.connect(target, **other) as somebody, pytest.raises(AuthError):
+        somebody.list_feature_views()
