@@ -15,7 +15,8 @@ help: ## list the targets
 
 setup: .venv/.installed ## make .venv with everything in it
 
-demo: .venv/.installed ## see featkit at work on the flights of 2013
+# installs what featkit itself needs, unless more is there already
+demo: $(or $(wildcard .venv/.installed),.venv/.light) ## see featkit at work on the flights of 2013
 	@$(BIN)/featkit demo
 
 test: .venv/.installed programs ## run the tests; ARGS="-k name" narrows them down
@@ -45,18 +46,35 @@ format: .venv/.installed ## fix style and format
 bench: .venv/.installed ## run the benchmarks; ARGS are handed on
 	@$(BIN)/python -m benchmarks $(ARGS)
 
+# requirements-demo.lock is the part of requirements.lock that `make demo` installs.
 # uv keeps the versions that are in the lock unless told to raise them; a mirror's certificate is
 # one that the system knows, not uv.
 lock: .venv/.installed ## write requirements.lock from pyproject.toml; UPGRADE=1 takes newer versions
 	@$(BIN)/python -m uv pip compile pyproject.toml --quiet --system-certs --output-file requirements.lock \
 	  --all-extras --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	  --no-emit-index-url --no-emit-find-links $(if $(UPGRADE),--upgrade)
+	@echo hatchling | $(BIN)/python -m uv pip compile pyproject.toml - --quiet --system-certs \
+	  --output-file requirements-demo.lock --constraints requirements.lock --extra demo \
+	  --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	  --no-emit-index-url --no-emit-find-links
 
 clean: ## remove .venv and everything else that was made
 	rm -rf .venv .cache .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.venv/.installed: pyproject.toml requirements.lock
+.venv/.installed: pyproject.toml requirements.lock | .venv/.made
+	@echo "Installing into .venv; the first time takes a minute or two." >&2
+	@$(PIP) install --require-hashes -r requirements.lock
+	@$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
+
+.venv/.light: pyproject.toml requirements-demo.lock | .venv/.made
+	@echo "Installing into .venv; the first time takes half a minute." >&2
+	@$(PIP) install --require-hashes -r requirements-demo.lock
+	@$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
+
+.venv/.made:
 	@command -v "$(PYTHON)" >/dev/null || { \
 	  echo "featkit needs Python 3.11 or newer, and there is no '$(PYTHON)' here." \
 	    "Name another one: make PYTHON=python3.12 setup" >&2; exit 1; }
@@ -75,7 +93,4 @@ clean: ## remove .venv and everything else that was made
 	      "make PYTHON=python3.12 setup" >&2; exit 1; \
 	  fi; }
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || "$(PYTHON)" -m venv --clear .venv
-	@echo "Installing into .venv; the first time takes a minute." >&2
-	@$(PIP) install --require-hashes -r requirements.lock
-	@$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@

@@ -503,7 +503,7 @@ def dead_hosts() -> list[Claim]:
         silent = in_a_fresh_process(*command, f"http://{HOST}:{port}/")["seconds"]
     return [
         Claim(text=f"dead host, {how}: time to the error", measured=seconds, limit=limit, unit="s")
-        for how, seconds, limit in (("refuses", refused, 1.0), ("silent", silent, 1.1))
+        for how, seconds, limit in (("refuses", refused, 1.0), ("silent", silent, 1.0))
     ]
 
 

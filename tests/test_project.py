@@ -115,6 +115,20 @@ def test_lock_satisfies_every_direct_requirement():
     assert outside == []
 
 
+def test_lock_of_the_demo_is_what_it_needs_of_the_other():
+    pattern = re.compile(r"(\S+)==(\S+?)(?: ; [^\\]+?)?((?: --hash=\S+)+)")
+
+    def read(text):
+        lines = re.sub(r" +", " ", text.replace("\\\n", " ")).splitlines()
+        return {match.groups() for match in map(pattern.fullmatch, lines) if match}
+
+    demo = read((ROOT / "requirements-demo.lock").read_text("utf-8"))
+    assert demo
+    assert demo < read(LOCK)
+    wanted = [*PROJECT["dependencies"], *EXTRAS["demo"], *PYPROJECT["build-system"]["requires"]]
+    assert specifiers(wanted).keys() <= {name for name, _, _ in demo}
+
+
 def test_no_requirement_is_named_twice():
     named = [*PROJECT["dependencies"], *(each for extra in EXTRAS.values() for each in extra)]
     counts = Counter(canonicalize_name(Requirement(each).name) for each in named)

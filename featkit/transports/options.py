@@ -59,7 +59,7 @@ class Limits:
     keep_alive
         How long an idle connection stays open: as long as a person thinks.
     connect
-        How long it may take to connect.
+        How long it may take to connect: with what comes before and after, less than a second.
     patience
         How long one request may take with its retries, where the call has no timeout of its own;
         ten times as long for the history of a training set, which the store has to compute.
@@ -72,7 +72,7 @@ class Limits:
 
     connections: int = 8
     keep_alive: timedelta = timedelta(seconds=60)
-    connect: timedelta = timedelta(seconds=1)
+    connect: timedelta = timedelta(milliseconds=850)
     patience: timedelta = timedelta(seconds=60)
     answer: timedelta = timedelta(seconds=30)
     reply: int = 64 * 2**20
