@@ -190,7 +190,7 @@ class HttpReply:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GrpcRequest:
-    """A call of a method that takes one message and returns one, over gRPC.
+    """A call of a method that takes one message and returns one, or a stream of them, over gRPC.
 
     Attributes
     ----------
@@ -206,6 +206,8 @@ class GrpcRequest:
         Whether what is sent is encrypted.
     idempotent
         Whether it may be sent again when its fate is unknown.
+    streams
+        Whether the answer is a stream of messages.
     """
 
     address: str
@@ -214,6 +216,7 @@ class GrpcRequest:
     headers: Mapping[str, str] = field(default_factory=dict)
     tls: bool = False
     idempotent: bool = True
+    streams: bool = False
 
     transport: ClassVar[str] = "featkit.transports.grpc:GrpcTransport"
 
@@ -237,7 +240,8 @@ class GrpcReply:
     details
         What the server says of it.
     body
-        The message.
+        The message; those of a stream one after the other, which to protobuf is one message whose
+        repeated fields hold all of theirs.
     """
 
     code: str

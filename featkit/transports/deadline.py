@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 from featkit.errors import DeadlineExceeded, SlowAnswer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from datetime import timedelta
 
     from featkit.errors import FeatkitError
@@ -36,6 +36,7 @@ class Deadline:
         self._limit = None if timeout is None else timeout.total_seconds()
         self.abandoned = threading.Event()
         self._reason: FeatkitError | None = None
+        self._ends: list[Callable[[], object]] = []
 
     def left(self) -> float | None:
         """Seconds left, None without limit; raise the `error` when there are none."""
@@ -62,6 +63,23 @@ class Deadline:
         """Say that nobody waits any more, so that what still runs can stop; and why."""
         self._reason = self._reason or reason
         self.abandoned.set()
+        for end in list(self._ends):
+            end()
+
+    @contextmanager
+    def ending(self, end: Callable[[], object]) -> Iterator[None]:
+        """Have `end` called where nobody waits any more, for a wait that does not look by itself.
+
+        It is called by the thread that says so, maybe twice.
+        """
+        self._ends.append(end)
+        try:
+            if self.abandoned.is_set():
+                end()
+            yield
+        finally:
+            with suppress(ValueError):
+                self._ends.remove(end)
 
     def within(self, patience: timedelta) -> Deadline:
         """Return the deadline of one part: this one, or `patience` from now if it has no limit."""
@@ -100,6 +118,11 @@ class _Part(Deadline):
 
     def abandon(self, reason: FeatkitError | None = None) -> None:
         self._whole.abandon(reason)
+
+    @contextmanager
+    def ending(self, end: Callable[[], object]) -> Iterator[None]:
+        with self._whole.ending(end):
+            yield
 
     def error(self, what: object = "") -> FeatkitError:
         of_whole = self._limit is None or self.abandoned.is_set()

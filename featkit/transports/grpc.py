@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from featkit.calls import GrpcReply, GrpcRequest
+from featkit.calls import GrpcReply, GrpcRequest, HttpRequest
 from featkit.errors import (
     AuthError,
     BatchTooLarge,
@@ -23,6 +23,7 @@ from featkit.errors import (
     ThrottledError,
 )
 from featkit.transports.base import SLICE, Exchange, OneProcess, Transport
+from featkit.transports.http import HttpTransport
 
 try:
     import grpc
@@ -30,7 +31,7 @@ except ImportError as error:
     raise MissingExtraError("grpc", "servers that speak gRPC") from error
 
 if TYPE_CHECKING:
-    from featkit.calls import Call
+    from featkit.calls import Call, HttpReply
     from featkit.transports.deadline import Deadline
     from featkit.transports.options import Limits
 
@@ -45,10 +46,12 @@ class GrpcTransport(Transport[GrpcRequest]):
     def __init__(self, *args: Any, **options: Any) -> None:  # noqa: ANN401 - those of Transport
         super().__init__(*args, **options)
         self._channels: dict[tuple[str, bool], Any] = {}
+        self._http = HttpTransport(self._options)  # for the credentials
 
     def attempt(self, call: Call[T], exchange: Exchange[GrpcRequest]) -> T:
         """Send the message, with a second try where the credentials may be renewed."""
         reply = self.authorized(exchange.request, exchange, self._sent)
+        assert isinstance(reply, GrpcReply)  # noqa: S101 - the last request was the exchange's own
         exchange.arrived()
         if reply.code != "OK":
             raise call.explain(reply) or _failure(reply)
@@ -59,14 +62,25 @@ class GrpcTransport(Transport[GrpcRequest]):
         for channel in self._channels.values():
             channel.close()
         self._channels = {}
+        self._http.disconnect()
 
-    def _sent(self, request: GrpcRequest, exchange: Exchange[GrpcRequest]) -> GrpcReply:
-        method = self._channel(request).unary_unary(request.method)  # bytes in, bytes out
+    def _sent(
+        self, request: GrpcRequest | HttpRequest, exchange: Exchange[Any]
+    ) -> GrpcReply | HttpReply:
+        """Send the message; or what an `Auth` asks for its token, which is over HTTP."""
+        if isinstance(request, HttpRequest):
+            return self._http.exchanged(request, exchange)
+        channel, deadline = self._channel(request), exchange.deadline
         metadata = [(name.lower(), str(value)) for name, value in request.headers.items()]
-        left = exchange.deadline.left()
-        try:
-            under_way = method.future(request.body, timeout=left, metadata=metadata)
-            return GrpcReply("OK", "", _awaited(under_way, exchange.deadline))
+        how: dict[str, Any] = {"timeout": deadline.left(), "metadata": metadata}
+        try:  # bytes in, bytes out
+            if request.streams:
+                stream = channel.unary_stream(request.method)(request.body, **how)
+                body = _streamed(stream, deadline, self._options.limits.reply)
+            else:
+                under_way = channel.unary_unary(request.method).future(request.body, **how)
+                body = _awaited(under_way, deadline)
+            return GrpcReply("OK", "", body)
         except grpc.RpcError as error:
             exchange.deadline.left()  # a wait that ended because the time was up is that
             return GrpcReply(error.code().name, str(error.details() or ""), b"")
@@ -107,6 +121,20 @@ def _awaited(under_way: Any, deadline: Deadline) -> bytes:  # noqa: ANN401 - grp
         deadline.left()
         msg = "the connection was closed"
         raise StoreUnavailable(msg) from error
+
+
+def _streamed(stream: Any, deadline: Deadline, most: int) -> bytes:  # noqa: ANN401 - grpc has no types
+    """Read the messages of a stream to its end."""
+    messages, size = [], 0
+    with deadline.ending(stream.cancel):
+        for message in stream:
+            messages.append(message)
+            size += len(message)
+            if size > most:
+                stream.cancel()
+                raise _too_large(f"more than {most:,} bytes")
+    deadline.left()
+    return b"".join(messages)
 
 
 def _options(limits: Limits) -> list[tuple[str, int]]:
@@ -171,6 +199,10 @@ def _unavailable(details: str, said: str) -> StoreUnavailable:
 def _exhausted(details: str, said: str) -> FeatkitError:
     if "larger than max" not in details:
         return ThrottledError(f"the store asks to slow down: {said}")
+    return _too_large(said)
+
+
+def _too_large(said: str) -> BatchTooLarge:
     return BatchTooLarge(
         f"the message, or its answer, is too large: {said}; allow larger answers with "
         "connect(..., limits=featkit.Limits(reply=...))"

@@ -67,7 +67,7 @@ class HttpTransport(Transport[HttpRequest]):
 
     def attempt(self, call: Call[T], exchange: Exchange[HttpRequest]) -> T:
         """Send the request, with a second try where the credentials may be renewed."""
-        reply = self.authorized(exchange.request, exchange, self._sent)
+        reply = self.authorized(exchange.request, exchange, self.exchanged)
         exchange.arrived()
         answers = exchange.request.answers
         if reply.status == _NOT_MODIFIED and _is_conditional(exchange.request):
@@ -76,7 +76,8 @@ class HttpTransport(Transport[HttpRequest]):
             raise refusal(call, _without_secrets(reply, exchange.hidden()))
         return decoded(call, reply)
 
-    def _sent(self, request: HttpRequest, exchange: Exchange[HttpRequest]) -> HttpReply:
+    def exchanged(self, request: HttpRequest, exchange: Exchange[Any]) -> HttpReply:
+        """Send a request as it is, once, and read the reply, whatever its status."""
         client, deadline = self._open_client(), exchange.deadline
         library = _library(client)
         left = deadline.left()

@@ -15,6 +15,7 @@ import grpc
 import pytest
 import trustme
 
+from featkit.auth.oauth import ClientCredentials
 from featkit.auth.tokens import Bearer
 from featkit.calls import Call, GrpcRequest
 from featkit.errors import (
@@ -35,8 +36,9 @@ from featkit.settings import Secret
 from featkit.transports.deadline import Deadline
 from featkit.transports.drive import Silent, Transports, drive
 from featkit.transports.options import Limits, Retry, TransportOptions
+from tests.fakes.wire import Answer, Asked, served
 
-METHOD = "/feature.Server/Get"
+METHOD, STREAM = "/feature.Server/Get", "/feature.Server/Stream"
 HASTY = Retry(attempts=3, base=timedelta(milliseconds=1), reconnect=timedelta(milliseconds=50))
 TOKEN = "canary-4711-of-the-secret-kind"
 
@@ -49,6 +51,9 @@ class Script(grpc.GenericRpcHandler):
         self.seen: list[dict[str, Any]] = []
 
     def service(self, details: Any) -> Any:
+        if details.method == STREAM:
+            self.seen.append(dict(details.invocation_metadata))
+            return grpc.unary_stream_rpc_method_handler(self.messages)
         if details.method != METHOD:
             return None
         self.seen.append(dict(details.invocation_metadata))
@@ -66,6 +71,18 @@ class Script(grpc.GenericRpcHandler):
             raise AssertionError
 
         return grpc.unary_unary_rpc_method_handler(answer)
+
+    def messages(self, message: bytes, context: Any) -> Any:
+        """Answer a stream with all of the steps."""
+        yield message
+        while self.steps:
+            step = self.steps.pop(0)
+            if isinstance(step, bytes):
+                yield step
+            elif isinstance(step, float):
+                time.sleep(step)
+            else:
+                context.abort(*step)
 
 
 class Server:
@@ -259,14 +276,64 @@ def test_tls_trusts_whom_it_is_told(reach):
         sent(reach(ca="nowhere.pem"), server, tls=True)
 
 
-def test_closing_ends_what_runs(server, reach):
+STREAMED = {"method": STREAM, "streams": True}
+
+
+def test_the_messages_of_a_stream_come_one_after_the_other(server, reach):
+    server.script.steps = [b"-a", b"-b", b"-c"]
+    transports = reach()
+    assert sent(transports, server, **STREAMED) == b"hi-a-b-c"
+    assert sent(transports, server, **STREAMED) == b"hi"
+
+
+def test_a_stream_that_breaks_off_is_read_again(server, reach):
+    server.script.steps = [b"-a", (grpc.StatusCode.UNAVAILABLE, "moved"), b"-b", b"-c"]
+    assert sent(reach(), server, **STREAMED) == b"hi-b-c"
+    server.script.steps = [b"-a", (grpc.StatusCode.NOT_FOUND, "no table")]
+    with pytest.raises(RequestRejected, match="no table"):
+        sent(reach(), server, **STREAMED)
+
+
+def test_a_stream_has_to_end_in_time(server, reach):
+    server.script.steps = [b"-a", 2.0, b"-b"]
+    started = time.monotonic()
+    with pytest.raises(DeadlineExceeded):
+        sent(reach(), server, timeout=0.3, **STREAMED)
+    assert time.monotonic() - started < 1.5
+
+
+def test_a_stream_may_not_be_larger_than_an_answer(server, reach):
+    server.script.steps = [b"x" * 600_000] * 5
+    with pytest.raises(BatchTooLarge, match=r"more than 1,000,000 bytes"):
+        sent(reach(limits=Limits(reply=1_000_000)), server, **STREAMED)
+
+
+def test_a_token_is_asked_for_over_http(server, reach):
+    asked = []
+
+    def answer(request: Asked) -> Answer:
+        asked.append(request.path)
+        return Answer(body={"access_token": f"{TOKEN}-{len(asked)}"})
+
+    with served(answer) as url:
+        auth = ClientCredentials(f"{url}/token", "me", Secret("s3cret-s3cret"), scope="all")
+        transports = reach(auth=auth)
+        server.script.steps = [(grpc.StatusCode.UNAUTHENTICATED, "expired")]
+        assert [sent(transports, server) for _ in range(2)] == [b"hi", b"hi"]
+    told = [each["authorization"] for each in server.script.seen]
+    assert told == [f"Bearer {TOKEN}-1", f"Bearer {TOKEN}-2", f"Bearer {TOKEN}-2"]
+    assert asked == ["/token", "/token"]
+
+
+@pytest.mark.parametrize("how", [{}, STREAMED], ids=["message", "stream"])
+def test_closing_ends_what_runs(server, reach, how):
     transports = reach(limits=Limits())
     server.script.steps = [3.0]
     failed: list[FeatkitError] = []
 
     def wait() -> None:
         try:
-            sent(transports, server)
+            sent(transports, server, **how)
         except FeatkitError as error:
             failed.append(error)
 
