@@ -42,7 +42,8 @@ MIXED = [f"f{number}" for number in range(10)]  # doubles, integers, a string, a
 def filled(at: dict[str, str]) -> Iterator[str]:
     """Have Feast materialise its 100,000 entities into a Redis; give its URL."""
     with TemporaryDirectory() as name, redis_server(Path(name)) as url:
-        online = json.dumps({"type": "redis", "connection_string": url.split("/")[2]})
+        place = {"type": "redis", "connection_string": url.split("/")[2]}
+        online = json.dumps({"online_store": place})
         command = [at["python"], str(FILL), at["folder"], online]
         with subprocess.Popen(  # noqa: S603 - ours
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL

@@ -168,6 +168,8 @@ class FeatureView:
     made_from, used_by
         Its lineage, in the store's words: tables, jobs and notebooks that it is made from, models
         and services that use it; empty where the store does not tell.
+    entity_names
+        What the store calls the entities, in its order, where it tells that.
     """
 
     name: str
@@ -186,6 +188,7 @@ class FeatureView:
     version: int = 0
     made_from: tuple[str, ...] = ()
     used_by: tuple[str, ...] = ()
+    entity_names: tuple[str, ...] = ()
 
     @property
     def join_keys(self) -> tuple[str, ...]:

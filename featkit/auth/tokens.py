@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from featkit.errors import AuthError
 from featkit.settings import Secret
@@ -12,7 +12,7 @@ from featkit.settings import Secret
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    from featkit.calls import HasStatus, SignedT
+    from featkit.calls import Auth, HasStatus, SignedT
 
 REFUSED = (401, 403)
 """The statuses that say that the credentials were not accepted."""
@@ -73,6 +73,34 @@ class Bearer:
     def __repr__(self) -> str:
         shown = repr(self._token) if isinstance(self._token, Secret) else "<callable>"
         return f"{type(self).__name__}(token={shown})"
+
+
+class Either:
+    """One's credentials for some requests, another's for the rest; None signs nothing.
+
+    Parameters
+    ----------
+    is_first
+        Tells which requests are the first one's.
+    first, other
+        Who signs.
+    """
+
+    def __init__(
+        self, is_first: Callable[[Any], bool], first: Auth | None, other: Auth | None
+    ) -> None:
+        self._is_first, self._first, self._other = is_first, first, other
+
+    def auth_flow(self, request: SignedT) -> Generator[SignedT, HasStatus, None]:
+        """Have one of them sign."""
+        signs = self._first if self._is_first(request) else self._other
+        if signs is None:
+            yield request
+        else:
+            yield from signs.auth_flow(request)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._first!r}, {self._other!r})"
 
 
 class Hidden(str):

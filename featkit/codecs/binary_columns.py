@@ -81,6 +81,13 @@ class BinaryColumn:
         """Return these rows."""
         return BinaryColumn(self.data, self.starts[rows], self.lengths[rows])
 
+    def at(self, rows: Places) -> BinaryColumn:
+        """Return these rows; null where the number is negative."""
+        if not len(self):
+            return BinaryColumn(self.data, np.zeros_like(rows), np.full_like(rows, -1))
+        taken = self.take(np.maximum(rows, 0))
+        return BinaryColumn(self.data, taken.starts, np.where(rows < 0, -1, taken.lengths))
+
     def words(self, at: Places) -> Words:
         """Read the eight bytes at each place as a little-endian number."""
         return words(self.data, at)

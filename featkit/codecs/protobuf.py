@@ -182,12 +182,33 @@ def fields(column: BinaryColumn, wire_types: Mapping[int, int]) -> dict[int, Bin
     column, wire_types
         As for `elements`.
     """
+    if (ordered := _in_order(column, wire_types)) is not None:
+        return ordered
     last = {}
     for number, (found, rows) in elements(column, wire_types).items():
         starts, lengths = np.zeros(len(column), np.int64), np.full(len(column), -1)
         starts[rows], lengths[rows] = found.starts, found.lengths
         last[number] = BinaryColumn(found.data, starts, lengths)
     return last
+
+
+def _in_order(
+    column: BinaryColumn, wire_types: Mapping[int, int]
+) -> dict[int, BinaryColumn] | None:
+    """Read messages as all writers write them: by number, each field once; None: they are not."""
+    data, at, limits = column.data, column.starts.copy(), column.ends
+    found = {}
+    for number, wire_type in sorted(wire_types.items()):
+        starts, lengths = np.zeros(len(column), np.int64), np.full(len(column), -1)
+        own = np.flatnonzero((at < limits) & (data[at] == (number << 3 | wire_type)))
+        if len(own):
+            kinds = np.full(len(own), wire_type, np.int8)
+            begin, end = _payloads(data, at[own] + 1, kinds)
+            if (end > limits[own]).any():
+                return None
+            starts[own], lengths[own], at[own] = begin, end - begin, end
+        found[number] = BinaryColumn(data, starts, lengths)
+    return found if (at >= limits).all() else None
 
 
 def elements(

@@ -3,11 +3,14 @@
 import dataclasses
 import json
 import math
+import os
 import shutil
 import subprocess
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+
+import polars as pl
 
 HERE = Path(__file__).parent
 
@@ -67,16 +70,37 @@ def moments(column):
     return [moment and moment.astimezone(UTC) for moment in column.event_timestamps]
 
 
+def agrees(client, feast, name, keys=KEYS):
+    """Compare what featkit reads of a view with what Feast's own SDK says, value by value."""
+    view = client.get_feature_metadata(name)
+    keys = {key: keys[key] for key in view.join_keys}
+    frame = pl.DataFrame(keys) if keys else pl.DataFrame({"x": [1]})
+    found = client.lookup(frame, [f"{name}:*"])
+    refs = [f"{name}:{feature}" for feature in view.feature_names]
+    oracle = feast.oracle({"features": refs, "entities": keys or {"__dummy_id": [""]}})
+    for feature in view.features:
+        column = oracle[feature.name]
+        got = said(found.values[feature.name], feature.store_type)
+        assert got == [plain(value) for value in column.values], feature.name
+        assert found.timestamps[feature.name].to_list() == moments(column), feature.name
+
+
 @contextmanager
-def filled(feast, folder, online_store):
+def filled(feast, folder, online_store, *options, variables=None, **configuration):
     """Have Feast materialise into another online store; give a `feast` whose oracle reads that."""
     repo = folder / "repo"
     shutil.copytree(feast.folder, repo, ignore=shutil.ignore_patterns("logs"))
-    command = [feast.python, HERE / "feast" / "direct.py", repo, json.dumps(online_store)]
+    said = json.dumps({"online_store": online_store, **configuration})
+    command = [feast.python, HERE / "feast" / "direct.py", repo, said, *options]
     with (
         (folder / "direct.log").open("w") as log,
         subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            env={**os.environ, **(variables or {})},
         ) as process,
     ):
         port = process.stdout.readline().strip()

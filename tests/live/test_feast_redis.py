@@ -4,7 +4,6 @@ import asyncio
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
-import polars as pl
 import pytest
 import redis
 
@@ -12,7 +11,7 @@ import featkit
 from featkit import Status
 from featkit.errors import NotSupportedError, ProtocolError, SettingsError, StoreError
 from featkit.stores.feast.entity_keys import field_names
-from tests.live.direct import KEYS, VIEWS, filled, moments, plain, said
+from tests.live.direct import KEYS, VIEWS, agrees, filled
 from tests.programs.running import redis_server
 
 pytestmark = [
@@ -53,17 +52,7 @@ def store(open_store):
 
 @pytest.mark.parametrize("name", VIEWS)
 def test_every_value_is_what_feasts_own_sdk_says(direct, store, name):
-    view = store.get_feature_metadata(name)
-    keys = {key: KEYS[key] for key in view.join_keys}
-    frame = pl.DataFrame(keys) if keys else pl.DataFrame({"x": [1]})
-    found = store.lookup(frame, [f"{name}:*"])
-    refs = [f"{name}:{feature}" for feature in view.feature_names]
-    oracle = direct.oracle({"features": refs, "entities": keys or {"__dummy_id": [""]}})
-    for feature in view.features:
-        column = oracle[feature.name]
-        got = said(found.values[feature.name], feature.store_type)
-        assert got == [plain(value) for value in column.values], feature.name
-        assert found.timestamps[feature.name].to_list() == moments(column), feature.name
+    agrees(store, direct, name)
 
 
 def test_the_registry_file_says_what_the_registry_server_says(direct, open_store, store):
@@ -249,3 +238,35 @@ def test_health_tells_what_answers(store, open_store):
 def test_an_event_time_is_told_to_the_microsecond(store):
     _, times = store.get_online_features_with_timestamps("driver_hourly_stats", 1009)
     assert times["conv_rate"] == datetime(2026, 11, 22, 21, 0, 0, 123456, tzinfo=UTC)
+
+
+def test_a_version_of_a_view_is_read_under_its_name_in_the_store(feast, tmp_path):
+    with redis_server(tmp_path) as url:
+        online_store = {"type": "redis", "connection_string": url.split("/")[2]}
+        options = ["--views", "merchant_profile", "--changed", "merchant_profile"]
+        with filled(feast, tmp_path, online_store, *options) as direct:
+            place = {"registry": str(direct.folder / "data/registry.db"), "project": direct.project}
+            how = {"now": direct.now, "cache": None} | place
+            with featkit.connect(f"feast+{url}", versioned=True, **how) as client:
+                assert client.get_feature_metadata("merchant_profile").version == 1
+                agrees(client, direct, "merchant_profile")
+                found = client.lookup({"merch_key": ["m-1"]}, ["merchant_profile:*"])
+                assert found.values.row(0) != (None,) * found.values.width
+            with featkit.connect(f"feast+{url}", **how) as client:
+                found = client.lookup({"merch_key": ["m-1"]}, ["merchant_profile:*"])
+                assert set(found.statuses["rating"]) == {Status.NOT_FOUND}
+
+
+def test_keys_of_version_2_are_told_as_what_they_are(feast, tmp_path):
+    with redis_server(tmp_path) as url:
+        online_store = {"type": "redis", "connection_string": url.split("/")[2]}
+        version = {"entity_key_serialization_version": 2}
+        options = ["--views", "driver_hourly_stats"]
+        with (
+            filled(feast, tmp_path, online_store, *options, **version) as direct,
+            featkit.connect(
+                f"feast+{url}", registry_url=direct.registry_url, project="rides", cache=None
+            ) as client,
+            pytest.raises(StoreError, match="entity_key_serialization_version: 3"),
+        ):
+            client.lookup(DRIVERS, ["driver_hourly_stats:*"])

@@ -57,6 +57,27 @@ def redis_server(folder: Path, *options: str, port: int | None = None) -> Iterat
             process.kill()
 
 
+EMULATOR = "/usr/lib/google-cloud-sdk/platform/bigtable-emulator/cbtemulator"
+
+
+def has_bigtable() -> bool:
+    """Tell whether Google's emulator is here, which no package of Debian's brings."""
+    return shutil.which("cbtemulator") is not None or Path(EMULATOR).exists()
+
+
+@contextmanager
+def bigtable_emulator() -> Iterator[str]:
+    """Run Google's emulator of Bigtable, which keeps all in memory, and give its address."""
+    port = free_port()
+    command = [shutil.which("cbtemulator") or EMULATOR, "-host", "127.0.0.1", "-port", str(port)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        try:
+            _wait_for(port, process)
+            yield f"127.0.0.1:{port}"
+        finally:
+            process.kill()
+
+
 @contextmanager
 def postgres_server(password: str) -> Iterator[int]:
     """Run a PostgreSQL with the superuser ``postgres``, and give its port.

@@ -61,6 +61,7 @@ _DIRECT = {
     "redis": "featkit.stores.feast.redis:RedisStore",
     "rediss": "featkit.stores.feast.redis:RedisStore",
     "dynamodb": "featkit.stores.feast.dynamodb:DynamoStore",
+    "bigtable": "featkit.stores.feast.bigtable:BigtableStore",
 }
 """What reads an online store itself, by the transport of its targets."""
 
@@ -115,8 +116,13 @@ class FeastStore(Store):
             Amazon's tools look.
         table_template
             Feast's ``table_name_template`` for DynamoDB.
+        credentials_file
+            For direct reads from Bigtable: the key of a service account; without it Google's
+            application default credentials.
+        app_profile
+            Of Bigtable's application profiles the one to read with, where it is not the default.
         endpoint_url
-            Address of DynamoDB, where it is not the usual.
+            Address of DynamoDB or Bigtable, where it is not the usual.
         """
 
         project: str
@@ -137,6 +143,8 @@ class FeastStore(Store):
         secret_access_key: Any = None
         session_token: Any = None
         table_template: str = "{project}.{table_name}"
+        credentials_file: str | None = None
+        app_profile: str = ""
         endpoint_url: str | None = None
 
     def __init__(self, server: HttpServer | GrpcServer, options: Options) -> None:

@@ -29,6 +29,11 @@ if TYPE_CHECKING:
     from featkit.stores.base import OnlineRead
 
 _COMPARED = 100  # keys that are read both ways
+OLDER_KEYS = (
+    "its keys are of an older layout; set entity_key_serialization_version: 3 in "
+    "feature_store.yaml and materialize again"
+)
+"""What speaks for no entity being known."""
 
 
 class DirectStore(FeastStore):
@@ -51,17 +56,17 @@ class DirectStore(FeastStore):
         self._is_right = False
 
     @abstractmethod
-    def ask(self, read: OnlineRead, name: str) -> Call[FeatureColumns]:
-        """Ask for rows of a view, which the online store knows by this name."""
+    def ask(self, read: OnlineRead) -> Call[FeatureColumns]:
+        """Ask for rows of a view."""
 
     @abstractmethod
-    def why_nothing(self, views: Sequence[FeatureView]) -> Flow[str | None]:
+    def why_nothing(self, reads: Sequence[OnlineRead]) -> Flow[str | None]:
         """Tell what speaks for no entity being known at all; None: nothing does."""
 
     def read_online(self, read: OnlineRead) -> Call[FeatureColumns]:
         """Ask the online store itself."""
         self.check(read.view)
-        return self.ask(read, self.stored_name(read.view))
+        return self.ask(read)
 
     def check(self, view: FeatureView) -> None:
         """Refuse a view that no online store holds."""
@@ -100,16 +105,15 @@ class DirectStore(FeastStore):
 
         Before the calls themselves, so that no cache remembers that the entities were unknown.
         """
-        views = list({read.view.name: read.view for read in reads}.values())
-        reason = yield from self.why_nothing(views)
+        reason = yield from self.why_nothing(reads)
         if reason is None:
             return
         answers = yield [self.read_online(read) for read in reads]
         for one in answers:
             if isinstance(one, FeatkitError):
                 raise one
-        if not any(map(_holds_any, answers)):
-            named = ", ".join(repr(view.name) for view in views)
+        if not any(map(holds_any, answers)):
+            named = ", ".join(repr(name) for name in {read.view.name: None for read in reads})
             msg = f"no entity of {named} was found in {self}: {reason}"
             raise StoreError(msg)
 
@@ -129,7 +133,7 @@ class DirectStore(FeastStore):
                     "entity_key_serialization_version 3, and versioned="
                 )
                 raise StoreError(msg)
-            if _holds_any(own):
+            if holds_any(own):
                 self._verified.add(name)
 
 
@@ -159,7 +163,8 @@ def answer(read: OnlineRead, values: Sequence[BinaryColumn], times: pl.Series) -
     return FeatureColumns(pl.DataFrame(columns), statuses, dict.fromkeys(timed, times))
 
 
-def _holds_any(columns: FeatureColumns) -> bool:
+def holds_any(columns: FeatureColumns) -> bool:
+    """Tell whether any entity of an answer is known."""
     return any((statuses != Status.NOT_FOUND).any() for statuses in columns.statuses.values())
 
 

@@ -20,12 +20,12 @@ import polars as pl
 import pyarrow as pa
 
 from featkit.auth import aws
+from featkit.auth.tokens import Either
 from featkit.calls import Call, HttpRequest
 from featkit.capabilities import Capabilities
 from featkit.codecs import json_columns
 from featkit.codecs.binary_columns import BinaryColumn
 from featkit.columns import STATUS, Status
-from featkit.dtypes import TIMESTAMP
 from featkit.errors import (
     FeatkitError,
     IncompleteAnswer,
@@ -37,15 +37,14 @@ from featkit.errors import (
 )
 from featkit.online.gathering import Gathering
 from featkit.settings import Secret
-from featkit.stores.feast.direct import DirectStore, answer
-from featkit.stores.feast.entity_keys import encode, entity_ids
+from featkit.stores.feast.direct import answer
 from featkit.stores.feast.gaps import DIRECT
+from featkit.stores.feast.hashed import HashedStore, event_times, ids_of, places
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Callable, Sequence
 
-    from featkit.auth.tokens import Bearer
-    from featkit.calls import Flow, HasStatus, HttpReply, SignedT
+    from featkit.calls import Flow, HttpReply
     from featkit.columns import FeatureColumns
     from featkit.online.gathering import Later, Piece
     from featkit.schema import FeatureView
@@ -67,7 +66,7 @@ class _Reply(msgspec.Struct):
     unprocessed: dict[str, Any] = msgspec.field(name="UnprocessedKeys", default_factory=dict)
 
 
-class DynamoStore(DirectStore):
+class DynamoStore(HashedStore):
     """The DynamoDB tables that Feast writes to, in a region."""
 
     capabilities = Capabilities(batch_size=_BATCH, serves_future=True, lacking=DIRECT)
@@ -86,7 +85,8 @@ class DynamoStore(DirectStore):
             secret=_secret(options.secret_access_key, "secret_access_key"),
             token=_secret(options.session_token, "session_token"),
         )
-        self.auth = _Either(self._url, signature, self.auth)
+        url = f"{self._url}/"
+        self.auth = Either(lambda to: getattr(to, "url", "").startswith(url), signature, self.auth)
 
     @classmethod
     def open(
@@ -104,10 +104,9 @@ class DynamoStore(DirectStore):
 
     # -- what it holds
 
-    def ask(self, read: OnlineRead, name: str) -> Call[FeatureColumns]:
-        """Ask for the items of some entities."""
-        table = self._table(name)
-        ids = _ids(read)
+    def ask_for(self, read: OnlineRead, ids: pl.Series) -> Call[FeatureColumns]:
+        """Ask for items by their identifiers."""
+        table = self.table(read.view)
         (body,) = _bodies(read, table, ids, [read.keys.height])
         return self._batch(table, body, partial(_decoded, read, table, ids), read.keys.height)
 
@@ -120,9 +119,9 @@ class DynamoStore(DirectStore):
                 calls += map(self.read_online, own)
                 continue
             self.check(own[0].view)
-            table = self._table(self.stored_name(own[0].view))
+            table = self.table(own[0].view)
             whole = replace(own[0], keys=pl.concat([read.keys for read in own]))
-            ids, heights = _ids(whole), [read.keys.height for read in own]
+            ids, heights = ids_of(whole), [read.keys.height for read in own]
             gathering = Gathering(partial(_gathered, table))
             bodies = _bodies(whole, table, ids, heights)
             starts = accumulate(heights, initial=0)
@@ -131,7 +130,9 @@ class DynamoStore(DirectStore):
                 calls.append(self._batch(table, body, later, height))
         return calls
 
-    def _table(self, name: str) -> str:
+    def table(self, view: FeatureView) -> str:
+        """Return the table of a view."""
+        name = self.stored_name(view)
         return self._template.format(project=self._project, table_name=name)
 
     def _batch(
@@ -168,14 +169,6 @@ class DynamoStore(DirectStore):
 
     # -- what may be wrong
 
-    def why_nothing(self, views: Sequence[FeatureView]) -> Flow[str | None]:  # noqa: ARG002 - see below
-        """Say nothing: the project is in the name of a table, and a hash does not tell of its key.
-
-        Whether keys are written in another way shows only beside a feature server: `verify`.
-        """
-        return None
-        yield  # a flow that yields nothing
-
     def checks(self) -> dict[str, Flow[str]]:
         """Ask for one table and the registry."""
         return {"dynamodb": self._describes(), "registry": self._knows_project()}
@@ -184,7 +177,7 @@ class DynamoStore(DirectStore):
         views = yield from self.list_feature_views()
         for view in views:
             if view.online and not view.computed_from:
-                table = self._table(self.stored_name(view))
+                table = self.table(view)
                 body = json.dumps({"TableName": table}).encode()
                 yield self._called("DescribeTable", table, body, partial(_said, "Table"))
                 return f"has the table {table!r}"
@@ -194,31 +187,7 @@ class DynamoStore(DirectStore):
         return f"<DynamoStore {self._region} project {self._project!r}>"
 
 
-class _Either:
-    """Signs what goes to DynamoDB; the registry gets its own credentials, where it has any."""
-
-    def __init__(self, url: str, signature: aws.AwsSignature, other: Any) -> None:  # noqa: ANN401 - a Bearer, or none
-        self._url, self._signature = f"{url}/", signature
-        self._other: Bearer | None = other
-
-    def auth_flow(self, request: SignedT) -> Generator[SignedT, HasStatus, None]:
-        """Sign, or leave it to the other."""
-        if getattr(request, "url", "").startswith(self._url):
-            yield from self._signature.auth_flow(request)
-        elif self._other is not None:
-            yield from self._other.auth_flow(request)
-        else:
-            yield request
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self._signature!r}, {self._other!r})"
-
-
 # -- questions and answers -----------------------------------------------------------------------
-
-
-def _ids(read: OnlineRead) -> pl.Series:
-    return pl.Series("id", entity_ids(encode(read.keys, read.view.entities)), dtype=pl.String())
 
 
 def _bodies(read: OnlineRead, table: str, ids: pl.Series, heights: Sequence[int]) -> list[bytes]:
@@ -315,21 +284,11 @@ def _columns(read: OnlineRead, ids: pl.Series, items: bytes) -> FeatureColumns:
     cells = pl.Struct(dict.fromkeys(names, pl.Struct({"B": pl.String()})))
     kind = pl.Struct({"entity_id": _TEXT, "event_ts": _TEXT, "values": pl.Struct({"M": cells})})
     found = json_columns.decode(items, kind, "Responses").struct.unnest()
-    rows = _places(ids, found["entity_id"].struct["S"])
+    rows = places(ids, found["entity_id"].struct["S"])
     held = found["values"].struct["M"]
     values = [_binary(held.struct[name].struct["B"].gather(rows), name) for name in names]
-    times = _times(found["event_ts"].struct["S"]).gather(rows)
+    times = event_times(found["event_ts"].struct["S"]).gather(rows)
     return answer(read, values, times)
-
-
-def _places(ids: pl.Series, echoed: pl.Series) -> pl.Series:
-    """Find for each identifier the place of its item; null: it has none."""
-    asked = pl.DataFrame({"id": ids})
-    came = pl.DataFrame({"id": echoed, "place": np.arange(len(echoed), dtype=np.uint32)})
-    if echoed.null_count() or echoed.is_duplicated().any() or not echoed.is_in(ids.implode()).all():
-        msg = "the reply has an item twice, or one that was not asked for; nothing was joined"
-        raise RowMismatch(msg)
-    return asked.join(came, on="id", how="left", maintain_order="left")["place"]
 
 
 def _binary(texts: pl.Series, name: str) -> BinaryColumn:
@@ -339,18 +298,6 @@ def _binary(texts: pl.Series, name: str) -> BinaryColumn:
         msg = f"the column {name!r}: what should be base64 is not"
         raise ProtocolError(msg) from error
     return BinaryColumn.of(decoded.to_arrow().cast(pa.large_binary()))
-
-
-def _times(texts: pl.Series) -> pl.Series:
-    """Read ISO 8601 with or without a zone; without one it is UTC."""
-    text = pl.col("t").str.replace(" ", "T")
-    zoned = pl.when(text.str.contains(r"(?:Z|[+-]\d\d:?\d\d)$")).then(text).otherwise(text + "Z")
-    try:
-        read = zoned.str.to_datetime("%+", time_unit="us", time_zone="UTC")
-        return texts.alias("t").to_frame().select(read).to_series().cast(TIMESTAMP)
-    except pl.exceptions.PolarsError as error:
-        msg = f"event_ts is no time: {str(error).partition(chr(10))[0]}"
-        raise ProtocolError(msg) from error
 
 
 def _secret(value: object, name: str) -> Secret | None:

@@ -32,9 +32,12 @@ if TYPE_CHECKING:
 
 _FIXED = {"INT32": "<i4", "INT64": "<i8", "UNIX_TIMESTAMP": "<i8"}
 _TEXTS = ("STRING", "BYTES")
+_BINARY = pa.large_binary()
 
 
-def encode(keys: pl.DataFrame, entities: Sequence[Entity], *, suffix: bytes = b"") -> pa.Array:
+def encode(
+    keys: pl.DataFrame, entities: Sequence[Entity], *, suffix: bytes = b"", counted: bool = True
+) -> pa.Array:
     """Write the entity keys of a frame of keys.
 
     Parameters
@@ -45,6 +48,9 @@ def encode(keys: pl.DataFrame, entities: Sequence[Entity], *, suffix: bytes = b"
         Their entities, with Feast's type in ``store_type``.
     suffix
         What stands behind each key: in Redis the project.
+    counted
+        False: as version 2 has it, which says neither how many join keys there are nor how long
+        their names are.
 
     Returns
     -------
@@ -57,19 +63,20 @@ def encode(keys: pl.DataFrame, entities: Sequence[Entity], *, suffix: bytes = b"
         Feast has no keys of that type in its stores.
     """
     if not entities:
-        parts = [_number(1), *_name(DUMMY_KEY), _number(NUMBERS["STRING"]), _number(0), suffix]
-        return pa.array([b"".join(parts)] * keys.height, pa.large_binary())
+        value = _number(NUMBERS["STRING"]) + _number(0)
+        return pa.array([_head([DUMMY_KEY], counted) + value + suffix] * keys.height, _BINARY)
     ordered = sorted(entities, key=lambda entity: entity.join_key)
-    head = b"".join(
-        [_number(len(ordered)), *(part for each in ordered for part in _name(each.join_key))]
-    )
+    head = _head([each.join_key for each in ordered], counted)
     columns = [part for each in ordered for part in _value(keys[each.join_key], each)]
     return pc.binary_join_element_wise(_scalar(head), *columns, _scalar(suffix), _scalar(b""))
 
 
-def _name(join_key: str) -> tuple[bytes, bytes, bytes]:
-    name = join_key.encode()
-    return _number(NUMBERS["STRING"]), _number(len(name)), name
+def _head(join_keys: Sequence[str], counted: bool) -> bytes:  # noqa: FBT001 - as its caller has it
+    """Write the join keys."""
+    parts = [_number(len(join_keys))] if counted else []
+    for name in (join_key.encode() for join_key in join_keys):
+        parts += [_number(NUMBERS["STRING"]), _number(len(name)) if counted else b"", name]
+    return b"".join(parts)
 
 
 def _value(column: pl.Series, entity: Entity) -> list[pa.Array | pa.Scalar]:

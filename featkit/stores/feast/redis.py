@@ -11,7 +11,7 @@ from featkit.capabilities import Capabilities
 from featkit.codecs.redis_requests import RedisRead, RedisSample, RedisServer
 from featkit.errors import FeatkitError, MissingExtraError, SettingsError, StoreError
 from featkit.settings import Secret
-from featkit.stores.feast.direct import DirectStore, answer
+from featkit.stores.feast.direct import OLDER_KEYS, DirectStore, answer
 from featkit.stores.feast.entity_keys import encode, field_names, project_of, time_field
 from featkit.stores.feast.gaps import DIRECT
 from featkit.stores.feast.values import decode_times
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from featkit.calls import Flow
     from featkit.codecs.binary_columns import BinaryColumn
     from featkit.columns import FeatureColumns
-    from featkit.schema import FeatureView
     from featkit.stores.base import OnlineRead, Target
     from featkit.stores.feast import FeastStore
 
@@ -70,14 +69,15 @@ class RedisStore(DirectStore):
         )
         return cls(server, options)
 
-    def ask(self, read: OnlineRead, name: str) -> Call[FeatureColumns]:
+    def ask(self, read: OnlineRead) -> Call[FeatureColumns]:
         """Ask for the fields of a view in the hashes of its entities."""
+        name = self.stored_name(read.view)
         keys = encode(read.keys, read.view.entities, suffix=self._project.encode())
         fields = field_names(name, [feature.name for feature in read.features])
         request = RedisRead(server=self._redis, keys=keys, fields=(time_field(name), *fields))
         return Call(request, decode=partial(_decode, read), keys=read.keys.height)
 
-    def why_nothing(self, views: Sequence[FeatureView]) -> Flow[str | None]:  # noqa: ARG002 - Redis keeps all views together
+    def why_nothing(self, reads: Sequence[OnlineRead]) -> Flow[str | None]:  # noqa: ARG002 - Redis keeps all views together
         """Look at some keys: whose they are, and whether they are of this layout."""
         try:
             return (yield from self._foreign())
@@ -97,10 +97,7 @@ class RedisStore(DirectStore):
         if self._project in projects:
             return None
         if older:
-            return (
-                "its keys are of an older layout; set entity_key_serialization_version: 3 in "
-                "feature_store.yaml and materialize again"
-            )
+            return OLDER_KEYS
         if found := sorted(project for project in projects if project):
             return (
                 f"of {_SAMPLE} keys that were looked at none is of the project {self._project!r}, "

@@ -187,6 +187,7 @@ def view_of(item: Item, parents: Mapping[str, Item]) -> FeatureView:
             for column in source.feature_view_projection.feature_columns
         ),
         version=item.meta.current_version_number,
+        entity_names=tuple(name for name in spec.entities if name != DUMMY_ENTITY),
     )
 
 

@@ -1,9 +1,13 @@
 """Fill another online store from a built feature repository, and answer for it with Feast's SDK.
 
-    python direct.py FOLDER '{"type": "redis", "connection_string": "127.0.0.1:6379"}'
+    python direct.py FOLDER '{"online_store": {"type": "redis", "connection_string": "HOST:PORT"}}'
 
-Runs in Feast's environment. FOLDER is a copy of a built repository. When the store is filled, the
-port of the oracle, which `oracle.py` describes, is printed; it ends with standard input.
+Runs in Feast's environment. FOLDER is a copy of a built repository, and the JSON goes over what its
+`feature_store.yaml` says. When the store is filled, the port of the oracle, which `oracle.py`
+describes, is printed; it ends with standard input.
+
+With `--views` only these are filled. With `--changed` a view is applied once more without its last
+feature, so that it has a second version.
 """
 
 import argparse
@@ -43,17 +47,25 @@ def wait_until_it_listens(port):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("online_store", type=json.loads)
+    parser.add_argument("configuration", type=json.loads)
+    parser.add_argument("--views", nargs="+")
+    parser.add_argument("--changed")
     arguments = parser.parse_args()
 
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what Feast says is no answer
     os.chdir(arguments.folder)
     configuration = yaml.safe_load(Path("feature_store.yaml").read_text())
-    configuration["online_store"] = arguments.online_store
+    configuration |= arguments.configuration
     Path(CONFIGURATION).write_text(yaml.safe_dump(configuration))
     store = FeatureStore(".", fs_yaml_file=Path(CONFIGURATION))
+    if arguments.changed:
+        view = store.get_feature_view(arguments.changed)
+        view.features = view.features[:-1]
+        store.apply(view)
     views = [view for view in store.list_batch_feature_views() if view.online]
+    if arguments.views:
+        views = [view for view in views if view.name in arguments.views]
     get_provider(store.config).update_infra(
         project=store.project,
         tables_to_delete=[],
@@ -64,7 +76,8 @@ def main():
     )
     names = [view.name for view in views if view.name != "proto_only"]
     store.materialize(sources.START, sources.END, feature_views=names)
-    build.write_proto_only(store)
+    if len(names) < len(views):
+        build.write_proto_only(store)
 
     oracle.CONFIGURATIONS["file"] = CONFIGURATION
     with socket.socket() as probe:

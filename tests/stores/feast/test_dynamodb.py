@@ -24,10 +24,13 @@ from featkit.errors import (
     ProtocolError,
     RowMismatch,
     SettingsError,
+    StoreError,
     ThrottledError,
     UnknownNameError,
 )
+from featkit.schema import Entity
 from featkit.stores.base import open_store
+from featkit.stores.feast.entity_keys import encode, entity_ids
 from featkit.testing import CONTRACT_NOW, StoreContract, contract_views
 from featkit.transports.options import Retry
 from tests.fakes.feast import PROJECT, FeastFake, served
@@ -228,7 +231,8 @@ def test_a_hundred_items_are_asked_for_at_a_time(
     service: Service, client: featkit.FeatureStoreClient
 ) -> None:
     found = client.lookup(KEYS, ["customers:visits"])
-    assert sorted(service.asked) == [8, 100, 100, 100, 100]
+    first_look = 20  # for keys of an older layout
+    assert sorted(service.asked) == [8, first_look, 100, 100, 100, 100]
     assert found.values.height == 408
     assert client.last_summary is not None
     assert client.last_summary.views[0].statuses[Status.NOT_FOUND] >= 400
@@ -242,6 +246,21 @@ def test_what_was_left_unprocessed_is_asked_for_until_it_is_there(
     found = client.lookup(KEYS, ["customers:*"]).to_polars(timestamps=True, statuses=True)
     assert found.equals(right)
     assert len(service.asked) > 15
+
+
+def test_keys_of_an_older_layout_are_told_as_what_they_are(
+    service: Service, client: featkit.FeatureStoreClient
+) -> None:
+    entity = Entity("customer_id", "customer_id", pl.Int64(), store_type="INT64")
+    ids = entity_ids(encode(KEYS[:1], [entity], counted=False)).to_pylist()
+    ((_, item), *_) = service.tables[f"{PROJECT}.customers"].items()
+    service.tables[f"{PROJECT}.customers"] = {ids[0]: {**item, "entity_id": {"S": ids[0]}}}
+    for _ in range(2):
+        with pytest.raises(StoreError, match="entity_key_serialization_version: 3"):
+            client.lookup(KEYS[:1], ["customers:visits"])
+    assert set(client.lookup(KEYS[1:2], ["customers:visits"]).statuses["visits"]) == {
+        Status.NOT_FOUND
+    }
 
 
 def test_a_table_that_answers_nothing_is_throttled(

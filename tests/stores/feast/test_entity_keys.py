@@ -55,6 +55,16 @@ def test_a_view_without_entities_has_one_key():
     assert found.to_pylist() == [base64.b64decode(case["keys"][0])]
 
 
+def test_keys_of_version_2_count_neither_join_keys_nor_letters():
+    parts = ["02000000", "61", "02000000", "6262", "04000000", "08000000", "0700000000000000"]
+    parts += ["02000000", "01000000", "78"]
+    keys = pl.DataFrame({"bb": ["x"], "a": [7]})
+    found = encode(keys, [entity("bb", "STRING"), entity("a", "INT64")], counted=False)
+    assert found.to_pylist() == [bytes.fromhex("".join(parts))]
+    dummy = encode(pl.DataFrame(height=1), [], counted=False).to_pylist()
+    assert dummy == [b"\x02\0\0\0__dummy_id\x02" + bytes(7)]
+
+
 def test_a_slice_of_keys_is_encoded_as_the_slice():
     keys = pl.DataFrame({"a": ["x", "yy", "zzz"]})
     whole = encode(keys, [entity("a", "STRING")]).to_pylist()

@@ -1,0 +1,168 @@
+"""DynamoDB and Bigtable read without Feast's server; Feast fills them, and its SDK is the oracle.
+
+DynamoDB is moto. Bigtable is Google's emulator where it is installed, and always a fake that cuts
+its answers up as the service may; Feast's own client writes to both.
+"""
+
+import asyncio
+from contextlib import ExitStack, contextmanager
+
+import pytest
+from moto.server import ThreadedMotoServer
+
+import featkit
+from featkit import Status
+from featkit.errors import StoreError
+from tests.fakes.bigtable import Bigtable, served
+from tests.live.direct import KEYS, VIEWS, agrees, filled
+from tests.programs.running import bigtable_emulator, has_bigtable
+
+pytestmark = [
+    pytest.mark.live,
+    pytest.mark.filterwarnings("ignore::featkit.errors.ExpiredWarning"),
+]
+DRIVERS = KEYS["driver_id"]
+AWS = {"AWS_ACCESS_KEY_ID": "AK", "AWS_SECRET_ACCESS_KEY": "SK", "AWS_EC2_METADATA_DISABLED": "1"}
+
+
+@contextmanager
+def moto():
+    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    url = f"http://{host}:{port}"
+    keys = {"access_key_id": "AK", "secret_access_key": "SK"}
+    online_store = {"type": "dynamodb", "region": "eu-west-1", "endpoint_url": url}
+    yield "feast+dynamodb:eu-west-1", {"endpoint_url": url, **keys}, online_store, AWS
+    server.stop()
+
+
+@contextmanager
+def bigtable(running):
+    with running as address:
+        online_store = {"type": "bigtable", "project_id": "p", "instance": "i"}
+        variables = {"BIGTABLE_EMULATOR_HOST": address}
+        yield "feast+bigtable:p/i", {"endpoint_url": f"http://{address}"}, online_store, variables
+
+
+PLACES = {
+    "dynamodb": moto,
+    **({"bigtable": lambda: bigtable(bigtable_emulator())} if has_bigtable() else {}),
+    "bigtable in pieces": lambda: bigtable(served(Bigtable(cut=3, again=3))),
+}
+
+
+@pytest.fixture(scope="module", params=PLACES)
+def place(request):
+    with PLACES[request.param]() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def direct(feast, place, tmp_path_factory):
+    _, _, online_store, variables = place
+    folder = tmp_path_factory.mktemp("direct")
+    with filled(feast, folder, online_store, variables=variables) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def open_store(direct, place):
+    def connect(kind=featkit.connect, **options):
+        target, known, *_ = place
+        known = known | {"registry_url": direct.registry_url, "project": direct.project}
+        return kind(target, now=direct.now, cache=None, **known | options)
+
+    return connect
+
+
+@pytest.fixture(scope="module")
+def store(open_store):
+    with open_store() as client:
+        yield client
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_every_value_is_what_feasts_own_sdk_says(direct, store, name):
+    agrees(store, direct, name)
+
+
+def test_statuses_tell_what_is_expired_null_and_missing(store):
+    keys = [1001, 1002, 1003, 1004, 1006, 1007, 1008, 9999, None]
+    found = store.lookup({"driver_id": keys}, ["driver_hourly_stats:conv_rate"])
+    assert found.statuses["conv_rate"].to_list() == [
+        Status.PRESENT,
+        Status.NULL,
+        Status.NULL,
+        Status.EXPIRED,
+        Status.PRESENT,
+        Status.EXPIRED,
+        Status.FUTURE,
+        Status.NOT_FOUND,
+        None,
+    ]
+
+
+def test_many_keys_come_back_in_order(store):
+    keys = [*range(1, 1001), *range(2000, 5000), *range(1000, 0, -1)]
+    found = store.lookup(keys, ["bench_a:f5", "bench_a:f8"])
+    first = found.values.head(1000)
+    assert first["f5"].null_count() == 0
+    assert found.values.tail(1000).reverse().equals(first)
+    assert found.values["f5"].null_count() == 3000
+
+
+def test_async_reads_the_same(open_store, store):
+    async def read():
+        async with open_store(featkit.connect_async) as client:
+            calls = [client.lookup(DRIVERS, ["driver_hourly_stats:*"]) for _ in range(10)]
+            return await asyncio.gather(*calls)
+
+    right = store.lookup(DRIVERS, ["driver_hourly_stats:*"]).to_polars(timestamps=True)
+    for found in asyncio.run(read()):
+        assert found.to_polars(timestamps=True).equals(right)
+
+
+def test_the_registry_file_tells_the_same(direct, open_store, store):
+    file = str(direct.folder / "data/registry.db")
+    right = store.lookup(DRIVERS, ["driver_hourly_stats:*"]).to_polars(timestamps=True)
+    with open_store(registry_url=None, registry=file) as client:
+        found = client.lookup(DRIVERS, ["driver_hourly_stats:*"])
+    assert found.to_polars(timestamps=True).equals(right)
+
+
+def test_both_ways_are_compared(direct, open_store):
+    with open_store(verify=True, server_url=direct.server_url) as client:
+        found = client.lookup([1001, 9999], ["driver_hourly_stats:*", "all_types:*"])
+        assert found.values["avg_daily_trips"].to_list() == [5555, None]
+
+
+def test_health_tells_what_answers(store):
+    report = store.check_health()
+    assert report.healthy
+    assert "has the table 'rides." in report.checks[0].found
+
+
+def test_keys_of_version_2_are_told_as_what_they_are_and_differ(feast, place, tmp_path):
+    target, known, online_store, variables = place
+    version = {"entity_key_serialization_version": 2}
+    if online_store["type"] == "dynamodb":
+        online_store = {**online_store, "table_name_template": "old.{project}.{table_name}"}
+        known = {**known, "table_template": "old.{project}.{table_name}"}
+    else:
+        online_store = {**online_store, "instance": "old"}
+        target = "feast+bigtable:p/old"
+    options = ["--views", "driver_hourly_stats"]
+    with (
+        filled(feast, tmp_path, online_store, *options, variables=variables, **version) as old,
+        ExitStack() as stack,
+    ):
+        known |= {"registry_url": old.registry_url, "project": "rides", "cache": None}
+        said = {
+            "entity_key_serialization_version: 3": {},
+            "verify: .*whether it is there": {"verify": True, "server_url": old.server_url},
+        }
+        for words, options in said.items():
+            client = stack.enter_context(featkit.connect(target, **known, **options))
+            with pytest.raises(StoreError, match=words):
+                client.lookup(DRIVERS, ["driver_hourly_stats:*"])
