@@ -118,7 +118,11 @@ def test_two_thousand_rows_are_asked_for_at_a_time(
     fake.most = 2000
     keys = pl.DataFrame({"customer_id": range(5000)})
     found = client.lookup(keys, ["customers:visits"])
-    assert sorted(fake.asked)[-3:] == [1000, 2000, 2000]
+    first, *others = fake.asked
+    assert first == 20  # for keys of an older layout
+    assert sum(others) == 5000
+    assert len(others) == 3
+    assert max(others) <= 2000
     assert found.statuses["visits"].null_count() == 0
     assert (found.statuses["visits"] == Status.NOT_FOUND).sum() > 4900
 
