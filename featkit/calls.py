@@ -103,6 +103,8 @@ class HttpRequest:
         Statuses that are answers, though HTTP takes them for failures.
     metadata
         Whether it asks what the store holds, which seldom changes, so that a cache may answer.
+    any_age
+        Whether a cache may do so with what it has, however old, while the store is down.
     """
 
     url: str
@@ -112,6 +114,7 @@ class HttpRequest:
     idempotent: bool = True
     answers: frozenset[int] = frozenset()
     metadata: bool = False
+    any_age: bool = False
 
     transport: ClassVar[str] = "featkit.transports.http:HttpTransport"
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from featkit.dtypes import format_dtype
-from featkit.errors import InputError, NotSupportedError
+from featkit.durations import roughly
+from featkit.errors import InputError, NotSupportedError, StoreUnavailable
 from featkit.html import element, joined, table
 from featkit.schema import FeatureRef
 
@@ -42,6 +43,8 @@ class Catalogue:
         When that was read, aware (UTC).
     notes
         What the store could not tell, and why.
+    problem
+        Why it is one from before: what asking the store failed with.
 
     Examples
     --------
@@ -58,6 +61,14 @@ class Catalogue:
     services: tuple[FeatureService, ...] = ()
     read_at: datetime
     notes: tuple[str, ...] = ()
+    problem: str = ""
+
+    def since(self, now: datetime) -> str:
+        """Say how old it is, and why; nothing where it was read just now."""
+        if not self.problem:
+            return ""
+        age = timedelta(seconds=max(int((now - self.read_at).total_seconds()), 0))
+        return f"This is the catalogue of {roughly(age)} ago, since {self.problem}"
 
     @property
     def headline(self) -> str:
@@ -124,7 +135,7 @@ class Catalogue:
             for view in self.views[:_LISTED]
         ]
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        text = [self.headline, *(f"note: {note}" for note in self.notes)]
+        text = [self.headline, *(f"note: {note}" for note in self._told())]
         if self.views:
             text += [
                 "  ".join(
@@ -150,8 +161,11 @@ class Catalogue:
             for view in self.views[:_LISTED]
         ]
         header = ["view", "join keys", "ttl", "owner", "description", "features"]
-        notes = [element("p", note) for note in (*self.notes, *self._rest())]
+        notes = [element("p", note) for note in (*self._told(), *self._rest())]
         return joined([table(header, rows, caption=self.headline), *notes])
+
+    def _told(self) -> list[str]:
+        return [*filter(None, [self.since(datetime.now(UTC))]), *self.notes]
 
     def _rest(self) -> list[str]:
         left = len(self.views) - _LISTED
@@ -193,7 +207,7 @@ def read_catalogue(store: Store, target: str, names: Sequence[str] = ()) -> Flow
         notes.append(f"{error}. {able(store.capabilities)}; name views: browse(['...'])")
     try:
         services = yield from store.list_feature_services()
-    except NotSupportedError as error:
+    except (NotSupportedError, StoreUnavailable) as error:
         notes.append(str(error))
     return Catalogue(
         target=target,

@@ -11,7 +11,7 @@ import io
 import logging
 import threading
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ from featkit.errors import DeadlineExceeded, FeatkitError, StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from datetime import datetime
 
     from featkit.calls import HttpRequest
     from featkit.transports.deadline import Deadline
@@ -39,6 +40,14 @@ logging.getLogger("requests_cache").addHandler(logging.NullHandler())
 _SLICE = 0.25  # seconds after which a wait for another thread looks at its deadline
 _NOT_KEPT = {"content-encoding", "transfer-encoding", "content-length", "set-cookie"}
 _UNREACHABLE = (StoreUnavailable, DeadlineExceeded)
+
+
+@dataclass(frozen=True)
+class OldReply:
+    """A reply that was served while the server was down: from when it is, and what failed."""
+
+    made: datetime
+    failure: FeatkitError
 
 
 class MetadataCache:
@@ -71,6 +80,7 @@ class MetadataCache:
         self._namespace = namespace
         self._lock = threading.Lock()
         self._fetching: dict[str, threading.Lock] = {}
+        self._old: list[OldReply] = []
         self._adapter = _Adapter()
         self._session = CachedSession(
             backend=backend or BaseCache(),
@@ -103,12 +113,29 @@ class MetadataCache:
         ).prepare()
         with self._alone(self._key(prepared), deadline):
             self._adapter.begin(request, fetch)
-            response = self._session.send(prepared, allow_redirects=False)
+            try:
+                response: Any = self._session.send(prepared, allow_redirects=False)
+            except _UNREACHABLE:
+                response = self._kept(prepared) if request.any_age else None
+                if response is None:
+                    raise
             failed = self._adapter.failure
         if failed is not None and not isinstance(failed, _UNREACHABLE):
             raise failed  # requests-cache takes any error for a server that is down
+        if failed is not None:
+            self._old.append(OldReply(response.created_at, failed))
         headers = {name.lower(): value for name, value in response.headers.items()}
         return HttpReply(response.status_code, headers, bytearray(response.content))
+
+    def _kept(self, prepared: requests.PreparedRequest) -> Any:  # noqa: ANN401 - a reply, or None
+        cache = self._session.cache
+        return cache.get_response(cache.create_key(prepared))
+
+    def old_replies(self) -> list[OldReply]:
+        """Return, once, the replies past their time that were served since the last question."""
+        with self._lock:
+            old, self._old = self._old, []
+        return old
 
     def __len__(self) -> int:
         return sum(1 for key in self._session.cache.responses if self._is_mine(key))
@@ -124,7 +151,7 @@ class MetadataCache:
 
     def start_anew(self) -> None:
         """Forget the locks of the process that this one was forked from."""
-        self._lock, self._fetching = threading.Lock(), {}
+        self._lock, self._fetching, self._old = threading.Lock(), {}, []
 
     def _key(self, request: Any, **options: Any) -> str:  # noqa: ANN401 - as requests-cache calls it
         # with the headers, among which AWS names what is asked; credentials are not there yet

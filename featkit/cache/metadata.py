@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from featkit.cache.containers import Container
     from featkit.cache.entities import EntityCache
-    from featkit.cache.http import Fetch, MetadataCache
+    from featkit.cache.http import Fetch, MetadataCache, OldReply
     from featkit.cache.opening import CacheOptions
     from featkit.calls import HttpReply, HttpRequest
     from featkit.transports.deadline import Deadline
@@ -44,6 +44,10 @@ class LazyMetadata:
     def answer(self, request: HttpRequest, fetch: Fetch, deadline: Deadline) -> HttpReply:
         """Answer a request from what is kept, or fetch it."""
         return self._cache().answer(request, fetch, deadline)
+
+    def old_replies(self) -> list[OldReply]:
+        """Return, once, the replies past their time that were served since the last question."""
+        return [] if self._made is None else self._made.old_replies()
 
     def __len__(self) -> int:
         return 0 if self._made is None else len(self._made)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import weakref
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from featkit.catalogue import read_catalogue
+from featkit.clients.catalogued import catalogued
 from featkit.clients.health import HealthMonitor
 from featkit.clients.operations import Operations
 from featkit.clients.progress import watched
@@ -148,9 +149,8 @@ class Session:
         return self._monitor
 
     def _catalogued(self, names: Sequence[str]) -> Flow[Catalogue]:
-        found = yield from read_catalogue(self.operations.store, self.target, names)
-        self._catalogue = found
-        return found
+        self._catalogue = yield from catalogued(self, names)
+        return self._catalogue
 
     def _browser(
         self,
@@ -161,12 +161,11 @@ class Session:
         """Show a catalogue, or the one from before where the store just failed."""
         from featkit.widgets.browser import FeatureViewBrowser  # noqa: PLC0415 - ipywidgets is heavy
 
-        problem = ""
         if isinstance(found, FeatkitError):
             if self._catalogue is None or not isinstance(found, StoreError):
                 raise found
-            found, problem = self._catalogue, str(found)
-        return FeatureViewBrowser(found, self, entities=entities, state=state, problem=problem)
+            found = replace(self._catalogue, problem=str(found))
+        return FeatureViewBrowser(found, self, entities=entities, state=state)
 
     def _check_usable(self) -> None:
         self._check_open()

@@ -1,4 +1,4 @@
-"""Flows whose requests no cache answers, such as those that check a store's health."""
+"""Flows whose requests no cache answers, and those that it answers with whatever it has."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ from featkit.calls import Call, HttpRequest
 from featkit.errors import FeatkitError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from featkit.calls import Effect, Flow
 
 Result = TypeVar("Result")
 
 
 def fresh(flow: Flow[Result]) -> Flow[Result]:
-    """Run a flow so that no cache answers its requests.
+    """Run a flow so that no cache answers its requests, as where a store's health is checked.
 
     Examples
     --------
@@ -26,12 +28,30 @@ def fresh(flow: Flow[Result]) -> Flow[Result]:
     >>> next(fresh(flow())).request.metadata
     False
     """
+    return (yield from _with_requests(flow, metadata=False))
+
+
+def of_any_age(flow: Flow[Result]) -> Flow[Result]:
+    """Run a flow so that a cache answers for a store that is down, however old what it has is.
+
+    Examples
+    --------
+    >>> from featkit.calls import Call, HttpRequest
+    >>> def flow():
+    ...     return (yield Call(HttpRequest(url="http://localhost/", metadata=True)))
+    >>> next(of_any_age(flow())).request.any_age
+    True
+    """
+    return (yield from _with_requests(flow, any_age=True))
+
+
+def _with_requests(flow: Flow[Result], **changes: Any) -> Flow[Result]:  # noqa: ANN401 - of fields
     with closing(flow):
         try:
             effect = next(flow)
             while True:
                 try:
-                    outcome = yield _fresh(effect)
+                    outcome = yield _changed(effect, changes)
                 except FeatkitError as error:
                     effect = flow.throw(error)
                 else:
@@ -41,13 +61,13 @@ def fresh(flow: Flow[Result]) -> Flow[Result]:
             return result
 
 
-def _fresh(effect: Effect) -> Effect:
+def _changed(effect: Effect, changes: Mapping[str, Any]) -> Effect:
     if not isinstance(effect, Call):
-        return [_fresh_call(call) for call in effect]
-    return _fresh_call(effect)
+        return [_changed_call(call, changes) for call in effect]
+    return _changed_call(effect, changes)
 
 
-def _fresh_call(call: Call[Any]) -> Call[Any]:
+def _changed_call(call: Call[Any], changes: Mapping[str, Any]) -> Call[Any]:
     if isinstance(call.request, HttpRequest):
-        return replace(call, request=replace(call.request, metadata=False))
+        return replace(call, request=replace(call.request, **changes))
     return call

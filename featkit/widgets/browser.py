@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets as W  # noqa: N812 - its own short name
 import traitlets
 
-from featkit.catalogue import Catalogue, enrich_code, read_catalogue
+from featkit.catalogue import Catalogue, enrich_code
+from featkit.clients.catalogued import catalogued
 from featkit.clients.progress import in_kernel
 from featkit.clients.sampling import sample
-from featkit.durations import format_duration
 from featkit.errors import FeatkitError, UnknownNameError, nearest
 from featkit.html import badge, element, joined
 from featkit.widgets import samples
@@ -84,7 +84,6 @@ class FeatureViewBrowser(W.VBox):
         *,
         entities: Keys | None = None,
         state: Mapping[str, Any] | None = None,
-        problem: str = "",
     ) -> None:
         self.catalogue = catalogue
         self._session = session
@@ -105,7 +104,7 @@ class FeatureViewBrowser(W.VBox):
         refresh.on_click(lambda _: self._in_background(self.refresh))
         self._show.on_click(lambda _: self._in_background(self._add))
         self.names.observe(lambda _: self._in_background(self._add), "value")
-        self._take(catalogue, problem)
+        self._take(catalogue)
         traitlets.link((self.table, "selected"), (self, "selected"))
         if state is not None:
             self.state = state
@@ -239,16 +238,15 @@ class FeatureViewBrowser(W.VBox):
         ):
             widget.add_class(name)
 
-    def _take(self, catalogue: Catalogue, problem: str = "") -> None:
+    def _take(self, catalogue: Catalogue) -> None:
         """Show a catalogue."""
         self.catalogue = catalogue
         known = set(map(str, catalogue.references()))
         self.table.selected = [each for each in self.table.selected if each in known]
         self.table.payload = pack(columns_of(catalogue))
         lines = [badge(note, "warn") for note in catalogue.notes]
-        if problem:
-            age = format_duration(_whole(datetime.now(UTC) - catalogue.read_at))
-            lines.append(badge(f"This is the catalogue of {age} ago, since {problem}", "bad"))
+        if problem := catalogue.since(datetime.now(UTC)):
+            lines.append(badge(problem, "bad"))
         self.note.value = joined(element("div", line) for line in lines)
         self.asking.layout.display = None if catalogue.notes else "none"
         self._draw()
@@ -295,18 +293,12 @@ class FeatureViewBrowser(W.VBox):
     def _read(self, names: Sequence[str]) -> None:
         notes = self.catalogue.notes
         try:
-            found = self._session.run(
-                read_catalogue(self._session.operations.store, self.catalogue.target, names)
-            )
+            found = self._session.run(catalogued(self._session, names))
         except FeatkitError as error:
-            self._take(self.catalogue, str(error))
+            self._take(replace(self.catalogue, problem=str(error)))
         else:
             self._take(replace(found, notes=notes) if names else found)
 
     def _in_background(self, work: Callable[[], None]) -> None:
         """Ask the store in a thread, so that the kernel stays free while it thinks."""
         threading.Thread(target=work, name="featkit-browser", daemon=True).start()
-
-
-def _whole(age: Any) -> Any:  # noqa: ANN401 - a timedelta
-    return age - (age % type(age)(seconds=1))
