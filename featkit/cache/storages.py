@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 _DIGITS = 32  # hex digits of a place
 _SECONDS = 1_000_000  # microseconds
 REMEMBERED = 30 * 86_400  # seconds for which it is known that rows were taken away
+_REMOTE = {
+    "DynamoDbDict": (350_000, 10.0),
+    "MongoDict": (15_000_000, 10.0),
+    "GridFSDict": (None, 10.0),
+}
+"""Bytes that fit into one value, and seconds after which the names are listed again."""
 
 
 class _Blob(bytes):
@@ -44,17 +50,23 @@ def raw() -> Any:  # noqa: ANN401 - a serializer of requests-cache
 class StorageContainer:
     """Segments in any storage of requests-cache, which is a mapping from text to bytes.
 
-    Each value is a length, the facts about the segment in JSON, and the segment. Keys are hex
-    digits, since some storages make file names or SQL of them.
+    Each value is a length, the facts about the segment in JSON, and the segment. Where a value must
+    not be that large, it tells in how many others the segment is. Keys are hex digits, since some
+    storages make file names or SQL of them.
 
     Parameters
     ----------
     storage
         The storage; its serializer is replaced, since most would unpickle what they read.
+    late
+        For how many seconds it need not be looked whether others have written; None: as is usual
+        for such a storage. To list what is there costs a scan, which DynamoDB bills.
     """
 
-    def __init__(self, storage: MutableMapping[str, bytes]) -> None:
+    def __init__(self, storage: MutableMapping[str, bytes], *, late: float | None = None) -> None:
         self.kind = type(storage).__name__
+        self._most, usual = _REMOTE.get(self.kind, (None, 0.0))
+        self._late = usual if late is None else late
         self.name = f"the cache in a {self.kind}"
         if hasattr(storage, "serializer"):
             storage.serializer = raw()
@@ -64,8 +76,8 @@ class StorageContainer:
         self._last = 0  # number of the last segment: clocks may stand still
 
     def version(self) -> object:
-        """Tell nothing: these storages do not say when somebody has written."""
-        return None
+        """Guess by the clock: these storages do not say when somebody has written."""
+        return int(time.monotonic() / self._late) if self._late else None
 
     def log(self, place: str) -> Log:
         """List the segments of a place, of which no more is known than their names."""
@@ -78,8 +90,8 @@ class StorageContainer:
     def read(self, place: str, ids: Sequence[int]) -> Iterator[tuple[int, bytes]]:
         """Read segments one by one."""
         for number in ids:
-            if (value := self._value(key_of(place, number))) is not None:
-                yield number, value[1]
+            if (blob := self._blob(key_of(place, number))) is not None:
+                yield number, blob
 
     def append(
         self,
@@ -97,9 +109,7 @@ class StorageContainer:
                 return None
             for entry, blob in parts:
                 self._last = number = max(time.time_ns(), self._last + 1)
-                head = msgspec.json.encode(entry)
-                content = len(head).to_bytes(4, "little") + head + blob
-                self._storage[key_of(place, number)] = _Blob.lasting(content, lasting(entry))
+                self._put(key_of(place, number), entry, blob)
                 numbers.append(number)
             self._forget(old)
             if fewer:
@@ -162,20 +172,46 @@ class StorageContainer:
             mark = uuid.uuid4().hex.encode()
             self._storage[_mark(place)] = _Blob.lasting(mark, REMEMBERED)
 
-    def _value(self, key: str) -> tuple[Entry, bytes] | None:
-        """Read a value; None where there is none, or none of ours."""
+    def _put(self, key: str, entry: Entry, blob: bytes) -> None:
+        """Write a segment; what tells of it is written last."""
+        head, most = msgspec.json.encode(entry), self._most
+        parts = [blob[i : i + most] for i in range(0, len(blob), most)] if most else []
+        for number, part in enumerate(parts):
+            self._storage[f"{key}-{number}"] = _Blob.lasting(part, lasting(entry))
+        sizes = len(head).to_bytes(2, "little") + len(parts).to_bytes(2, "little")
+        content = sizes + head + (b"" if most else blob)
+        self._storage[key] = _Blob.lasting(content, lasting(entry))
+
+    def _value(self, key: str) -> tuple[Entry, int, bytes] | None:
+        """Read the facts, the number of parts, and what follows; None: there is none of ours."""
+        value = self._get(key)
+        if value is None:
+            return None
+        size, parts = (int.from_bytes(value[i : i + 2], "little") for i in (0, 2))
+        entry = entry_of(value[4 : 4 + size])
+        return None if entry is None else (entry, parts, value[4 + size :])
+
+    def _blob(self, key: str) -> bytes | None:
+        """Read a segment; None: it is not there, or not whole any more."""
+        value = self._value(key)
+        if value is None:
+            return None
+        _, count, rest = value
+        parts = [rest, *(self._get(f"{key}-{number}") for number in range(count))]
+        return None if None in parts else b"".join(part for part in parts if part)
+
+    def _get(self, key: str) -> bytes | None:
         try:
             with self._failures():
                 value = self._storage[key]
         except KeyError:
             return None
-        if not isinstance(value, bytes):
-            return None
-        size = int.from_bytes(value[:4], "little")
-        entry = entry_of(value[4 : 4 + size])
-        return None if entry is None else (entry, value[4 + size :])
+        return value if isinstance(value, bytes) else None
 
     def _forget(self, keys: Sequence[str]) -> None:
+        if self._most:
+            counts = {key: (self._value(key) or (None, 0))[1] for key in keys}
+            keys = [*keys, *(f"{key}-{n}" for key in keys for n in range(counts[key]))]
         if not keys:
             return
         if hasattr(self._storage, "bulk_delete"):

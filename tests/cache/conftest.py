@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import TYPE_CHECKING, Any
 
+import boto3
 import pytest
 import redis
 from requests_cache.backends.base import DictStorage
+from requests_cache.backends.dynamodb import DynamoDbDict
 from requests_cache.backends.filesystem import FileDict
 from requests_cache.backends.sqlite import SQLiteDict
 
@@ -16,6 +19,7 @@ from featkit.cache.sqlite import SqliteContainer
 from featkit.cache.storages import StorageContainer
 from featkit.testing import FrozenClock
 from tests.cache.remote import Remote
+from tests.programs.dynamodb import REGION, dynamodb
 from tests.programs.running import redis_server
 
 if TYPE_CHECKING:
@@ -63,7 +67,27 @@ def empty_redis(redis_url: str) -> str:
     return redis_url
 
 
-STORAGES = ["DictStorage", "FileDict", "SQLiteDict"]
+@pytest.fixture(scope="session")
+def dynamodb_url() -> Iterator[str]:
+    """Run a DynamoDB for the tests of this process."""
+    with dynamodb() as url:
+        yield url
+
+
+@pytest.fixture
+def dynamodb_table(dynamodb_url: str) -> Callable[[], DynamoDbDict]:
+    """Return what opens one table, each time anew, as another process would."""
+    name = f"featkit-{uuid.uuid4().hex}"
+    options = {
+        "region_name": REGION,
+        "endpoint_url": dynamodb_url,
+        "aws_access_key_id": "AK",
+        "aws_secret_access_key": "canary-secret",
+    }
+    return lambda: DynamoDbDict(name, connection=boto3.resource("dynamodb", **options))
+
+
+STORAGES = ["DictStorage", "FileDict", "SQLiteDict", "DynamoDbDict"]
 
 
 @pytest.fixture(params=["sqlite", "redis", *STORAGES])
@@ -88,6 +112,9 @@ def opener(kind: str, request: pytest.FixtureRequest, tmp_path: Any) -> Callable
         case "DictStorage":
             storage = DictStorage()
             return lambda: StorageContainer(storage)
+        case "DynamoDbDict":
+            table = request.getfixturevalue("dynamodb_table")
+            return lambda: StorageContainer(table(), late=0)
         case "FileDict":
             return lambda: StorageContainer(FileDict(tmp_path / "files"))
         case _:

@@ -7,6 +7,7 @@ import pytest
 
 from featkit.cache.containers import Entry
 from featkit.cache.redis import RedisContainer
+from featkit.cache.storages import StorageContainer
 from tests.cache.conftest import opener
 
 NOW = 1_700_000_000_000_000
@@ -189,6 +190,18 @@ def test_nothing_of_others_is_taken_for_a_segment(storages):
     append(container, entry(ONE), b"one")
     assert blobs(container, ONE) == [b"one"]
     assert len(container.entries()) == 1
+
+
+def test_a_segment_of_several_values_is_whole_or_not_there(dynamodb_table):
+    container, table = StorageContainer(dynamodb_table(), late=0), dynamodb_table()
+    blob = bytes(range(256)) * 4000
+    number = append(container, entry(ONE, size=len(blob)), blob)
+    assert len(list(table)) == 4
+    assert blobs(container, ONE) == [blob]
+    del table[f"{ONE}{number:016x}-1"]
+    assert blobs(container, ONE) == []
+    container.remove([number])
+    assert [name for name in table if not name.endswith("-taken")] == []
 
 
 class Trap:

@@ -9,6 +9,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import time
 import warnings
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from requests_cache.backends.filesystem import FileDict
 
 import featkit
 from featkit.cache.sqlite import APPLICATION, FILE_SCHEMA, SqliteContainer
+from featkit.cache.storages import StorageContainer
 from featkit.errors import CacheWarning, SettingsError
 from featkit.testing import FrozenClock
 from tests.cache.remote import Remote
@@ -474,4 +476,44 @@ def test_a_cache_that_is_no_mapping_is_refused(connect):
 def test_a_storage_of_requests_cache_is_a_cache(connect, tmp_path, remote):
     value(connect(FileDict(tmp_path / "files")))
     assert calls(connect(FileDict(tmp_path / "files"))) == 0
+    assert len(remote.reads) == 1
+
+
+def test_a_table_of_dynamodb_is_a_cache(connect, dynamodb_table, remote):
+    client = connect(dynamodb_table())
+    client.lookup(range(1000, 301_000), ["v:*"])  # more than one item of DynamoDB can hold
+    again = connect(dynamodb_table())
+    again.lookup(range(300_999, 999, -1), ["v:*"])
+    assert again.last_summary.calls == 0
+    assert len(remote.reads) == 1
+    told = again.cache.info("v")
+    assert told.rows == 300_000
+    assert told.stored_bytes > 400_000
+    table = dynamodb_table()
+    assert len(list(table)) > 2
+    assert again.cache.clear() == 300_000
+    assert not [name for name in table if not name.endswith("-taken")]
+    assert calls(connect(dynamodb_table()), 1000) == 1
+
+
+def test_what_others_wrote_into_a_remote_storage_is_seen_a_little_later(dynamodb_table):
+    one, other = (StorageContainer(dynamodb_table(), late=0.2) for _ in range(2))
+    version = one.version()
+    other.append("5" * 32, [])
+    deadline = time.monotonic() + 5
+    while one.version() == version and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert one.version() != version
+    assert StorageContainer({}).version() is None
+
+
+def test_a_dynamodb_that_refuses_is_one_warning(connect, dynamodb_table, remote):
+    table = dynamodb_table()
+    table.connection.Table(table.table_name).delete()
+    client = connect(table)
+    with pytest.warns(CacheWarning, match="cannot be used: .*ResourceNotFound") as told:
+        assert value(client) == "a1@1"
+    assert len(told) == 1
+    assert "canary-secret" not in str(told[0].message)
+    assert value(client) == "a1@1"
     assert len(remote.reads) == 1
