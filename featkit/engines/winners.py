@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from featkit.engines.spine import Spine
 
 _SPARE = 2**19  # rows that may be kept in vain before they are dropped
+_PACKED = 2**63  # what an entity and a time must fit in together
+_NARROW = 0.25  # share of the spine's time, up to which a slot is found by where it can be
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +52,7 @@ class Best:
     Attributes
     ----------
     slots
-        Each once, ascending.
+        Each once.
     event, created
         Of the best rows; `created` is None where it does not decide.
     count
@@ -94,10 +96,12 @@ def best_of(spine: Spine, codes: npt.NDArray[np.int64], times: Times, frame: pl.
         created = None if times.created is None else nothing
         return Best(nothing, nothing, created, nothing.astype(np.int32), frame.clear(), seen)
     packed = spine.pack(codes, times.known)
-    ties = _ties_in_order(codes, packed, times)
-    if ties is not None:
+    if _in_order(codes, packed, times):
         last, slots = spine.latest_rows(codes, packed)
-        count = 1 + ties[last].astype(np.int32)
+        count = _with_ties_before(last, codes, times.event)
+    elif (within := _narrow(spine, times)) is not None:
+        found, inside = spine.slots_within(codes, packed, within)
+        last, slots, count = _in_order_of_time(inside, found, times, len(spine))
     else:
         last, slots, count = _of_any_order(*spine.first_slots(codes, packed), times)
     created = None if times.created is None else times.created[last]
@@ -105,25 +109,79 @@ def best_of(spine: Spine, codes: npt.NDArray[np.int64], times: Times, frame: pl.
     return Best(slots, times.event[last], created, count, rows, seen)
 
 
-def _ties_in_order(
-    codes: npt.NDArray[np.int64], packed: npt.NDArray[np.uint64], times: Times
-) -> npt.NDArray[np.bool_] | None:
-    """Tell which rows tie with the row before them, if the last of several is always the best.
+def _in_order(codes: npt.NDArray[np.int64], packed: npt.NDArray[np.uint64], times: Times) -> bool:
+    """Tell whether rows are sorted, by entity and time, so that of several the last is the best.
 
-    So it is in files that `featkit.write_view` wrote; else None.
+    So it is in files that `featkit.write_view` wrote.
     """
     if not (packed[1:] >= packed[:-1]).all():
-        return None
+        return False
     event, created = times.event, times.created
     same = codes[1:] == codes[:-1]
-    ties = np.zeros(len(codes), bool)
-    np.equal(event[1:], event[:-1], out=ties[1:])
-    ties[1:] &= same
     if (same & (event[1:] < event[:-1])).any():
+        return False
+    if created is None:
+        return True
+    same &= event[1:] == event[:-1]
+    after = np.flatnonzero(same) + 1
+    return bool((created[after] >= created[after - 1]).all())
+
+
+def _with_ties_before(
+    last: npt.NDArray[np.int64], codes: npt.NDArray[np.int64], event: npt.NDArray[np.int64]
+) -> npt.NDArray[np.int32]:
+    """Count two for rows that share entity and event timestamp with the row before, else one."""
+    before = np.maximum(last - 1, 0)
+    ties = (event[before] == event[last]) & (codes[before] == codes[last]) & (last > 0)
+    found: npt.NDArray[np.int32] = ties.astype(np.int32) + np.int32(1)
+    return found
+
+
+def _narrow(spine: Spine, times: Times) -> tuple[int, int] | None:
+    """Return the time that rows in the order of time cover, where that is little; else None.
+
+    So it is in exports, which are written day by day.
+    """
+    event, known = times.event, times.known
+    if known is None or not (event[1:] >= event[:-1]).all():
         return None
-    if created is not None and (ties[1:] & (created[1:] < created[:-1])).any():
-        return None
-    return ties
+    within = int(known.min()), int(known.max())
+    return within if within[1] - within[0] <= spine.duration * _NARROW else None
+
+
+def _in_order_of_time(
+    index: npt.NDArray[np.int64], slots: npt.NDArray[np.int64], times: Times, height: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int32]]:
+    """Find the best row of each slot among rows whose event timestamps ascend.
+
+    That is the last one, unless others have its event timestamp and were written later.
+
+    Parameters
+    ----------
+    index, slots
+        The rows that have a slot, and their slots.
+    times
+        Of all rows.
+    height
+        How many slots there are.
+    """
+    place = np.empty(height, np.int64)  # only what is written is read
+    place[slots] = index
+    last = place[slots]
+    wins = last == index
+    same = (times.event[last] == times.event[index]) & ~wins
+    best, own = index[wins], slots[wins]
+    count = np.ones(len(best), np.int32)
+    if same.any():
+        tied = np.zeros(height, bool)
+        tied[slots[same]] = True
+        alike = np.flatnonzero(tied[slots] & (same | wins))
+        alike = alike[np.argsort(slots[alike], kind="stable")]
+        chosen, which, counts = _of_any_order(index[alike], slots[alike], times)
+        place[which] = chosen
+        best = place[own]
+        count[tied[own]] = counts[np.searchsorted(which, own[tied[own]])]
+    return best, own, count
 
 
 def _of_any_order(
@@ -235,28 +293,55 @@ class Winners:
             best = np.maximum.accumulate(np.where(filled, slots, -1))
             best[best < first] = -1
             return best, (best >= 0) & (self._count[best] > 1)
-        # no two slots have the same row, and of equal rows the last one was kept
-        newest = self._event if self._created is None else self._created
-        order = np.lexsort((self._place, newest, self._event))
+        event = _running_maximum(np.where(filled, self._event, NEVER), self._spine.codes, first)
+        newest = filled & (self._event == event)  # slots whose row has the latest event so far
+        best = np.maximum.accumulate(np.where(newest, slots, -1))
+        best[best < first] = -1
+        winner = self._latest_revision(best, newest, event)
+        return winner, (winner >= 0) & self._ties(event, first)
+
+    def _latest_revision(
+        self,
+        best: npt.NDArray[np.int64],
+        newest: npt.NDArray[np.bool_],
+        event: npt.NDArray[np.int64],
+    ) -> npt.NDArray[np.int64]:
+        """Choose between rows of one event that became known at different slots.
+
+        The latest created timestamp wins, then the row that is later in the source: `take` kept
+        the places in its order.
+        """
+        held = np.flatnonzero(newest)
+        if not len(held):
+            return best
+        again = np.zeros(len(held), bool)  # the same event of the same entity as the one before
+        np.equal(event[held[1:]], event[held[:-1]], out=again[1:])
+        again[1:] &= self._spine.codes[held[1:]] == self._spine.codes[held[:-1]]
+        if not again.any():
+            return best
+        rows = np.flatnonzero(again | np.append(again[1:], False))
+        created = self._event if self._created is None else self._created
+        some = held[rows]
+        order = np.lexsort((self._place[some], created[some]))
         rank = np.empty_like(order)
-        rank[order] = slots
-        rank[~filled] = -1
-        best = _running_maximum(rank, self._spine.codes, len(order))
-        winner = np.where(best >= 0, order[best], -1)
-        return winner, (winner >= 0) & self._ties(winner, first)
+        rank[order] = np.arange(len(order))
+        group = np.cumsum(~again[rows])
+        top = np.maximum.accumulate(group * len(order) + rank) % len(order)
+        chosen = np.arange(len(best))
+        chosen[some] = some[order[top]]
+        return np.where(best >= 0, chosen[best], -1)
 
     def _ties(
-        self, winner: npt.NDArray[np.int64], first: npt.NDArray[np.int64]
+        self, event: npt.NDArray[np.int64], first: npt.NDArray[np.int64]
     ) -> npt.NDArray[np.bool_]:
-        """Tell where several known rows have the event timestamp of the winner.
+        """Tell where several known rows have the latest event timestamp.
 
         Revisions of one event become known at different slots; while they are the latest, the
         rows with that timestamp are counted from slot to slot.
         """
-        event = np.where(winner >= 0, self._event[winner], NEVER)
         alike = np.where((self._event == event) & (self._place >= 0), self._count, 0)
         changed = np.ones(len(event), bool)
-        changed[1:] = event[1:] != event[:-1]
+        np.not_equal(event[1:], event[:-1], out=changed[1:])
         begin = np.maximum.accumulate(np.where(changed, np.arange(len(event)), 0))
         begin = np.maximum(begin, first)
         total = np.cumsum(alike)
@@ -265,9 +350,33 @@ class Winners:
 
 
 def _running_maximum(
-    rank: npt.NDArray[np.int64], codes: npt.NDArray[np.int64], height: int
+    values: npt.NDArray[np.int64], codes: npt.NDArray[np.int64], first: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.int64]:
-    """Take the maximum so far within each entity; -1 before the first."""
-    offset = codes * (height + 1)
-    found: npt.NDArray[np.int64] = np.maximum.accumulate(offset + rank + 1) - offset - 1
-    return found
+    """Take the maximum so far within each entity; `NEVER` where there is none yet.
+
+    Parameters
+    ----------
+    values
+        By slot; `NEVER` for none.
+    codes, first
+        For each slot its entity, ascending, and the first slot of that.
+    """
+    there = values != NEVER
+    if not there.any():
+        return values
+    lowest = int(values[there].min()) - 1
+    width = int(values.max()) - lowest + 1
+    if width * (int(codes[-1]) + 1) < _PACKED:
+        small = np.where(there, values - lowest, 0)
+        found: npt.NDArray[np.int64] = np.maximum.accumulate(codes * width + small)
+        found -= codes * width
+        return np.where(found > 0, found + lowest, NEVER)
+    known, small = np.unique(values, return_inverse=True)  # with NEVER among them, or not
+    found = np.maximum.accumulate(codes * len(known) + small) - codes * len(known)
+    return np.where(_any_yet(there, first), known[found], NEVER)
+
+
+def _any_yet(there: npt.NDArray[np.bool_], first: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    """Tell where an entity has had one by then."""
+    latest = np.maximum.accumulate(np.where(there, np.arange(len(there)), -1))
+    return latest >= first

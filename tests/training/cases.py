@@ -14,17 +14,30 @@ STEP = 1_000_000  # a second: every unit holds it
 keys = st.sampled_from([1, 2, 11, None])
 texts = st.sampled_from(["a", "a_", "_a", "", None])
 moments = st.one_of(st.none(), st.integers(0, 12).map(lambda n: START + n * STEP))
+close = st.integers(5, 7).map(lambda n: START + n * STEP)
 units = st.sampled_from(["ms", "us", "ns"])
 zones = st.sampled_from(["UTC", "Europe/Paris", "America/New_York"])
+
+
+def by_time(row):
+    return row.event or 0
+
+
+def by_key(row):
+    return repr(row.key), row.event or 0, row.created or 0
 
 
 @st.composite
 def cases(draw):
     composite = draw(st.booleans())
     key = st.tuples(keys, texts) if composite else keys
+    # an export that is written day by day covers little time in each of its pieces
+    events = draw(st.sampled_from([moments, moments, close]))
     rows = draw(
-        st.lists(st.builds(oracle.Row, key, moments, moments, st.none() | st.integers(0, 99)))
+        st.lists(st.builds(oracle.Row, key, events, moments, st.none() | st.integers(0, 99)))
     )
+    if (order := draw(st.sampled_from([None, by_time, by_key]))) is not None:
+        rows.sort(key=order)
     delay, created = draw(
         st.sampled_from([(0, False), (0, True), (STEP, False), (3 * STEP, False)])
     )
