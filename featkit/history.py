@@ -280,6 +280,9 @@ class HistoryRows:
         Where the rows come from.
     pieces
         What is known of the rows, piece by piece, in their order; empty: nothing.
+    in_order
+        Whether the rows are sorted by keys, event and created timestamps, so that rows of an
+        entity lie together, and of several with one event timestamp the last was written last.
     """
 
     scan: pl.LazyFrame
@@ -291,6 +294,7 @@ class HistoryRows:
     origin: Hashable
     files: tuple[HistoryFile, ...] = ()
     pieces: tuple[HistoryPiece, ...] = ()
+    in_order: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 import polars as pl
@@ -44,6 +45,12 @@ if TYPE_CHECKING:
 
 ROW_GROUP = 262_144
 """Rows of a row group: small enough to be skipped, large enough to be read fast."""
+PAGE = 2**14
+"""Bytes of a page: few entities' rows are read without what lies around them."""
+COMPRESSION: Literal["lz4"] = "lz4"
+"""Reads faster than zstd; why, and at what cost: docs/decisions/0020-files-of-views.md."""
+SORTED_BY = "featkit:sorted_by"
+"""In the footer of a file, the columns by which its rows are sorted, as a JSON list."""
 
 _PART = "part-0.parquet"
 _LOCK = ".feature_views.lock"
@@ -145,7 +152,12 @@ def write_view(
     with replacing(root / name / _PART) as file:
         try:
             written.sort(*keys, *times, maintain_order=True).sink_parquet(
-                file, row_group_size=ROW_GROUP, statistics=True
+                file,
+                row_group_size=ROW_GROUP,
+                data_page_size=PAGE,
+                compression=COMPRESSION,
+                statistics=True,
+                metadata={SORTED_BY: json.dumps([*keys, *times])},
             )
         except pl.exceptions.PolarsError as error:
             msg = f"the frame cannot be written as feature view {name!r}: {error}"

@@ -28,7 +28,7 @@ from featkit.errors import (
     TimestampError,
     UnknownNameError,
 )
-from featkit.writing import ROW_GROUP, freeze_clock
+from featkit.writing import ROW_GROUP, SORTED_BY, freeze_clock
 
 NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
 SHOPS = pl.DataFrame({"shop": [2, 1], "at": [NOON, NOON], "rating": [3.9, 4.5]})
@@ -494,3 +494,10 @@ for number in range(8):
     ]
     assert [writer.wait() for writer in writers] == [0, 0, 0]
     assert len(featkit.connect(f"parquet:{tmp_path}").list_feature_views()) == 24
+
+
+def test_the_footer_tells_the_order(tmp_path):
+    frame = pl.DataFrame({"b": [2, 1], "a": [1, 2], "x": [1.0, 2.0]})
+    featkit.write_view(tmp_path, frame, name="v", join_keys=["b", "a"])
+    footer = pq.read_metadata(tmp_path / "v" / "part-0.parquet")
+    assert footer.metadata[SORTED_BY.encode()] == b'["b", "a"]'

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from featkit.history import HistoryRows, Rule
 
 CREATED = "featkit_created_timestamp"
+_ENOUGH = 100_000  # rows of a piece
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -51,13 +52,19 @@ class JoinTask:
         """Whether the rows have no time, so that each counts always."""
         return self.history.event is None
 
+    @property
+    def created(self) -> pl.Expr | None:
+        """What makes the created timestamps; None: none, or they decide nothing here."""
+        history = self.history
+        return None if history.in_order and not self.rule.created else history.created
+
     def keys(self) -> list[pl.Expr]:
         """Select the keys as ``k0``, ``k1``, ..."""
         return [key.alias(f"k{n}") for n, key in enumerate(self.history.keys)]
 
     def times(self) -> list[pl.Expr]:
         """Select the times, of which each may be missing."""
-        event, created = self.history.event, self.history.created
+        event, created = self.history.event, self.created
         chosen = [] if event is None else [event.alias(EVENT)]
         return [*chosen, *([] if created is None else [created.alias(CREATED)])]
 
@@ -101,5 +108,15 @@ def timestamp(microseconds: int) -> pl.Expr:
 
 
 def in_pieces(frame: pl.LazyFrame) -> Iterator[pl.DataFrame]:
-    """Read rows in their order, some at a time, while the next ones are read already."""
-    yield from frame.collect_batches(maintain_order=True, engine="streaming")
+    """Read rows in their order, some at a time, while the next ones are read already.
+
+    What a scan leaves of many row groups is put together: each piece has its cost.
+    """
+    waiting: list[pl.DataFrame] = []
+    for piece in frame.collect_batches(maintain_order=True, engine="streaming"):
+        waiting.append(piece)
+        if sum(each.height for each in waiting) >= _ENOUGH:
+            yield pl.concat(waiting) if len(waiting) > 1 else piece
+            waiting = []
+    if waiting:
+        yield pl.concat(waiting)

@@ -21,6 +21,7 @@ _FEW = 16_384  # so many entities a scan tells from others faster than the join 
 _SMALL = 500_000  # rows that are read as they are: to find out more would take as long
 _SAMPLE = 16_384  # rows that are looked at, at each of some places, before keys are pushed down
 _PLACES = (0.2, 0.5, 0.8)
+_NEAR = 2_048  # rows that are read with those of an entity, where these lie together: a page
 _RARE = 0.3  # share of rows of the spine's entities, up to which leaving out the others pays
 _SKIPPED = 0.1  # share of rows outside the time of the spine, from which on leaving them out pays
 
@@ -147,6 +148,12 @@ class _Planner:
         entities = len(self.task.spine.entities)
         if rows < _SMALL or entities > _FEW or not self.task.history.keys:
             return False
+        if self.task.history.in_order and entities * _NEAR <= rows:
+            self.why.append(
+                f"the rows are sorted by entity, and few of them are of the spine's {entities:,}; "
+                "the others are left out while reading"
+            )
+            return True
         share = self._share(rows)
         found = f"of the rows sampled, {share:.1%} are of the spine's {entities:,} entities"
         if share > _RARE:

@@ -48,7 +48,7 @@ def join(task: JoinTask, strategy: Strategy) -> Match:
 
 
 def _joined(task: JoinTask, strategy: Strategy) -> Match:
-    created = task.history.created is not None
+    created = task.created is not None
     winners = Winners(task.spine, created=created, revised=task.rule.created and created)
     rows = task.rows(*strategy.predicates(task))
     for best in _matched(task, in_pieces(rows), ahead=1 if strategy.memory else _AHEAD):

@@ -51,9 +51,12 @@ class Spine:
         self._ticks = _Ticks(moments, max(len(self.entities), 1))
         packed = self._ticks.packed(codes, moments)
         order = np.argsort(packed)
-        self._packed = packed[order]
+        # to sort again and to unpack takes a tenth of the time of putting three columns in order
+        self._packed = np.sort(packed)
         self.rows = order if whole else np.flatnonzero(usable)[order]
-        self.codes, self.at = codes[order], moments[order]
+        counts = np.bincount(codes, minlength=len(self.entities))
+        self.codes = np.repeat(np.arange(len(counts)), counts)
+        self.at = self._ticks.moments(self.codes, self._packed)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -128,6 +131,17 @@ class Spine:
         slots[~inside] = 0
         inside &= self.codes[slots] == codes[order]
         return order[inside], slots[inside]
+
+    def slots_of(
+        self, codes: npt.NDArray[np.int64], packed: npt.NDArray[np.uint64]
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Find the first slot at or after each moment, of moments that are nearly ascending.
+
+        Parameters and result are those of `slots_within`.
+        """
+        slots = np.searchsorted(self._packed, packed)
+        inside = np.flatnonzero(slots < self._ends[codes])
+        return slots[inside], inside
 
     def slots_within(
         self,
@@ -255,6 +269,13 @@ class _Ticks:
             ticks -= self._first
         packed += ticks.view(np.uint64)
         return packed
+
+    def moments(
+        self, codes: npt.NDArray[np.int64], packed: npt.NDArray[np.uint64]
+    ) -> npt.NDArray[np.int64]:
+        """Unpack moments that are among those that were given first."""
+        ticks = (packed - codes.view(np.uint64) * np.uint64(self._width)).view(np.int64)
+        return ticks + self._first if self._known is None else self._known[ticks]
 
 
 def _in_order(unique: pl.DataFrame) -> tuple[npt.NDArray[np.int64], pl.DataFrame]:

@@ -96,9 +96,13 @@ def best_of(spine: Spine, codes: npt.NDArray[np.int64], times: Times, frame: pl.
         created = None if times.created is None else nothing
         return Best(nothing, nothing, created, nothing.astype(np.int32), frame.clear(), seen)
     packed = spine.pack(codes, times.known)
-    if _in_order(codes, packed, times):
-        last, slots = spine.latest_rows(codes, packed)
-        count = _with_ties_before(last, codes, times.event)
+    if _in_order(codes, times):
+        if (packed[1:] >= packed[:-1]).all():
+            last, slots = spine.latest_rows(codes, packed)
+            count = _with_ties_before(last, codes, times.event)
+        else:  # sorted by their events, and known in another order
+            found, inside = spine.slots_of(codes, packed)
+            last, slots, count = _in_order_of_time(inside, found, times, len(spine))
     elif (within := _narrow(spine, times)) is not None:
         found, inside = spine.slots_within(codes, packed, within)
         last, slots, count = _in_order_of_time(inside, found, times, len(spine))
@@ -109,12 +113,12 @@ def best_of(spine: Spine, codes: npt.NDArray[np.int64], times: Times, frame: pl.
     return Best(slots, times.event[last], created, count, rows, seen)
 
 
-def _in_order(codes: npt.NDArray[np.int64], packed: npt.NDArray[np.uint64], times: Times) -> bool:
+def _in_order(codes: npt.NDArray[np.int64], times: Times) -> bool:
     """Tell whether rows are sorted, by entity and time, so that of several the last is the best.
 
     So it is in files that `featkit.write_view` wrote.
     """
-    if not (packed[1:] >= packed[:-1]).all():
+    if not (codes[1:] >= codes[:-1]).all():
         return False
     event, created = times.event, times.created
     same = codes[1:] == codes[:-1]
@@ -152,7 +156,7 @@ def _narrow(spine: Spine, times: Times) -> tuple[int, int] | None:
 def _in_order_of_time(
     index: npt.NDArray[np.int64], slots: npt.NDArray[np.int64], times: Times, height: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int32]]:
-    """Find the best row of each slot among rows whose event timestamps ascend.
+    """Find the best row of each slot among rows whose event timestamps ascend, by entity or all.
 
     That is the last one, unless others have its event timestamp and were written later.
 
@@ -274,14 +278,15 @@ class Winners:
             The columns without rows, for a source that has none.
         """
         best, tied = self._best()
-        rows = self._spine.rows
-        positions = np.full(self._spine.height, -1)
-        positions[rows] = np.where(best >= 0, self._place[best], -1)
-        known, ties = np.zeros((2, self._spine.height), bool)
-        known[rows] = self._seen[self._spine.codes]
-        ties[rows] = tied
+        # brought to their rows as one number, since that is slow for large spines
+        told = np.where(best >= 0, self._place[best] + 1, 0) << 2
+        told |= self._seen[self._spine.codes].astype(np.int64) << 1
+        told |= tied
+        rows = np.zeros(self._spine.height, np.int64)
+        rows[self._spine.rows] = told
+        known, ties = (rows & 2).astype(bool), (rows & 1).astype(bool)
         kept = pl.concat(self._kept) if self._kept else none
-        return Match(kept, positions, known=known, tied=ties)
+        return Match(kept, (rows >> 2) - 1, known=known, tied=ties)
 
     def _best(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
         """Find for each slot the slot whose row is the best up to there, and whether it tied."""

@@ -331,15 +331,9 @@ def view_report(
         counts["expired"] = total(missed & past)
         counts["future_only"] = total(missed & ~past & match.known)
         counts["unknown_entity"] = total(missed & ~past & ~match.known)
-    found = positions[hit]
-    nulls = {}
-    for name in features:
-        null = match.rows[name].is_null()
-        nulls[name] = 0
-        if null.any():
-            rows = np.zeros(len(positions), bool)
-            rows[hit] = null.to_numpy()[found]
-            nulls[name] = total(rows)
+    weights = None if periods.weights is None else periods.weights[hit]
+    uses = np.bincount(positions[hit], weights, minlength=match.rows.height)
+    nulls = {name: int(uses[match.rows[name].is_null().to_numpy()].sum()) for name in features}
     return ViewReport(
         view=view,
         rule=rule.words(),

@@ -6,6 +6,8 @@ from itertools import pairwise
 import hypothesis.strategies as st
 import polars as pl
 
+import featkit
+
 from . import oracle
 
 START = int(dt.datetime(2024, 3, 31, tzinfo=dt.UTC).timestamp() * 1_000_000)
@@ -51,7 +53,8 @@ def cases(draw):
     spine = draw(st.lists(st.tuples(key, moments)))
     cuts = draw(st.lists(st.integers(0, len(rows)), max_size=3).map(sorted))
     shape = {"units": draw(st.tuples(units, units)), "zones": draw(st.tuples(zones, zones))}
-    return composite, rows, rules, spine, cuts, shape | {"group": draw(st.integers(1, 4))}
+    shape |= {"group": draw(st.integers(1, 4)), "sorted": draw(st.booleans())}
+    return composite, rows, rules, spine, cuts, shape
 
 
 def times(values, unit, zone):
@@ -81,6 +84,9 @@ def write(folder, case):
             "place": pl.Series(range(len(rows)), dtype=pl.Int64),
         }
     )
+    if shape["sorted"]:
+        _write_sorted(folder, frame, case)
+        return
     edges = [0, *cuts, len(rows)]
     for number, (begin, end) in enumerate(pairwise(edges)):
         part = frame[begin:end]
@@ -91,6 +97,21 @@ def write(folder, case):
     features = "[views.v.features]\nx = {}\nplace = {}\n"
     (folder / "feature_views.toml").write_text(
         f'[views.v]\nsource = "part-*.parquet"\njoin_keys = {names}\n{timed}{ttl}{features}'
+    )
+
+
+def _write_sorted(folder, frame, case):
+    """Write the rows as featkit does: one file, sorted by keys and times."""
+    composite, _, rules, _, _, _ = case
+    timed = {"timestamp": "t", "created": "c"}
+    if rules.limit is not None:
+        timed["ttl"] = dt.timedelta(microseconds=rules.limit)
+    featkit.write_view(
+        folder,
+        frame.drop("t", "c") if rules.static else frame,
+        name="v",
+        join_keys=["k", "text"] if composite else ["k"],
+        **({} if rules.static else timed),
     )
 
 

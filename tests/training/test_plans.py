@@ -54,7 +54,7 @@ def test_few_entities_are_pushed_down_and_said(client):
     plan = client.get_historical_features(spine, "v:x", at="at", explain=True)
     assert "pushdown of keys" in str(plan)
     assert "1,000,000 rows in 1 file" in str(plan)
-    assert "are of the spine's 2 entities; the others are left out" in str(plan)
+    assert "few of them are of the spine's 2; the others are left out" in str(plan)
     made = client.get_historical_features(spine, "v:x", at="at")
     assert made.frame["x"].to_list() == [500_007, 999_008]
     assert made.report.plan == (str(plan),)

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from featkit.history import HistoryFile, HistoryPiece, HistoryRows
 from featkit.stores.parquet.source import key_expression
+from featkit.writing import SORTED_BY
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,7 +48,8 @@ def history(source: Source, read: HistoryRead) -> HistoryRows:
             ]
         ),
     )
-    files, pieces = _footers(source, paths, columns)
+    order = [*entry.join_keys, *filter(None, (entry.timestamp, entry.created))]
+    footers = _footers(source, paths, columns)
     return HistoryRows(
         scan=scan,
         keys=tuple(
@@ -58,8 +60,11 @@ def history(source: Source, read: HistoryRead) -> HistoryRows:
         convert=source.value,
         unreadable=source.unreadable,
         origin=(tuple(paths), *entry.join_keys, entry.timestamp, entry.created, source.timezone),
-        files=files,
-        pieces=pieces,
+        files=tuple(each.file for each in footers),
+        pieces=tuple(piece for each in footers for piece in each.pieces),
+        in_order=len(footers) == 1
+        and list(footers[0].sorted_by) == order
+        and not any(found[key].is_float() for key in entry.join_keys),  # -0.0 is 0.0, elsewhere
     )
 
 
@@ -72,18 +77,24 @@ class _Columns:
     needed: frozenset[str]
 
 
-def _footers(
-    source: Source, paths: Sequence[Path], columns: _Columns
-) -> tuple[tuple[HistoryFile, ...], tuple[HistoryPiece, ...]]:
+@dataclass(frozen=True, slots=True)
+class _Footer:
+    """What a file tells of itself: its size, its row groups, and by what it is sorted."""
+
+    file: HistoryFile
+    pieces: list[HistoryPiece]
+    sorted_by: list[str]
+
+
+def _footers(source: Source, paths: Sequence[Path], columns: _Columns) -> list[_Footer]:
     try:
         with ThreadPoolExecutor(_READERS) as pool:
-            read = list(pool.map(partial(_footer, columns), paths))
+            return list(pool.map(partial(_footer, columns), paths))
     except (OSError, pa.ArrowException) as error:
         raise source.unreadable(error) from error
-    return tuple(file for file, _ in read), tuple(piece for _, pieces in read for piece in pieces)
 
 
-def _footer(columns: _Columns, path: Path) -> tuple[HistoryFile, list[HistoryPiece]]:
+def _footer(columns: _Columns, path: Path) -> _Footer:
     status, footer = path.stat(), pq.read_metadata(path)
     file = HistoryFile(
         path=str(path),
@@ -108,7 +119,16 @@ def _footer(columns: _Columns, path: Path) -> tuple[HistoryFile, list[HistoryPie
                 latest=latest,
             )
         )
-    return file, pieces
+    return _Footer(file, pieces, _sorted_by(footer.metadata or {}))
+
+
+def _sorted_by(metadata: dict[bytes, bytes]) -> list[str]:
+    """Read by which columns `featkit.write_view` sorted a file; no other writer says it there."""
+    try:
+        found = json.loads(metadata.get(SORTED_BY.encode(), b"[]"))
+    except ValueError:
+        return []
+    return found if isinstance(found, list) else []
 
 
 def _times(footer: Any, group: Any, place: int | None) -> tuple[int | None, int | None]:  # noqa: ANN401 - pyarrow has no types
