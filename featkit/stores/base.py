@@ -97,8 +97,8 @@ class Target:
 class Store(ABC):
     """A feature store: what it holds, and the calls that read it. It does no I/O itself.
 
-    A store is one file with one subclass, and is found by its `scheme`. Methods that read are
-    flows (see `featkit.calls`), except `read_online`, which is one call.
+    A store is one file, or one folder, with one subclass, and is found by its `scheme`. Methods
+    that read are flows (see `featkit.calls`), except `read_online`, which is one call.
     """
 
     scheme: ClassVar[str]

@@ -348,16 +348,23 @@ class DatabricksFake:
 
     def _run(self, body: dict[str, Any]) -> pa.Table:
         text = body["statement"]
-        values = {own["name"]: own["value"] for own in body.get("parameters", [])}
+        values = {own["name"]: (own["type"], own["value"]) for own in body.get("parameters", [])}
         tree = sqlglot.parse_one(text, read="databricks")
-        for place in tree.find_all(sqlglot.exp.Placeholder):
-            moment = sqlglot.exp.Literal.string(values[place.name].removesuffix("Z"))
-            place.replace(sqlglot.exp.cast(moment, "timestamp"))
+        for place in list(tree.find_all(sqlglot.exp.Placeholder)):
+            kind, value = values[place.name]
+            moment = sqlglot.exp.Literal.string(value.removesuffix("Z"))
+            place.replace(moment if kind == "STRING" else sqlglot.exp.cast(moment, "timestamp"))
+        for literal in list(tree.find_all(sqlglot.exp.Literal)):
+            if literal.this == "ARRAY<ARRAY<STRING>>":  # as DuckDB calls the same
+                literal.replace(sqlglot.exp.Literal.string('[["VARCHAR"]]'))
+        ours = {own.alias for own in tree.find_all(sqlglot.exp.CTE)}
         with duckdb.connect() as database:  # without zones, which need an extension of DuckDB's
             for view, rows in self.views:
                 naive = rows.with_columns(cs.datetime().dt.replace_time_zone(None))
                 database.register(view.name, naive.to_arrow())
-            for each in tree.find_all(sqlglot.exp.Table):
+            for each in list(tree.find_all(sqlglot.exp.Table)):
+                if each.name in ours:
+                    continue
                 if (each.catalog, each.db) != (CATALOG, SCHEMA):
                     raise duckdb.Error(f"no table {each}")
                 each.replace(sqlglot.exp.to_table(each.name))

@@ -82,6 +82,11 @@ class VertexFake:
         Seconds that each lookup takes.
     running
         How often a query is still running when it is looked at.
+    two_tables
+        Whether views in groups read two of them, with a table each: the last feature is in a table
+        ``NAME_more``.
+    answered
+        How many rows the last query gave.
     """
 
     views: list[tuple[FeatureView, pl.DataFrame]]
@@ -93,6 +98,8 @@ class VertexFake:
     latency: float = 0.0
     no_bigquery: bool = False
     running: int = 0
+    two_tables: bool = False
+    answered: int = 0
     _found: pl.DataFrame = field(default_factory=pl.DataFrame)
     asked: list[Asked] = field(default_factory=list)
     keys: list[dict[str, Any]] = field(default_factory=list)
@@ -170,16 +177,21 @@ class VertexFake:
             **({"labels": dict(view.tags)} if view.tags else {}),
         }
         if self.in_groups:
-            group = {"featureGroupId": f"{view.name}_group", "featureIds": list(view.feature_names)}
-            return described | {"featureRegistrySource": {"featureGroups": [group]}}
+            names = list(view.feature_names)
+            parts = {f"{view.name}_group": names}
+            if self.two_tables and len(names) > 1:
+                parts = {f"{view.name}_group": names[:-1], f"{view.name}_more": names[-1:]}
+            groups = [{"featureGroupId": own, "featureIds": ids} for own, ids in parts.items()]
+            return described | {"featureRegistrySource": {"featureGroups": groups}}
         uri = f"bq://{PROJECT}.{DATASET}.{view.name}"
         source = {"uri": uri, "entityIdColumns": list(view.join_keys)}
         return described | {"bigQuerySource": source}
 
     def _group(self, name: str) -> dict[str, Any]:
-        view, _ = self._named(name.removesuffix("_group"))
+        table = name.removesuffix("_group")
+        view, _ = self._named(table.removesuffix("_more"))
         source: dict[str, Any] = {
-            "bigQuerySource": {"inputUri": f"bq://{PROJECT}.{DATASET}.{view.name}"},
+            "bigQuerySource": {"inputUri": f"bq://{PROJECT}.{DATASET}.{table}"},
             "entityIdColumns": list(view.join_keys),
         }
         if view.timestamp:
@@ -190,7 +202,7 @@ class VertexFake:
         return {"name": f"{PLACE}/featureGroups/{name}", "bigQuery": source, **described}
 
     def _features(self, name: str) -> dict[str, Any]:
-        view, _ = self._named(name.removesuffix("_group"))
+        view, _ = self._named(name.removesuffix("_group").removesuffix("_more"))
         listed = []
         for feature in view.features:
             field_ = column(feature.name, feature.dtype)
@@ -216,7 +228,7 @@ class VertexFake:
             case ["projects", "p", "queries", "job1"]:
                 return self._results(int(asked.query.get("pageToken", "0")))
             case ["projects", "p", "datasets", "lake", "tables", name]:
-                view, _ = self._named(name)
+                view, _ = self._named(name.removesuffix("_more"))
                 fields = [column(e.join_key, e.dtype, e.description) for e in view.entities]
                 if view.timestamp:
                     fields.append(column(view.timestamp, pl.Datetime("us", "UTC")))
@@ -229,26 +241,33 @@ class VertexFake:
         if body.get("useLegacySql", True) or not body["formatOptions"]["useInt64Timestamp"]:
             return refused(400, "INVALID_ARGUMENT", "the fake knows one dialect and one format")
         values = {
-            own["name"]: own["parameterValue"]["value"] for own in body.get("queryParameters", [])
+            own["name"]: (own["parameterType"]["type"], own["parameterValue"]["value"])
+            for own in body.get("queryParameters", [])
         }
         try:
             self._found = self._run(body["query"], values)
         except duckdb.Error as error:
             return refused(400, "INVALID_ARGUMENT", str(error))
+        self.answered = self._found.height
         if self.running:
             return Answer(body={"jobReference": _JOB, "jobComplete": False})
         return self._results(0)
 
-    def _run(self, text: str, values: dict[str, str]) -> pl.DataFrame:
+    def _run(self, text: str, values: dict[str, tuple[str, str]]) -> pl.DataFrame:
         tree = sqlglot.parse_one(text, read="bigquery")
         for place in list(tree.find_all(sqlglot.exp.Parameter)):
-            moment = sqlglot.exp.Literal.string(values[place.name].removesuffix("Z"))
-            place.replace(sqlglot.exp.cast(moment, "timestamp"))
+            kind, value = values[place.name]
+            moment = sqlglot.exp.Literal.string(value.removesuffix("Z"))
+            place.replace(moment if kind == "STRING" else sqlglot.exp.cast(moment, "timestamp"))
+        ours = {own.alias for own in tree.find_all(sqlglot.exp.CTE)}
         with duckdb.connect() as database:  # without zones, which need an extension of DuckDB's
             for view, rows in self.views:
                 naive = rows.with_columns(cs.datetime().dt.replace_time_zone(None))
                 database.register(view.name, naive.to_arrow())
+                database.register(f"{view.name}_more", naive.to_arrow())
             for each in list(tree.find_all(sqlglot.exp.Table)):
+                if each.name in ours or not isinstance(each.this, sqlglot.exp.Identifier):
+                    continue
                 if (each.catalog, each.db) != (PROJECT, DATASET):
                     raise duckdb.Error(f"Not found: Table {each}")
                 each.replace(sqlglot.exp.to_table(each.name))

@@ -63,11 +63,18 @@ def fake() -> DatabricksFake:
     return DatabricksFake([BALANCES, PLACES])
 
 
+@pytest.fixture(params=[True, False], ids=["there", "here"])
+def there(request: Any) -> bool:
+    """Whether the warehouse joins."""
+    return bool(request.param)
+
+
 @pytest.fixture
-def client(fake: DatabricksFake) -> Iterator[featkit.FeatureStoreClient]:
+def client(fake: DatabricksFake, there: bool) -> Iterator[featkit.FeatureStoreClient]:  # noqa: FBT001 - a fixture
+    known: dict[str, Any] = {"views": TTL, "endpoint": None, "warehouse_id": "wh1"}
     with (
         workspace(fake) as url,
-        featkit.connect(opened(url, views=TTL, endpoint=None, warehouse_id="wh1")) as client,
+        featkit.connect(opened(url, pushdown=there, **known)) as client,
     ):
         yield client
 
@@ -108,6 +115,39 @@ def test_training_sets_are_those_of_the_rows(
     assert_frame_equal(found.frame, right.frame)
 
 
+@pytest.mark.parametrize("there", [True], indirect=True)
+def test_the_spine_goes_with_the_statement_and_nothing_else_comes_back(
+    fake: DatabricksFake, client: Any, spine: pl.DataFrame
+) -> None:
+    client.get_historical_features(spine, ["balances:amount"], at="when")
+    (sent,) = [each for each in fake.asked if each.path == "/api/2.0/sql/statements"]
+    body = json.loads(sent.body)
+    parameters = {each["name"]: (each["type"], each["value"]) for each in body["parameters"]}
+    moments = spine.drop_nulls().unique()
+    kind, text = parameters["spine"]
+    assert (kind, len(json.loads(text))) == ("STRING", moments.height)
+    assert parameters["since"][0] == "TIMESTAMP"
+    (batches,) = fake.statements.values()
+    assert sum(batch.num_rows for batch in batches) == moments.height
+
+
+@pytest.mark.parametrize("there", [True], indirect=True)
+def test_a_spine_that_is_too_large_stays_here(
+    fake: DatabricksFake, client: Any, oracle: Any
+) -> None:
+    many = pl.int_range(250_000, eager=True)
+    spine = pl.DataFrame(
+        {"user_id": many % 5, "when": START + many.cast(pl.Duration("ms"))},
+        {"user_id": pl.Int64(), "when": pl.Datetime("us", "UTC")},
+    )
+    found = client.get_historical_features(spine, ["balances:note"], at="when")
+    right = oracle.get_historical_features(spine, ["balances:note"], at="when")
+    assert_frame_equal(found.frame, right.frame)
+    (sent,) = [each for each in fake.asked if each.path == "/api/2.0/sql/statements"]
+    assert json.loads(sent.body)["statement"].startswith("SELECT `user_id`")
+
+
+@pytest.mark.parametrize("there", [False], indirect=True)
 def test_only_rows_that_can_count_are_asked_for(
     fake: DatabricksFake, client: Any, spine: pl.DataFrame
 ) -> None:

@@ -11,7 +11,14 @@ from polars.testing import assert_frame_equal
 import featkit
 from featkit.errors import RequestRejected
 from tests.fakes.vertex import VertexFake, google
-from tests.stores.test_databricks_history import BALANCES, FEATURES, PLACES, oracle, spine
+from tests.stores.test_databricks_history import (
+    BALANCES,
+    FEATURES,
+    PLACES,
+    oracle,
+    spine,
+    there,
+)
 from tests.stores.test_vertex import opened
 
 if TYPE_CHECKING:
@@ -19,7 +26,7 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-__all__ = ["oracle", "spine"]  # fixtures
+__all__ = ["oracle", "spine", "there"]  # fixtures
 VIEWS = {"balances": {"ttl": "2h", "timestamp": "at"}}
 
 
@@ -29,8 +36,9 @@ def fake() -> VertexFake:
 
 
 @pytest.fixture
-def client(fake: VertexFake) -> Iterator[featkit.FeatureStoreClient]:
-    with google(fake) as url, featkit.connect(opened(url, views=VIEWS)) as client:
+def client(fake: VertexFake, there: bool) -> Iterator[featkit.FeatureStoreClient]:  # noqa: FBT001 - a fixture
+    options = {"views": VIEWS, "pushdown": there}
+    with google(fake) as url, featkit.connect(opened(url, **options)) as client:
         yield client
 
 
@@ -61,6 +69,23 @@ def test_training_sets_are_those_of_the_rows(  # noqa: PLR0917 - fixtures and pa
     assert_frame_equal(found.frame, right.frame)
 
 
+@pytest.mark.parametrize("there", [True], indirect=True)
+def test_the_spine_goes_with_the_query_and_nothing_else_comes_back(
+    fake: VertexFake, client: Any, spine: pl.DataFrame
+) -> None:
+    client.get_historical_features(spine, ["balances:amount"], at="when")
+    (sent,) = [each for each in fake.asked if each.path.endswith("/queries")]
+    spines = [
+        json.loads(each["parameterValue"]["value"])
+        for each in json.loads(sent.body)["queryParameters"]
+        if each["parameterType"]["type"] == "STRING"
+    ]
+    moments = spine.drop_nulls().unique()
+    assert [len(own) for own in spines] == [moments.height]
+    assert fake.answered == moments.height
+
+
+@pytest.mark.parametrize("there", [False], indirect=True)
 def test_names_are_quoted_and_times_are_parameters(
     fake: VertexFake,
     client: Any,
@@ -98,3 +123,18 @@ def test_a_query_that_bigquery_refuses_is_told(
     fake.views = [(view, rows.drop("note")), PLACES]
     with pytest.raises(RequestRejected, match="Google says: INVALID_ARGUMENT: Binder Error"):
         client.get_historical_features(spine, ["balances:note"], at="when")
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"lookback": {"balances": "45m"}}, {"feature_timestamps": True}], ids=str
+)
+def test_a_view_of_several_tables_is_joined_table_by_table(
+    fake: VertexFake, client: Any, oracle: Any, spine: pl.DataFrame, options: dict[str, Any]
+) -> None:
+    fake.two_tables = True
+    found = client.get_historical_features(spine, FEATURES, at="when", **options)
+    right = oracle.get_historical_features(spine, FEATURES, at="when", **options)
+    assert_frame_equal(found.frame, right.frame)
+    sent = [each.body for each in fake.asked if each.path.endswith("/queries")]
+    assert len([body for body in sent if b"balances_more" in body]) == 1
+    assert client.get_feature_metadata("balances").source.count("bq://") == 2

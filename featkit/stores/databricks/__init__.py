@@ -99,6 +99,9 @@ class DatabricksStore(Store):
             How many keys one request asks for.
         warehouse_id
             The SQL warehouse that reads the history of tables for training sets.
+        pushdown
+            Whether the warehouse joins training sets, where the spine is small enough to go with
+            the statement; else the rows that can count are read and joined here.
         lakebase
             The database instance that holds online tables; views without an endpoint are looked
             up there.
@@ -123,6 +126,7 @@ class DatabricksStore(Store):
         batch_size: int = _BATCH
         lakebase: str | None = None
         warehouse_id: str | None = None
+        pushdown: bool = True
         views: dict[str, ViewOptions] = {}
         ca: str | None = None
 
@@ -150,6 +154,7 @@ class DatabricksStore(Store):
         )
         self._options = options
         self._zone = zone
+        self._naive: set[str] = set()  # views whose times have no zone: their session decides
         self._urls: dict[str, str] = {}  # of endpoints, by name; they do not move
 
     @classmethod
@@ -265,6 +270,8 @@ class DatabricksStore(Store):
         for name, table in tables.items():
             tags = (yield from self._tags(table)) if self._options.tags else {}
             view = view_of(table, name, self._of_view(name), tags)
+            if any(c.name == view.timestamp and c.is_naive for c in table.columns):
+                self._naive.add(name)
             if self._options.lineage:
                 made_from, used_by = yield from neighbours(
                     self._workspace, table.full_name, view.feature_names
@@ -345,13 +352,14 @@ class DatabricksStore(Store):
     # -- history
 
     def join_history(self, reads: Sequence[JoinRead]) -> Flow[list[pl.DataFrame]]:
-        """Read the rows that can count through the SQL warehouse, and join them here."""
+        """Have the SQL warehouse join the history, or join here what can count of it."""
         if self._options.warehouse_id is None:
             not_supported(self, "get_historical_features")
         warehouse = Warehouse(self._workspace, self._options.warehouse_id)
         frames = []
         for read in reads:
-            frames.append((yield from warehouse.join(read, self._zone)))  # noqa: PERF401 - not in a comprehension
+            there = self._options.pushdown and read.view.name not in self._naive
+            frames.append((yield from warehouse.join(read, self._zone, there=there)))
         return frames
 
     # -- health and age

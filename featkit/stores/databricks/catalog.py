@@ -48,6 +48,11 @@ class Column(msgspec.Struct, frozen=True):
     comment: str | None = None
     position: int = 0
 
+    @property
+    def is_naive(self) -> bool:
+        """Whether it holds times without a zone."""
+        return self.type_text.strip().lower() == "timestamp_ntz"
+
 
 class _PrimaryKey(msgspec.Struct, frozen=True):
     child_columns: list[str] = []

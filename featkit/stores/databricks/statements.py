@@ -13,16 +13,22 @@ import pyarrow as pa
 from featkit.asof import joined, period
 from featkit.calls import Call, HttpRequest, LocalRead
 from featkit.dtypes import TIMESTAMP
+from featkit.engines.sql import SPINE, Dialect, join_query, spine_text
 from featkit.errors import ProtocolError, RequestRejected, StoreUnavailable
+from featkit.history import EVENT, ROW
 from featkit.stores.databricks.refusals import named
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from featkit.calls import Flow, HttpReply
     from featkit.history import JoinRead
+    from featkit.schema import FeatureView
     from featkit.stores.databricks.workspace import Workspace
 
 _STATEMENTS = "/api/2.0/sql/statements"
 _PAUSE = 0.5  # seconds between two looks at a statement that runs
+_SPINE = 8_000_000  # characters of a spine that goes with a statement
 _EXPIRED = frozenset({403, 404, 410})  # what storage says of a link whose time is over
 
 
@@ -76,8 +82,23 @@ class Warehouse:
         self._workspace = workspace
         self._id = warehouse_id
 
-    def join(self, read: JoinRead, zone: str | None) -> Flow[pl.DataFrame]:
-        """Read the rows that can count, and join them here."""
+    def join(self, read: JoinRead, zone: str | None, *, there: bool = True) -> Flow[pl.DataFrame]:
+        """Join the history of a table to a spine.
+
+        Parameters
+        ----------
+        read
+            What is asked.
+        zone
+            What naive timestamps mean.
+        there
+            Whether the warehouse may join, if the spine is small enough to go with the statement;
+            else the rows that can count are read, and joined here.
+        """
+        if there and DIALECT.takes(read):
+            spine = spine_text(read)
+            if len(spine) <= _SPINE:
+                return (yield from self._joined_there(read, zone, spine))
         text, parameters = history_query(read)
         rows = yield from self.rows(text, parameters)
         shaped = partial(_shaped, read, rows, zone)
@@ -85,14 +106,29 @@ class Warehouse:
         found: pl.DataFrame = yield Call(LocalRead(shaped, what, threaded=True))
         return found
 
-    def rows(self, text: str, parameters: dict[str, str]) -> Flow[pl.DataFrame]:
-        """Run a query; its parameters are timestamps."""
+    def _joined_there(self, read: JoinRead, zone: str | None, spine: str) -> Flow[pl.DataFrame]:
+        where, times = _period(read)
+        names = [*read.view.join_keys, *(own.name for own in read.features)]
+        names += [read.view.timestamp] if read.view.timestamp else []
+        columns = {name: _quoted(name) for name in names}
+        table = _table(read.view)
+        text = join_query(read, DIALECT, table=table, columns=columns, where=where)
+        rows = yield from self.rows(text, {SPINE: ("STRING", spine), **times})
+        dtypes: dict[str, pl.DataType | None] = {ROW: pl.Int64()}
+        dtypes |= {own.name: own.dtype for own in read.features}
+        dtypes |= {EVENT: TIMESTAMP} if read.view.timestamp else {}
+        return (
+            rows.select(_columns(rows, dtypes, zone)) if rows.width else pl.DataFrame(schema=dtypes)
+        )
+
+    def rows(self, text: str, parameters: Mapping[str, tuple[str, str]]) -> Flow[pl.DataFrame]:
+        """Run a query; its parameters are types and texts."""
         body = {
             "warehouse_id": self._id,
             "statement": text,
             "parameters": [
-                {"name": name, "type": "TIMESTAMP", "value": value}
-                for name, value in parameters.items()
+                {"name": name, "type": kind, "value": value}
+                for name, (kind, value) in parameters.items()
             ],
             "disposition": "EXTERNAL_LINKS",
             "format": "ARROW_STREAM",
@@ -136,25 +172,52 @@ class Warehouse:
         raise StoreUnavailable(msg)
 
 
-def history_query(read: JoinRead) -> tuple[str, dict[str, str]]:
+def history_query(read: JoinRead) -> tuple[str, dict[str, tuple[str, str]]]:
     """Write the query for the rows of a view that can count, and its parameters."""
     view = read.view
     columns = [*view.join_keys, *([view.timestamp] if view.timestamp else [])]
     columns += [feature.name for feature in read.features]
     listed = ", ".join(map(_quoted, columns))
-    place = ".".join(map(_quoted, view.source.split(".")))
-    text = f"SELECT {listed} FROM {place}"  # noqa: S608 - names, quoted
-    if view.timestamp is None:
-        return text, {}
+    text = f"SELECT {listed} FROM {_table(view)}"  # noqa: S608 - names, quoted
+    where, times = _period(read)
+    return (f"{text} WHERE {where}" if where else text), times
+
+
+def _period(read: JoinRead) -> tuple[str, dict[str, tuple[str, str]]]:
+    """Write what rows must be to count, and its parameters."""
+    if read.view.timestamp is None:
+        return "", {}
     until, since = period(read)
-    text += f" WHERE {_quoted(view.timestamp)} <= :until"
+    where, times = f"{_quoted(read.view.timestamp)} <= :until", {"until": ("TIMESTAMP", until)}
     if since is None:
-        return text, {"until": until}
-    return f"{text} AND {_quoted(view.timestamp)} >= :since", {"until": until, "since": since}
+        return where, times
+    times["since"] = ("TIMESTAMP", since)
+    return f"{where} AND {_quoted(read.view.timestamp)} >= :since", times
+
+
+def _table(view: FeatureView) -> str:
+    return ".".join(map(_quoted, view.source.split(".")))
 
 
 def _quoted(name: str) -> str:
     return "`" + name.replace("`", "``") + "`"
+
+
+DIALECT = Dialect(
+    quoted=_quoted,
+    parameter=lambda name: f":{name}",
+    lines="(SELECT EXPLODE(FROM_JSON({spine}, 'ARRAY<ARRAY<STRING>>')) AS line) AS lines",
+    part="line[{place}]",
+    whole="BIGINT",
+    types={
+        pl.String: "{text}",
+        pl.Boolean: "CAST({text} AS BOOLEAN)",
+        pl.Float64: "CAST({text} AS DOUBLE)",
+        pl.Date: "CAST({text} AS DATE)",
+        pl.Datetime: "TIMESTAMP_MICROS(CAST({text} AS BIGINT))",
+    },
+    micros="UNIX_MICROS({time})",
+)
 
 
 def _arrow(reply: HttpReply) -> pl.DataFrame | None:
@@ -182,14 +245,23 @@ def _failed(status: _Status) -> Exception:
 def _shaped(read: JoinRead, rows: pl.DataFrame, zone: str | None) -> pl.DataFrame:
     """Bring rows to the dtypes of the view, and join them."""
     view = read.view
+    dtypes: dict[str, pl.DataType | None]
     dtypes = {entity.join_key: entity.dtype for entity in view.entities}
     dtypes |= {feature.name: feature.dtype for feature in read.features}
     dtypes |= {view.timestamp: TIMESTAMP} if view.timestamp else {}
+    made = _columns(rows, dtypes, zone)
+    return joined(read, rows.select(made) if rows.width else pl.DataFrame(schema=dtypes))
+
+
+def _columns(
+    rows: pl.DataFrame, dtypes: Mapping[str, pl.DataType | None], zone: str | None
+) -> list[pl.Expr]:
+    """Bring columns to their dtypes; naive times are those of a zone."""
     made = []
     for name, dtype in dtypes.items():
-        column = pl.col(str(name))
-        found = rows.schema.get(str(name))
+        column = pl.col(name)
+        found = rows.schema.get(name)
         if isinstance(found, pl.Datetime) and found.time_zone is None:
             column = column.dt.replace_time_zone(zone or "UTC").dt.convert_time_zone("UTC")
         made.append(column.cast(dtype) if dtype is not None else column)
-    return joined(read, rows.select(made) if rows.width else pl.DataFrame(schema=dtypes))
+    return made

@@ -25,6 +25,7 @@ from featkit.capabilities import Capabilities
 from featkit.errors import (
     AuthError,
     FeatkitError,
+    NotSupportedError,
     SettingsError,
     StoreUnavailable,
     UnknownNameError,
@@ -33,12 +34,14 @@ from featkit.errors import (
 from featkit.settings import Secret
 from featkit.stores.base import Store
 from featkit.stores.vertex.gaps import GAPS
-from featkit.stores.vertex.history import BigQuery
+from featkit.stores.vertex.history import BigQuery, Source
 from featkit.stores.vertex.refusals import explained
 from featkit.stores.vertex.registry import (
+    ENTITY_ID,
     Group,
     GroupFeature,
     GroupFeatures,
+    GroupOfView,
     OnlineStore,
     OnlineStores,
     Syncs,
@@ -53,7 +56,7 @@ from featkit.stores.vertex.registry import (
 from featkit.stores.vertex.values import UNKNOWN, Answers, body_of, features_of, keys_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import polars as pl
 
@@ -100,6 +103,9 @@ class VertexStore(Store):
         bigquery
             Whether BigQuery is asked for the types of columns. Without it, keys are texts and
             times are integers.
+        pushdown
+            Whether BigQuery joins training sets, where the spine is small enough to go with the
+            query; else the rows that can count are read and joined here.
         views
             What Vertex AI does not tell of a view: ``ttl``, ``timestamp``.
         api_endpoint, bigquery_endpoint
@@ -111,6 +117,7 @@ class VertexStore(Store):
         credentials_file: str | None = None
         token: Any = None
         bigquery: bool = True
+        pushdown: bool = True
         views: dict[str, ViewOptions] = {}
         api_endpoint: str | None = None
         bigquery_endpoint: str = "https://bigquery.googleapis.com"
@@ -125,7 +132,7 @@ class VertexStore(Store):
         self._api = (options.api_endpoint or regional).rstrip("/")
         self._place = f"projects/{project}/locations/{location}"
         self._store = f"{self._place}/featureOnlineStores/{store}"
-        self._columns: dict[str, dict[str, str]] = {}  # of the sources, by view and feature
+        self._sources: dict[str, list[Source]] = {}  # the tables behind each view
         self._serving: str | None = None  # where values are read; a store does not move
 
     @classmethod
@@ -207,11 +214,10 @@ class VertexStore(Store):
             options = self._options.views.get(view.id) or ViewOptions()
             if view.groups:
                 own = [by_name[group.feature_group_id] for group in view.groups]
-                self._columns[view.id] = {
-                    feature.id: feature.column
-                    for group in view.groups
-                    for feature in features[group.feature_group_id].values()
-                }
+                self._sources[view.id] = [
+                    self._source(group, chosen, features[chosen.feature_group_id])
+                    for group, chosen in zip(own, view.groups, strict=True)
+                ]
                 described.append(
                     of_groups(
                         view,
@@ -229,7 +235,26 @@ class VertexStore(Store):
             else:
                 uri = view.big_query_source.uri if view.big_query_source else ""
                 described.append(of_table(view, tables.get(uri), options))
+                self._sources[view.id] = [self._whole_table(uri, described[-1])]
         return described
+
+    def _source(
+        self, group: Group, chosen: GroupOfView, features: Mapping[str, GroupFeature]
+    ) -> Source:
+        """Describe the table of a feature group, as far as a view reads it."""
+        names = chosen.feature_ids or list(features)
+        keys = tuple(group.big_query.entity_id_columns or [ENTITY_ID])
+        return Source(
+            uri=group.big_query.big_query_source.input_uri,
+            keys=keys if self._options.bigquery else None,
+            timestamp=group.timestamp,
+            columns={name: features[name].column for name in names},
+        )
+
+    def _whole_table(self, uri: str, view: FeatureView) -> Source:
+        keys = view.join_keys if self._options.bigquery else None
+        columns = {name: name for name in view.feature_names}
+        return Source(uri=uri, keys=keys, timestamp=view.timestamp, columns=columns)
 
     def _tables(self, uris: Sequence[str]) -> Flow[dict[str, Table]]:
         """Ask BigQuery for the columns of tables."""
@@ -294,12 +319,18 @@ class VertexStore(Store):
     # -- history
 
     def join_history(self, reads: Sequence[JoinRead]) -> Flow[list[pl.DataFrame]]:
-        """Read the rows that can count from BigQuery, and join them here."""
+        """Have BigQuery join the history, or join here what can count of it."""
         bigquery = BigQuery(self._options.bigquery_endpoint, self._project, self._explained)
+        there = self._options.pushdown
         frames = []
         for read in reads:
-            columns = self._columns.get(read.view.name, {})
-            frames.append((yield from bigquery.join(read, columns)))
+            sources = self._sources.get(read.view.name, [])
+            if not all(source.uri.startswith("bq://") for source in sources) or not sources:
+                msg = (
+                    f"feature view {read.view.name!r} has no table in BigQuery to read history from"
+                )
+                raise NotSupportedError(msg)
+            frames.append((yield from bigquery.join(read, sources, there=there)))
         return frames
 
     # -- health

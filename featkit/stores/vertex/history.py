@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
@@ -12,18 +13,22 @@ import polars as pl
 from featkit.asof import joined, period
 from featkit.calls import Call, HttpRequest, LocalRead
 from featkit.dtypes import TIMESTAMP
-from featkit.errors import NotSupportedError, ProtocolError, StoreUnavailable
+from featkit.engines.sql import SPINE, Dialect, join_query, spine_text
+from featkit.errors import ProtocolError, RowMismatch, StoreUnavailable
+from featkit.history import EVENT, ROW
 from featkit.stores.vertex.registry import decode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from featkit.calls import Flow, HttpReply
     from featkit.errors import FeatkitError
     from featkit.history import JoinRead
+    from featkit.schema import Feature
 
 _PAGE = 50_000  # rows
 _PATIENCE = 10_000  # milliseconds that one request waits for a query
+_SPINE = 8_000_000  # characters of a spine that goes with a query; BigQuery takes 10 MB in all
 # every cell is text, or null
 _ROWS = pl.List(pl.Struct({"f": pl.List(pl.Struct({"v": pl.String()}))}))
 
@@ -61,25 +66,65 @@ class BigQuery:
         self._base = f"{endpoint.rstrip('/')}/bigquery/v2/projects/{quote(project)}/queries"
         self._explained = explained
 
-    def join(self, read: JoinRead, columns: Mapping[str, str]) -> Flow[pl.DataFrame]:
-        """Read the rows that can count, and join them here.
+    def join(
+        self, read: JoinRead, sources: Sequence[Source], *, there: bool = True
+    ) -> Flow[pl.DataFrame]:
+        """Join the history of a view to a spine: there, or here where the spine is too large.
+
+        Where a view reads several tables, each is joined by its own times; what the answer tells
+        as the event timestamp is then the latest of them.
 
         Parameters
         ----------
         read
             What is asked.
-        columns
-            The columns of the source that hold the features, by their names.
+        sources
+            The tables behind the view.
+        there
+            Whether BigQuery may join.
         """
-        text, parameters = history_query(read, columns)
+        parts = []
+        for source in sources:
+            own = source.part(read)
+            if own.features or source is sources[0]:
+                parts.append((yield from self._joined(own, source, there=there)))
+        names = [feature.name for feature in read.features]
+        return together(parts, names) if len(parts) > 1 else parts[0]
+
+    def _joined(self, read: JoinRead, source: Source, *, there: bool) -> Flow[pl.DataFrame]:
+        if there and source.keys is not None and DIALECT.takes(read):
+            spine = spine_text(read)
+            if len(spine) <= _SPINE:
+                return (yield from self._joined_there(read, source, spine))
+        text, parameters = history_query(read, source)
         pages = yield from self.pages(text, parameters)
         shaped = partial(_shaped, read, pages)
         what = f"history of {read.view.name}"
         found: pl.DataFrame = yield Call(LocalRead(shaped, what, threaded=True))
         return found
 
-    def pages(self, text: str, parameters: Mapping[str, str]) -> Flow[list[pl.Series]]:
-        """Run a query; its parameters are timestamps. The rows come page by page."""
+    def _joined_there(self, read: JoinRead, source: Source, spine: str) -> Flow[pl.DataFrame]:
+        where, times = period_of(read, source)
+        columns = {
+            key: _quoted(column)
+            for key, column in zip(read.view.join_keys, source.keys or (), strict=True)
+        }
+        columns |= {own.name: source.expression(own) for own in read.features}
+        if read.view.timestamp:
+            columns[read.view.timestamp] = _quoted(read.view.timestamp)
+        text = join_query(read, DIALECT, table=_quoted(source.table), columns=columns, where=where)
+        parameters = {SPINE: ("STRING", spine), **times}
+        pages = yield from self.pages(text, parameters)
+        dtypes: dict[str, pl.DataType] = {ROW: pl.Int64()}
+        dtypes |= {own.name: own.dtype or pl.String() for own in read.features}
+        dtypes |= {EVENT: TIMESTAMP} if read.view.timestamp else {}
+        what = f"history of {read.view.name}"
+        run = partial(cells_of, pages, dtypes, read.view.name)
+        found: pl.DataFrame = yield Call(LocalRead(run, what, threaded=True))
+        return found
+
+    def pages(self, text: str, parameters: Mapping[str, tuple[str, str]]) -> Flow[list[pl.Series]]:
+        """Run a query; its parameters are types and texts. The rows come page by page."""
         body = {
             "query": text,
             "useLegacySql": False,
@@ -87,10 +132,10 @@ class BigQuery:
             "queryParameters": [
                 {
                     "name": name,
-                    "parameterType": {"type": "TIMESTAMP"},
+                    "parameterType": {"type": kind},
                     "parameterValue": {"value": value},
                 }
-                for name, value in parameters.items()
+                for name, (kind, value) in parameters.items()
             ],
             "formatOptions": {"useInt64Timestamp": True},
             "maxResults": _PAGE,
@@ -132,43 +177,104 @@ def _page(reply: HttpReply) -> _Page:
     return decode(_Page, reply)
 
 
-def history_query(read: JoinRead, columns: Mapping[str, str]) -> tuple[str, dict[str, str]]:
-    """Write the query for the rows of a view that can count, and its parameters."""
-    view = read.view
-    source = view.source.removeprefix("bq://")
-    if "bq://" in source or not source:
-        msg = (
-            f"feature view {view.name!r} reads several tables, or none of BigQuery's; training "
-            "sets are assembled from views of one table"
-        )
-        raise NotSupportedError(msg)
-    dtypes = {entity.join_key: entity.dtype for entity in view.entities}
-    wanted = [_selected(key, key, dtype) for key, dtype in dtypes.items()]
-    if view.timestamp:
-        wanted.append(_quoted(view.timestamp))
-    wanted += [
-        _selected(columns.get(feature.name, feature.name), feature.name, feature.dtype)
-        for feature in read.features
-    ]
-    text = f"SELECT {', '.join(wanted)} FROM {_quoted(source)}"  # noqa: S608 - names, quoted
-    if view.timestamp is None:
-        return text, {}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """A table behind a view.
+
+    Attributes
+    ----------
+    uri
+        ``bq://PROJECT.DATASET.TABLE``.
+    keys
+        The columns that hold the join keys, in their order; None: their types are not known, so
+        that keys are compared here, as texts.
+    timestamp
+        The column of event timestamps; None: it has none.
+    columns
+        The columns that hold the features, by their names.
+    """
+
+    uri: str
+    keys: tuple[str, ...] | None
+    timestamp: str | None
+    columns: Mapping[str, str]
+
+    @property
+    def table(self) -> str:
+        """Its name as BigQuery has it."""
+        return self.uri.removeprefix("bq://")
+
+    def part(self, read: JoinRead) -> JoinRead:
+        """Take of a question what this table answers."""
+        own = tuple(feature for feature in read.features if feature.name in self.columns)
+        view = replace(read.view, timestamp=self.timestamp)
+        return replace(read, view=view, features=own)
+
+    def expression(self, feature: Feature) -> str:
+        """Write what makes a feature, as one text per cell: what is nested as JSON."""
+        column = _quoted(self.columns[feature.name])
+        nested = feature.dtype is not None and feature.dtype.is_nested()
+        return f"TO_JSON_STRING({column})" if nested else column
+
+
+def together(parts: Sequence[pl.DataFrame], names: Sequence[str]) -> pl.DataFrame:
+    """Put what several tables answered side by side; the latest event timestamp is that of all."""
+    parts = [part.sort(ROW) for part in parts]
+    if any(not part[ROW].equals(parts[0][ROW]) for part in parts):
+        msg = "the tables behind the view answered for different rows; nothing was joined"
+        raise RowMismatch(msg)
+    columns = {name: part[name] for part in parts for name in part.columns if name != EVENT}
+    times = [part[EVENT].alias(str(n)) for n, part in enumerate(parts) if EVENT in part.columns]
+    frame = pl.DataFrame([columns[name].alias(name) for name in (ROW, *names)])
+    return frame.with_columns(pl.DataFrame(times).max_horizontal().alias(EVENT)) if times else frame
+
+
+def period_of(read: JoinRead, source: Source) -> tuple[str, dict[str, tuple[str, str]]]:
+    """Write what the rows of a table must be to count, and its parameters."""
+    if source.timestamp is None:
+        return "", {}
     until, since = period(read)
-    text += f" WHERE {_quoted(view.timestamp)} <= @until"
+    times = {"until": ("TIMESTAMP", until)}
+    where = f"{_quoted(source.timestamp)} <= @until"
     if since is None:
-        return text, {"until": until}
-    return f"{text} AND {_quoted(view.timestamp)} >= @since", {"until": until, "since": since}
+        return where, times
+    times["since"] = ("TIMESTAMP", since)
+    return f"{where} AND {_quoted(source.timestamp)} >= @since", times
 
 
-def _selected(column: str, name: str, dtype: pl.DataType | None) -> str:
-    """Select a column as one text per cell: arrays as JSON."""
-    if isinstance(dtype, pl.List):
-        return f"TO_JSON_STRING({_quoted(column)}) AS {_quoted(name)}"
-    return _quoted(column) + (f" AS {_quoted(name)}" if name != column else "")
+def history_query(read: JoinRead, source: Source) -> tuple[str, dict[str, tuple[str, str]]]:
+    """Write the query for the rows of a table that can count, and its parameters."""
+    keys = source.keys or read.view.join_keys
+    wanted = [_quoted(key) for key in keys]
+    if source.timestamp:
+        wanted.append(_quoted(source.timestamp))
+    for own in read.features:
+        made, name = source.expression(own), _quoted(own.name)
+        wanted.append(made if made == name else f"{made} AS {name}")
+    text = f"SELECT {', '.join(wanted)} FROM {_quoted(source.table)}"  # noqa: S608 - names, quoted
+    where, times = period_of(read, source)
+    return (f"{text} WHERE {where}" if where else text), times
 
 
 def _quoted(name: str) -> str:
     return "`" + name.replace("\\", "\\\\").replace("`", "\\`") + "`"
+
+
+DIALECT = Dialect(
+    quoted=_quoted,
+    parameter=lambda name: f"@{name}",
+    lines="UNNEST(JSON_QUERY_ARRAY({spine})) AS line",
+    part="JSON_VALUE(line, '$[{place}]')",
+    whole="INT64",
+    types={
+        pl.String: "{text}",
+        pl.Boolean: "CAST({text} AS BOOL)",
+        pl.Float64: "CAST({text} AS FLOAT64)",
+        pl.Date: "CAST({text} AS DATE)",
+        pl.Datetime: "TIMESTAMP_MICROS(CAST({text} AS INT64))",
+    },
+    micros="UNIX_MICROS({time})",
+)
 
 
 def _rows(raw: msgspec.Raw) -> pl.Series:
@@ -186,20 +292,26 @@ def _shaped(read: JoinRead, pages: list[pl.Series]) -> pl.DataFrame:
     dtypes = {entity.join_key: entity.dtype or pl.String() for entity in view.entities}
     dtypes |= {view.timestamp: TIMESTAMP} if view.timestamp else {}
     dtypes |= {feature.name: feature.dtype or pl.String() for feature in read.features}
+    return joined(read, cells_of(pages, dtypes, view.name))
+
+
+def cells_of(
+    pages: Sequence[pl.Series], dtypes: Mapping[str, pl.DataType], view: str
+) -> pl.DataFrame:
+    """Turn cells into columns of these dtypes."""
     cells = pl.concat(pages).struct.field("f").alias("cells").to_frame()
     if (cells["cells"].list.len() != len(dtypes)).any():
         msg = f"expected {len(dtypes)} cells in each row of a query"
         raise ProtocolError(msg)
     try:
-        rows = cells.select(
+        return cells.select(
             _cell(pl.col("cells").list.get(place).struct.field("v"), dtype).alias(name)
             for place, (name, dtype) in enumerate(dtypes.items())
         )
     except pl.exceptions.PolarsError as error:
         reason = str(error).partition("\n")[0]
-        msg = f"the rows of a query cannot become the columns of {view.name!r}: {reason}"
+        msg = f"the rows of a query cannot become the columns of {view!r}: {reason}"
         raise ProtocolError(msg) from error
-    return joined(read, rows)
 
 
 def _cell(text: pl.Expr, dtype: pl.DataType) -> pl.Expr:
@@ -212,7 +324,7 @@ def _cell(text: pl.Expr, dtype: pl.DataType) -> pl.Expr:
             return text.str.to_date("%Y-%m-%d")
         case pl.Binary():
             return text.str.decode("base64")
-        case pl.List():
+        case pl.List() | pl.Struct():
             return text.str.json_decode(dtype)
         case _:
             return text.cast(dtype)

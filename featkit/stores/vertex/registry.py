@@ -25,7 +25,8 @@ T = TypeVar("T")
 FEATURE_TIMESTAMP = "feature_timestamp"
 """What the time column of a feature group is called unless it says otherwise."""
 
-_ENTITY_ID = "entity_id"
+ENTITY_ID = "entity_id"
+"""What the key column is called unless a source says otherwise."""
 
 
 class ViewOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -52,13 +53,15 @@ class _Source(msgspec.Struct, frozen=True, rename="camel"):
     entity_id_columns: list[str] = []
 
 
-class _GroupOfView(msgspec.Struct, frozen=True, rename="camel"):
+class GroupOfView(msgspec.Struct, frozen=True, rename="camel"):
+    """Which features of a group a view reads; none named: all."""
+
     feature_group_id: str
     feature_ids: list[str] = []
 
 
 class _RegistrySource(msgspec.Struct, frozen=True, rename="camel"):
-    feature_groups: list[_GroupOfView] = []
+    feature_groups: list[GroupOfView] = []
 
 
 class View(msgspec.Struct, frozen=True, rename="camel"):
@@ -75,7 +78,7 @@ class View(msgspec.Struct, frozen=True, rename="camel"):
         return self.name.rpartition("/")[2]
 
     @property
-    def groups(self) -> list[_GroupOfView]:
+    def groups(self) -> list[GroupOfView]:
         """The feature groups that it reads."""
         source = self.feature_registry_source
         return source.feature_groups if source else []
@@ -301,7 +304,7 @@ def of_groups(
             )
     return FeatureView(
         name=view.id,
-        entities=_entities(first.big_query.entity_id_columns or [_ENTITY_ID], table),
+        entities=_entities(first.big_query.entity_id_columns or [ENTITY_ID], table),
         features=tuple(features),
         timestamp=first.timestamp,
         ttl=options.read_ttl(),
@@ -315,7 +318,7 @@ def of_groups(
 def of_table(view: View, table: Table | None, options: ViewOptions) -> FeatureView:
     """Describe a view of a BigQuery table."""
     source = view.big_query_source or _Source()
-    keys = source.entity_id_columns or [_ENTITY_ID]
+    keys = source.entity_id_columns or [ENTITY_ID]
     columns = table.columns if table else {}
     timestamp = options.timestamp or (FEATURE_TIMESTAMP if FEATURE_TIMESTAMP in columns else None)
     return FeatureView(
