@@ -102,7 +102,7 @@ def flights() -> Iterator[Flights]:
     with TemporaryDirectory(prefix="featkit-bench-") as scratch:
         folder = Path(scratch) / "flights"
         build(folder)
-        with featkit.connect(f"parquet:{folder}") as client, warnings.catch_warnings():
+        with featkit.connect(f"parquet:{folder}", cache=None) as client, warnings.catch_warnings():
             warnings.simplefilter("ignore", ExpiredWarning)  # some of the values are old
             polars, pandas = featkit.demo.flights("polars"), featkit.demo.flights("pandas")
             yield Flights(folder, client, polars, pandas)

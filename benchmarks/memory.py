@@ -108,7 +108,7 @@ def one(folder: Path, library: str) -> dict[str, float]:
     """Enrich one frame and report; what runs in the fresh process."""
     frame = make_input(folder, library)
     before = resident("VmHWM")
-    featkit.connect(f"parquet:{folder}")
+    featkit.connect(f"parquet:{folder}", cache=None)
     if library == "lazy":
         enriched = featkit.features(frame.lazy()).enrich("users:*").collect()
     else:

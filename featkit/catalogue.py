@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from featkit import aligned
 from featkit.dtypes import format_dtype
 from featkit.durations import roughly
 from featkit.errors import InputError, NotSupportedError, StoreUnavailable
@@ -129,20 +130,14 @@ class Catalogue:
         frame.write_csv(path)
 
     def __str__(self) -> str:
-        lines = [["view", "join keys", "ttl", "owner", "features"]]
-        lines += [
+        header = ["view", "join keys", "ttl", "owner", "features"]
+        lines = [
             [view.name, ", ".join(view.join_keys), view.kept, view.owner, _names(view)]
             for view in self.views[:_LISTED]
         ]
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         text = [self.headline, *(f"note: {note}" for note in self._told())]
         if self.views:
-            text += [
-                "  ".join(
-                    cell.ljust(width) for cell, width in zip(row, widths, strict=True)
-                ).rstrip()
-                for row in lines
-            ]
+            text += aligned.table(header, lines)
         return "\n".join([*text, *self._rest()])
 
     def __repr__(self) -> str:

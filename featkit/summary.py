@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from featkit.html import table
+from featkit import aligned, html
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -99,21 +99,13 @@ class LookupSummary:
 
     def __str__(self) -> str:
         header, *lines = self._table()
-        widths = [max(map(len, column)) for column in zip(header, *lines, strict=True)]
-        text = [
-            "  ".join(
-                cell.ljust(width) if place == 0 else cell.rjust(width)
-                for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-            ).rstrip()
-            for row in (header, *lines)
-        ]
-        return "\n".join([self._headline(), *text])
+        return "\n".join([self._headline(), *aligned.table(header, lines, numbers=header[1:])])
 
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
         header, *lines = self._table()
-        return table(header, lines, caption=self._headline(), numbers=header[1:])
+        return html.table(header, lines, caption=self._headline(), numbers=header[1:])
 
     def _headline(self) -> str:
         return (

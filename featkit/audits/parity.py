@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from featkit import figures, frames
+from featkit import aligned, figures, frames
 from featkit.audits.checks import equal
 from featkit.calls import Call, LocalRead
 from featkit.clients.operations import EnrichOptions
@@ -145,16 +145,8 @@ class ParityReport:
         )
 
     def __str__(self) -> str:
-        lines = self._table()
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        text = [
-            "  ".join(
-                cell.rjust(width) if place else cell.ljust(width)
-                for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-            ).rstrip()
-            for row in lines
-        ]
-        return "\n".join([self._headline(), *text])
+        header, *lines = self._table()
+        return "\n".join([self._headline(), *aligned.table(header, lines, numbers=header[1:])])
 
     __repr__ = __str__
 

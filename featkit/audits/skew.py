@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from featkit import figures, frames
+from featkit import aligned, figures, frames
 from featkit.audits.drift import Drift, drift
 from featkit.errors import InputError, KeyColumnError, nearest
 from featkit.html import UNBROKEN, badge, element, joined, page, table
@@ -136,15 +136,8 @@ class SkewReport:
         return [header, *rows]
 
     def __str__(self) -> str:
-        lines = self._table()
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        text = [
-            "  ".join(
-                cell.ljust(width) if place < 2 else cell.rjust(width)  # noqa: PLR2004 - the texts
-                for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-            ).rstrip()
-            for row in lines
-        ]
+        header, *lines = self._table()
+        text = aligned.table(header, lines, numbers=header[2:])
         left = [f"only in one of the frames: {', '.join(self.left_out)}"] if self.left_out else []
         return "\n".join([self._headline(), *text, *left])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from featkit import html
+from featkit import aligned, html
 from featkit.durations import format_duration
 
 if TYPE_CHECKING:
@@ -113,15 +113,8 @@ class CacheStats:
 
     def __str__(self) -> str:
         header, *lines = self._table()
-        widths = [max(map(len, column)) for column in zip(header, *lines, strict=True)]
-        text = [
-            "  ".join(
-                cell.ljust(width) if place == 0 else cell.rjust(width)
-                for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-            ).rstrip()
-            for row in (header, *lines)
-        ]
-        return "\n".join([self._headline(), self._counts(), *(text if lines else [])])
+        text = aligned.table(header, lines, numbers=header[1:]) if lines else []
+        return "\n".join([self._headline(), self._counts(), *text])
 
     __repr__ = __str__
 

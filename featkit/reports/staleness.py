@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 import polars as pl
 
+from featkit import aligned
 from featkit.durations import roughly
 from featkit.errors import InputError, StalenessError, UnknownNameError, nearest
 from featkit.reports import history, junit, staleness_page
@@ -370,16 +371,9 @@ def _cells(view: ViewStaleness, now: datetime) -> list[str]:
 
 
 def _lines(table: list[list[str]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    header, *rows = table
     left = {"view", "verdict", "arrives", "next due"}
-    aligned = [
-        [
-            cell.ljust(width) if name in left else cell.rjust(width)
-            for cell, width, name in zip(row, widths, table[0], strict=True)
-        ]
-        for row in table
-    ]
-    return ["  ".join(row).rstrip() for row in aligned]
+    return aligned.table(header, rows, numbers=[name for name in header if name not in left])
 
 
 def _time(moment: datetime) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from featkit import aligned
 from featkit.html import UNBROKEN, element, joined, page, table
 
 if TYPE_CHECKING:
@@ -126,14 +127,8 @@ class TrainingReport:
 
     def __str__(self) -> str:
         header, *lines = self._table()
-        widths = [max(map(len, column)) for column in zip(header, *lines, strict=True)]
-        text = [
-            "  ".join(
-                cell.ljust(width) if name in _TEXT else cell.rjust(width)
-                for name, cell, width in zip(header, row, widths, strict=True)
-            ).rstrip()
-            for row in (header, *lines)
-        ]
+        numbers = [name for name in header if name not in _TEXT]
+        text = aligned.table(header, lines, numbers=numbers)
         return "\n".join([self._headline(), *text, *(f"note: {note}" for note in self._notes())])
 
     __repr__ = __str__
