@@ -40,7 +40,7 @@ def read_body(response: Any, most: int, deadline: Deadline) -> bytearray:  # noq
     """
     told = response.headers.get("content-length", "")
     if told.isdecimal() and int(told) > most:
-        raise _too_large(most)
+        raise too_large(most)
     coding = response.headers.get("content-encoding", "identity").strip().lower()
     if response.is_stream_consumed:  # by a hook of the caller's client, or it came without one
         pieces = response.iter_bytes()
@@ -52,7 +52,7 @@ def read_body(response: Any, most: int, deadline: Deadline) -> bytearray:  # noq
         body[size : size + len(piece)] = piece
         size += len(piece)
         if size > most:
-            raise _too_large(most)
+            raise too_large(most)
         deadline.left()
     del body[size:]
     return body
@@ -89,7 +89,8 @@ def _inflated(chunks: Iterable[bytes]) -> Iterator[bytes]:
         raise ProtocolError(msg)
 
 
-def _too_large(most: int) -> RequestRejected:
+def too_large(most: int) -> RequestRejected:
+    """Make the error of an answer that is larger than it may be."""
     return RequestRejected(
         f"the reply is larger than {most:,} bytes; ask for fewer features at a time, or allow more "
         "with connect(..., limits=featkit.Limits(reply=...))"

@@ -23,6 +23,7 @@ from featkit.errors import (
     SlowAnswer,
     StoreUnavailable,
 )
+from featkit.transports import bodies
 from featkit.transports.base import SLICE, Exchange, OneProcess, Transport
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class FlightTransport(Transport[FlightRequest]):
     def __init__(self, *args: Any, **options: Any) -> None:  # noqa: ANN401 - those of Transport
         super().__init__(*args, **options)
         self._clients: dict[str, flight.FlightClient] = {}
+        self._most = self._options.limits.reply * self.patience
 
     def attempt(self, call: Call[T], exchange: Exchange[FlightRequest]) -> T:
         """Exchange the tables, with a second try where the credentials may be renewed."""
@@ -75,7 +77,7 @@ class FlightTransport(Transport[FlightRequest]):
         ]
         options = flight.FlightCallOptions(timeout=deadline.left(), headers=headers)
         try:
-            return FlightReply(200, "", _exchanged(client, request, options, deadline))
+            return FlightReply(200, "", _exchanged(client, request, options, deadline, self._most))
         except tuple(_REFUSED) as error:
             return FlightReply(_REFUSED[type(error)], _said(error), None)
 
@@ -104,16 +106,43 @@ def _exchanged(
     request: FlightRequest,
     options: flight.FlightCallOptions,
     deadline: Deadline,
+    most: int,
 ) -> pa.Table:
     descriptor = flight.FlightDescriptor.for_command(request.command)
     writer, reader = client.do_exchange(descriptor, options)
-    with _cancelled_when_late(reader, deadline), writer:
-        writer.begin(request.table.schema)
-        writer.write_table(request.table)
-        writer.done_writing()
-        # not read_all(), which takes an end from here for Ctrl-C, and interrupts the main thread
-        batches = [chunk.data for chunk in reader if chunk.data is not None]
-        return pa.Table.from_batches(batches, reader.schema)
+    refused: list[FeatkitError] = []
+    try:
+        with _cancelled_when_late(reader, deadline), writer:
+            writer.begin(request.table.schema)
+            writer.write_table(request.table)
+            writer.done_writing()
+            # not read_all(), which takes an end from here for Ctrl-C, and strikes the main thread
+            batches = list(_bounded(reader, most, refused))
+            return pa.Table.from_batches(batches, reader.schema)
+    except flight.FlightError:
+        if refused:  # what it says is only that it was ended
+            raise refused[0] from None
+        raise
+
+
+def _bounded(
+    reader: flight.FlightStreamReader, most: int, refused: list[FeatkitError]
+) -> Iterator[pa.RecordBatch]:
+    """Read batches until they are larger than allowed, inflated; then end the exchange.
+
+    A batch is counted once it is there: of one that exceeds what gRPC would take, Flight only says
+    that the call was cancelled.
+    """
+    size = 0
+    for chunk in reader:
+        if chunk.data is None:
+            continue
+        size += chunk.data.nbytes
+        if size > most:
+            refused.append(bodies.too_large(most))
+            reader.cancel()
+            raise refused[0]
+        yield chunk.data
 
 
 @contextmanager

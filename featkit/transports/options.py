@@ -67,7 +67,7 @@ class Limits:
         How long the store may take to answer one request. Then it is sent once more, and after
         that in halves, of which the store may bear each.
     reply
-        Bytes of a reply at the most, inflated.
+        Bytes of a reply at the most, inflated; ten times as many for the history of a training set.
     """
 
     connections: int = 8

@@ -28,7 +28,7 @@ from featkit.errors import (
 from featkit.settings import Secret
 from featkit.transports.deadline import Deadline
 from featkit.transports.drive import Silent, Transports, drive
-from featkit.transports.options import Retry, TransportOptions
+from featkit.transports.options import Limits, Retry, TransportOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -71,8 +71,10 @@ class Server(flight.FlightServerBase):
             ends = time.monotonic() + step
             while time.monotonic() < ends and not context.is_cancelled():
                 time.sleep(0.02)
-        writer.begin(table.schema)
-        writer.write_table(table)
+        compressed = pa.ipc.IpcWriteOptions(compression="zstd")
+        writer.begin(table.schema, options=compressed)
+        for _ in range(step if isinstance(step, int) else 1):
+            writer.write_table(table)
 
 
 @pytest.fixture
@@ -94,8 +96,10 @@ def reach() -> Iterator[Callable[..., Transports]]:
         yield make
 
 
-def sent(transports: Transports, location: str, timeout: float = 20.0) -> pa.Table:
-    request = FlightRequest(location=location, command=b"join", table=TABLE, what="a join")
+def sent(
+    transports: Transports, location: str, timeout: float = 20.0, table: pa.Table = TABLE
+) -> pa.Table:
+    request = FlightRequest(location=location, command=b"join", table=table, what="a join")
     call = Call(request, decode=lambda reply: reply.table)
 
     def flow() -> Any:
@@ -161,6 +165,18 @@ def test_an_expired_token_is_asked_for_again(server, reach):
     assert sent(reach(auth=Bearer(tokens.pop)), server.location).equals(TABLE)
     told = [each["authorization"] for each in server.headers.seen]
     assert told == [["Bearer stale-token-1"], ["Bearer fresh-token-2"]]
+
+
+def test_what_inflates_beyond_what_is_allowed_is_refused(server, reach):
+    zeros = pa.table({"row": [0] * 50_000})  # 400 kB, of which zstd leaves nothing
+    transports = reach(limits=Limits(reply=100_000))  # history may be ten times as large
+    server.steps = [2, 3, 10_000]
+    assert sent(transports, server.location, table=zeros).num_rows == 100_000
+    for _ in range(2):
+        with pytest.raises(RequestRejected, match=r"1 attempt.*larger than 1,000,000 bytes"):
+            sent(transports, server.location, table=zeros)
+    assert len(server.commands) == 3
+    assert sent(transports, server.location).equals(TABLE)
 
 
 def test_a_server_that_is_gone_is_said_soon(reach):

@@ -88,13 +88,16 @@ class Script(grpc.GenericRpcHandler):
 class Server:
     """A server on loopback that can be stopped and started again in its place."""
 
-    def __init__(self, credentials: Any = None) -> None:
+    def __init__(self, credentials: Any = None, compression: Any = None) -> None:
         self.script, self._credentials, self.port = Script(), credentials, 0
+        self._compression = compression
         self.start()
 
     def start(self) -> None:
         self._pool = ThreadPoolExecutor(8)
-        self._server = grpc.server(self._pool, options=[("grpc.so_reuseport", 0)])
+        self._server = grpc.server(
+            self._pool, options=[("grpc.so_reuseport", 0)], compression=self._compression
+        )
         self._server.add_generic_rpc_handlers((self.script,))
         address = f"localhost:{self.port}"
         if self._credentials:
@@ -212,6 +215,18 @@ def test_what_is_too_large_is_to_be_split(server, reach, size, answered):
     server.script.steps = [b"x" * 5_000_000] if answered else []
     with pytest.raises(BatchTooLarge, match="too large"):  # servers of grpc take 4 MB
         sent(reach(limits=limits), server, b"x" * size)
+
+
+def test_what_inflates_beyond_what_is_allowed_is_refused(reach):
+    server = Server(compression=grpc.Compression.Gzip)  # 50 MB of nothing are 50 kB
+    try:
+        server.script.steps = [b"\0" * 50_000_000, b"\0" * 900_000]
+        transports = reach(limits=Limits(reply=1_000_000))
+        with pytest.raises(BatchTooLarge, match=r"too large.*Limits\(reply="):
+            sent(transports, server)
+        assert len(sent(transports, server)) == 900_000
+    finally:
+        server.stop()
 
 
 def test_a_large_answer_is_taken(server, reach):
