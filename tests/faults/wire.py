@@ -6,15 +6,17 @@ import contextlib
 import socket
 import struct
 import threading
+import time
 from collections import deque
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from typing import Self
 
-What = Literal["reset", "close", "stall", "garble"]
+What = Literal["reset", "close", "stall", "drip", "garble"]
 
 _PIECE = 64 * 1024
+_PAUSE = 0.05  # seconds between two bytes that drip
 
 
 class WireProxy:
@@ -79,6 +81,11 @@ class WireProxy:
                     match fault[0]:
                         case "stall":
                             return
+                        case "drip":
+                            for place in range(len(whole), len(data)):
+                                time.sleep(_PAUSE)
+                                client.sendall(data[place : place + 1])
+                            continue
                         case "garble":
                             client.sendall(b"?" * (len(data) - len(whole)))
                             continue
@@ -91,6 +98,12 @@ class WireProxy:
             client.shutdown(socket.SHUT_RD)  # wakes the other thread, which holds the socket open
             client.close()
             server.close()
+
+    def drop(self) -> None:
+        """End the connections that there are."""
+        for each in self._open:
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
 
     def __enter__(self) -> Self:
         return self

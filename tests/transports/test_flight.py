@@ -7,10 +7,12 @@ import threading
 import time
 from contextlib import ExitStack
 from datetime import timedelta
+from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pytest
+import trustme
 from pyarrow import flight
 
 from featkit.auth.tokens import Bearer
@@ -51,11 +53,16 @@ class Headers(flight.ServerMiddlewareFactory):
 class Server(flight.FlightServerBase):
     """Sends tables back, after the next of its steps."""
 
-    def __init__(self, port: int = 0) -> None:
+    def __init__(self, port: int = 0, tls: tuple[bytes, bytes] | None = None) -> None:
         self.headers = Headers()
         self.steps: list[Any] = []
         self.commands: list[bytes] = []
-        super().__init__(f"grpc://127.0.0.1:{port}", middleware={"headers": self.headers})
+        scheme = "grpc+tls" if tls else "grpc"
+        super().__init__(
+            f"{scheme}://127.0.0.1:{port}",
+            tls_certificates=[tls] if tls else None,
+            middleware={"headers": self.headers},
+        )
 
     @property
     def location(self) -> str:
@@ -197,6 +204,25 @@ def test_a_restart_is_ridden_out(reach):
     assert sent(transports, f"grpc://127.0.0.1:{port}").equals(TABLE)
     timer.join()
     again[0].shutdown()
+
+
+def test_an_unknown_host_is_not_tried_again(reach):
+    with pytest.raises(StoreUnavailable, match=r"1 attempt, .*the host is unknown"):
+        sent(reach(), "grpc://nowhere.invalid:1")
+
+
+def test_tls_trusts_whom_it_is_told(reach):
+    authority = trustme.CA()
+    own = authority.issue_cert("localhost")
+    pair = own.cert_chain_pems[0].bytes(), own.private_key_pem.bytes()
+    with Server(tls=pair) as server, NamedTemporaryFile() as file:
+        place = f"grpc+tls://localhost:{server.port}"
+        authority.cert_pem.write_to_path(file.name)
+        assert sent(reach(ca=file.name), place).equals(TABLE)
+        with pytest.raises(StoreUnavailable, match=r"no secure connection.*ca='ca\.pem'"):
+            sent(reach(), place)
+    with pytest.raises(SettingsError, match="nowhere"):
+        sent(reach(ca="nowhere.pem"), place)
 
 
 def test_what_is_no_address_is_said_so(reach):
