@@ -61,10 +61,10 @@ def _wanted(cache: CacheChoice, chosen: Settings, *, local: bool) -> CacheOption
             f"None, not {type(cache).__name__}"
         )
         raise SettingsError(msg)
-    durations = dict(chosen.tables.get("cache", {}))
+    told = dict(chosen.tables.get("cache", {}))
     for name in ("enabled", "backend", "url", "path"):
-        durations.pop(name, None)
-    return CacheOptions(target=cache, **durations)
+        told.pop(name, None)
+    return CacheOptions(target=cache, **told)
 
 
 def _identity(store: Store, target: str, options: Mapping[str, Any]) -> list[str]:

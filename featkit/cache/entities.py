@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 
 MOST_IN_MEMORY = 2**30  # bytes
 MOST_STORED = 4 * 2**30  # bytes
+UNUSABLE = "unusable"
+"""The kind of trouble that is told once, whichever file it is seen at first."""
+
 _AGAIN = 30.0  # seconds after which a container that failed is tried again
 _TIDY = 16  # writes between two looks at the size of the container
 
@@ -284,7 +287,7 @@ class EntityCache:
             if not error.mended:
                 self._tried_again = time.monotonic() + _AGAIN
             known = "; the cache is kept in memory only" if not error.mended else ""
-            self.notice(f"container {error.mended}", f"{error}{known}")
+            self.notice("begun anew" if error.mended else UNUSABLE, f"{error}{known}")
 
     def notice(self, what: str, message: str) -> None:
         """Have the user told, once for each kind of trouble."""

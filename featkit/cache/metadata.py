@@ -7,9 +7,10 @@ import threading
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from featkit.cache.entities import UNUSABLE
 from featkit.cache.opening import path_of
 from featkit.cache.redis import RedisContainer
-from featkit.cache.sqlite import SqliteContainer
+from featkit.cache.sqlite import SqliteContainer, own_folder
 from featkit.forking import after_fork
 
 if TYPE_CHECKING:
@@ -87,10 +88,32 @@ class LazyMetadata:
         container = self._entities.container
         path = path_of(self._options.target)
         if path is not None and container is not None:
-            return _on_disk(metadata_path(path), self._entities)
+            return self._on_disk(metadata_path(path), own=self._options.target == "disk")
         if isinstance(container, RedisContainer):
             return _in_redis(container.connection)
         return None
+
+    def _on_disk(self, path: Path, *, own: bool) -> Any:  # noqa: ANN401 - a backend
+        """Open a file for its owner only; where that fails, replies are kept in memory."""
+        from requests_cache.backends.sqlite import SQLiteCache  # noqa: PLC0415 - 0.3 s
+
+        try:
+            if own:
+                own_folder(path.parent)
+            flags = os.O_CREAT | os.O_RDWR | getattr(os, "O_NOFOLLOW", 0)
+            handle = os.open(path, flags, 0o600)
+            try:
+                if hasattr(os, "geteuid") and os.fstat(handle).st_uid != os.geteuid():
+                    msg = "it belongs to another user"
+                    raise OSError(msg)
+                os.fchmod(handle, 0o600)
+            finally:
+                os.close(handle)
+            return SQLiteCache(path, serializer="json", wal=True, busy_timeout=10_000)
+        except Exception as error:  # noqa: BLE001 - whatever it is, metadata can be kept in memory
+            told = f"the cache file {path} cannot be used: {error}; it is kept in memory only"
+            self._entities.notice(UNUSABLE, told)
+            return None
 
 
 def metadata_path(path: Path) -> Path:
@@ -114,26 +137,6 @@ def _in_redis(connection: Any) -> Any:  # noqa: ANN401 - of redis-py, of request
     cache = BaseCache("featkit:metadata")
     cache.responses = Replies("featkit:metadata", connection=connection, serializer=json_serializer)
     return cache
-
-
-def _on_disk(path: Any, entities: EntityCache) -> Any:  # noqa: ANN401 - a Path, a backend
-    """Open a file for its owner only; where that fails, replies are kept in memory."""
-    from requests_cache.backends.sqlite import SQLiteCache  # noqa: PLC0415 - 0.3 s
-
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        flags = os.O_CREAT | os.O_RDWR | getattr(os, "O_NOFOLLOW", 0)
-        handle = os.open(path, flags, 0o600)
-        try:
-            if hasattr(os, "geteuid") and os.fstat(handle).st_uid != os.geteuid():
-                msg = "it belongs to another user"
-                raise OSError(msg)
-        finally:
-            os.close(handle)
-        return SQLiteCache(path, serializer="json", wal=True, busy_timeout=10_000)
-    except Exception as error:  # noqa: BLE001 - whatever it is, metadata can be kept in memory
-        entities.notice("metadata", f"the cache file {path} cannot be used: {error}")
-        return None
 
 
 def forget_all(container: Container) -> None:

@@ -83,6 +83,11 @@ class CacheOptions(CachePolicy):
             for pattern, duration in patterns.items()
         }
         object.__setattr__(self, "metadata_ttl", read)
+        for name in ("most_in_memory", "most_stored"):
+            size = getattr(self, name)
+            if not isinstance(size, int) or isinstance(size, bool) or size < 0:
+                msg = f"{name} of the cache must be a whole number of bytes, not {size!r}"
+                raise SettingsError(msg)
 
 
 def namespace_of(parts: Iterable[str]) -> str:
@@ -118,6 +123,12 @@ def container_of(target: CacheTarget) -> Container | None:
         return StorageContainer(target)
     if isinstance(target, Secret):
         target = target.reveal()
+    if not isinstance(target, (str, os.PathLike)):
+        msg = (
+            "a cache is 'memory', 'disk', a path, 'redis://...' or a storage of requests-cache, "
+            f"not {type(target).__name__}"
+        )
+        raise SettingsError(msg)
     path = path_of(target)
     if path is not None:
         return SqliteContainer(path, own_folder=target == "disk")
@@ -163,7 +174,7 @@ def options_of(table: Mapping[str, Any], origin: str) -> CacheOptions | None:
     """
     known = [
         *("enabled", "backend", "url", "path", "ttl", "missing_ttl", "stale_while_revalidate"),
-        *("stale_if_error", "metadata_ttl"),
+        *("stale_if_error", "metadata_ttl", "most_in_memory", "most_stored"),
     ]
     if unknown := sorted(set(table) - set(known)):
         msg = f"{origin}: [cache] has no entry {unknown[0]!r}; {nearest(unknown[0], known)}"

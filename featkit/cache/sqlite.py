@@ -203,7 +203,7 @@ class SqliteContainer:
     def _prepare(self) -> None:
         """Make the file, for its owner only; refuse what belongs to others or is something else."""
         if self._own_folder:
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            own_folder(self.path.parent)
         flags = os.O_CREAT | os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
         handle = os.open(self.path, flags, 0o600)
         try:
@@ -257,9 +257,18 @@ class SqliteContainer:
             Path(f"{self.path}{suffix}").unlink(missing_ok=True)
 
 
-def _check_owner(found: os.stat_result) -> None:
+def own_folder(folder: Path) -> None:
+    """Make a folder of the user's own, which nobody else can look into or put anything in."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = folder.stat()
+    _check_owner(found, "its folder")
+    if found.st_mode & 0o077:
+        folder.chmod(0o700)
+
+
+def _check_owner(found: os.stat_result, what: str = "it") -> None:
     if hasattr(os, "geteuid") and found.st_uid != os.geteuid():
-        raise OSError("it belongs to another user")
+        raise OSError(f"{what} belongs to another user")
 
 
 def _is_damaged(error: sqlite3.DatabaseError) -> bool:

@@ -18,9 +18,10 @@ import redis
 from requests_cache.backends.filesystem import FileDict
 
 import featkit
+from featkit.cache.opening import default_folder
 from featkit.cache.sqlite import APPLICATION, FILE_SCHEMA, SqliteContainer
 from featkit.cache.storages import StorageContainer
-from featkit.errors import CacheWarning, SettingsError
+from featkit.errors import CacheWarning, FeatkitError, SettingsError
 from featkit.testing import FrozenClock
 from tests.cache.remote import Remote
 from tests.programs.running import free_port, program, redis_server
@@ -345,6 +346,27 @@ def test_a_file_of_another_user_is_refused(connect, path):
         assert value(client) == "a1@2"
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a folder of somebody else's")
+@pytest.mark.usefixtures("empty_home")
+def test_a_folder_of_another_user_is_refused(connect, remote):
+    folder = default_folder()
+    folder.mkdir(parents=True)
+    os.chown(folder, 65534, 65534)
+    client = connect("disk")
+    with pytest.warns(CacheWarning, match="its folder belongs to another user"):
+        assert value(client) == "a1@1"
+    assert value(client) == "a1@1"
+    assert len(remote.reads) == 1
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.usefixtures("empty_home")
+def test_a_folder_that_others_could_look_into_is_closed_to_them(connect):
+    default_folder().mkdir(parents=True, mode=0o755)
+    value(connect("disk"))
+    assert stat.S_IMODE(default_folder().stat().st_mode) == 0o700
+
+
 @pytest.fixture
 def tiny(tmp_path):
     """Mount a file system that is soon full; who may not mount one has a limit to file sizes."""
@@ -471,6 +493,24 @@ def test_no_secret_is_in_a_file_or_a_key(tmp_path, empty_redis):
 def test_a_cache_that_is_no_mapping_is_refused(connect):
     with pytest.raises(SettingsError, match="not list"):
         connect([])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"most_in_memory": -1}, "most_in_memory of the cache must be a whole number of bytes"),
+        ({"most_stored": "4GB"}, "not '4GB'"),
+        ({"most_stored": True}, "not True"),
+        ({"ttl": "-5m"}, "ttl of the cache '-5m' cannot be read"),
+        ({"stale_if_error": "1000000d"}, "longer than 100 years"),
+        ({"metadata_ttl": {"*": "soon"}}, "metadata_ttl of the cache 'soon'"),
+        ({"target": 5}, "not int"),
+        ({"target": "dsk"}, "did you mean 'disk'"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(connect, options, message):
+    with pytest.raises(FeatkitError, match=message):
+        connect(featkit.CacheOptions(**options))
 
 
 def test_a_storage_of_requests_cache_is_a_cache(connect, tmp_path, remote):

@@ -291,6 +291,16 @@ def test_a_place_that_cannot_be_written_keeps_it_in_memory(registry, url, opened
         ask.client.lookup([1], "shops:visits")
 
 
+def test_where_neither_file_can_be_written_there_is_one_warning(registry, url, opened, tmp_path):
+    ask = opened(tmp_path / "no folder" / "cache.sqlite")
+    assert ask(f"{url}/views") == ask(f"{url}/views") == "one"
+    assert len(registry.seen) == 1
+    with pytest.warns(CacheWarning, match="cannot be used") as told:
+        ask.client.lookup([1], "shops:visits")
+    assert len(told) == 1
+    assert not (tmp_path / "no folder").exists()
+
+
 # -- a whole client ------------------------------------------------------------------------------
 
 

@@ -17,6 +17,7 @@ import featkit
 from featkit.columns import STATUS, FeatureColumns, Status
 from featkit.dtypes import TIMESTAMP
 from featkit.errors import CacheWarning, ExpiredWarning, StoreUnavailable
+from featkit.online.caching import micros
 from featkit.testing import FrozenClock
 from tests.cache.remote import FEATURES, Remote, view
 
@@ -66,6 +67,7 @@ class CachedClient(RuleBasedStateMachine):
     """Look up, let time pass, change the truth, evict, clear, reopen, fail."""
 
     target = "memory"
+    notebook = 0
 
     @initialize()
     def begin(self):
@@ -79,7 +81,8 @@ class CachedClient(RuleBasedStateMachine):
         self.written(range(6))
 
     def client(self):
-        if self.user not in self.clients:
+        who = self.user, self.notebook
+        if who not in self.clients:
             options = featkit.CacheOptions(
                 target=self.place(),
                 ttl=TTL,
@@ -88,8 +91,8 @@ class CachedClient(RuleBasedStateMachine):
                 most_in_memory=20_000,
             )
             store = self.stores[self.user]
-            self.clients[self.user] = featkit.connect(store, cache=options, now=self.clock)
-        return self.clients[self.user]
+            self.clients[who] = featkit.connect(store, cache=options, now=self.clock)
+        return self.clients[who]
 
     def place(self):
         return "memory" if self.target == "memory" else Path(self.folder.name) / "cache.sqlite"
@@ -215,7 +218,7 @@ class CachedClient(RuleBasedStateMachine):
     def nobody_sees_rows_of_others(self):
         if not hasattr(self, "clients"):
             return
-        for user, client in self.clients.items():
+        for (user, _), client in self.clients.items():
             for kept in client.operations.cache._views.values():  # noqa: SLF001
                 for family in kept.table.families:
                     for column in family.segment.frame.select(pl.col("^v.*$")):
@@ -229,6 +232,15 @@ class CachedClient(RuleBasedStateMachine):
 
 class CachedOnDisk(CachedClient):
     target = "disk"
+
+    @rule()
+    def another_notebook(self):
+        """Go on in a client that shares the file, and has rows of its own in memory."""
+        self.notebook = 1 - self.notebook
+
+    @rule(most=some.sampled_from([0, 2000, 10_000]))
+    def evict(self, most):
+        self.client().operations.cache.container.evict(most, micros(self.clock()))
 
     @precondition(lambda self: self.clients and not self.stores["ann"].down)
     @rule(keys=some.lists(some.integers(0, 12), min_size=1, max_size=4, unique=True))
