@@ -41,6 +41,10 @@ class _Bar:
 
     def expect(self, keys: int) -> None:
         self._bar.total = (self._bar.total or 0) + keys
+        if container := getattr(self._bar, "container", None):
+            _, shown, _ = container.children  # a notebook's keeps the length that it began with
+            shown.max, shown.value = self._bar.total, self._bar.n
+            shown.bar_style, shown.layout.width = "", None
         if not self._bar.delay:  # a refresh would not wait for it
             self._bar.refresh()
 
