@@ -68,6 +68,17 @@ def delimited(values: pa.Array) -> pa.Array:
     return joined(varints(lengths), values)
 
 
+def tagged(number: int, values: pa.Array) -> pa.Array:
+    r"""Write each value (large binary) as a field that is bytes.
+
+    Examples
+    --------
+    >>> tagged(1, pa.array([b"hi"], pa.large_binary())).to_pylist()
+    [b'\n\x02hi']
+    """
+    return joined(tag(number, DELIMITED), delimited(values))
+
+
 def joined(*parts: pa.Array | bytes) -> pa.Array:
     """Write arrays (large binary), and bytes that are the same for all, one after the other."""
     each = [

@@ -22,7 +22,7 @@ from polars import selectors as cs
 from tests.fakes.wire import Answer, Asked, served
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from featkit.schema import FeatureView
 
@@ -48,6 +48,7 @@ VALUE_TYPES = {
     "BOOLEAN": "BOOL",
     "STRING": "STRING",
     "BYTES": "BYTES",
+    "RECORD": "STRUCT",
 }
 
 
@@ -55,11 +56,18 @@ def refused(status: int, name: str, message: str) -> Answer:
     return Answer(status, {"error": {"code": status, "message": message, "status": name}})
 
 
-def column(name: str, dtype: pl.DataType, description: str = "") -> dict[str, str]:
+def instance(dtype: Any) -> pl.DataType:
+    return pl.Series([], dtype=dtype).dtype
+
+
+def column(name: str, dtype: pl.DataType, description: str = "") -> dict[str, Any]:
     """Describe a column as BigQuery does."""
     repeated = isinstance(dtype, pl.List)
     inner = pl.Series([], dtype=dtype.inner).dtype if isinstance(dtype, pl.List) else dtype
-    described = {"name": name, "type": BIGQUERY[inner]}
+    if isinstance(inner, pl.Struct):
+        parts = [column(each.name, instance(each.dtype)) for each in inner.fields]
+        return {"name": name, "type": "RECORD", "fields": parts}
+    described: dict[str, Any] = {"name": name, "type": BIGQUERY[inner]}
     described |= {"mode": "REPEATED"} if repeated else {}
     return described | ({"description": description} if description else {})
 
@@ -87,6 +95,10 @@ class VertexFake:
         ``NAME_more``.
     answered
         How many rows the last query gave.
+    streams
+        How many keys each stream asked for.
+    lie
+        Changes the messages of a stream.
     """
 
     views: list[tuple[FeatureView, pl.DataFrame]]
@@ -100,6 +112,8 @@ class VertexFake:
     running: int = 0
     two_tables: bool = False
     answered: int = 0
+    streams: list[int] = field(default_factory=list)
+    lie: Callable[[Any], Any] = list
     _found: pl.DataFrame = field(default_factory=pl.DataFrame)
     asked: list[Asked] = field(default_factory=list)
     keys: list[dict[str, Any]] = field(default_factory=list)
@@ -154,7 +168,7 @@ class VertexFake:
                 more = {"nextPageToken": str(start + PAGE)} if start + PAGE < len(views) else {}
                 return Answer(body={"featureViews": listed, **more})
             case ["featureOnlineStores", _, "featureViews", name]:
-                return Answer(body=self._view(self._named(name)[0]))
+                return Answer(body=self._view(self.named(name)[0]))
             case ["featureOnlineStores", _, "featureViews", name, "featureViewSyncs"]:
                 return Answer(body=self._syncs(name))
             case ["featureGroups", name]:
@@ -163,7 +177,7 @@ class VertexFake:
                 return Answer(body=self._features(name))
         return refused(404, "NOT_FOUND", f"The resource {asked.path} was not found.")
 
-    def _named(self, name: str) -> tuple[FeatureView, pl.DataFrame]:
+    def named(self, name: str) -> tuple[FeatureView, pl.DataFrame]:
         for view, rows in self.views:
             if view.name == name:
                 return view, rows
@@ -189,7 +203,7 @@ class VertexFake:
 
     def _group(self, name: str) -> dict[str, Any]:
         table = name.removesuffix("_group")
-        view, _ = self._named(table.removesuffix("_more"))
+        view, _ = self.named(table.removesuffix("_more"))
         source: dict[str, Any] = {
             "bigQuerySource": {"inputUri": f"bq://{PROJECT}.{DATASET}.{table}"},
             "entityIdColumns": list(view.join_keys),
@@ -202,7 +216,7 @@ class VertexFake:
         return {"name": f"{PLACE}/featureGroups/{name}", "bigQuery": source, **described}
 
     def _features(self, name: str) -> dict[str, Any]:
-        view, _ = self._named(name.removesuffix("_group").removesuffix("_more"))
+        view, _ = self.named(name.removesuffix("_group").removesuffix("_more"))
         listed = []
         for feature in view.features:
             field_ = column(feature.name, feature.dtype)
@@ -213,7 +227,7 @@ class VertexFake:
         return {"features": listed}
 
     def _syncs(self, name: str) -> dict[str, Any]:
-        self._named(name)
+        self.named(name)
         end = {"startTime": "2024-05-01T11:00:00Z", "endTime": "2024-05-01T11:02:00Z"}
         status = {"code": 7, "message": self.sync_error} if self.sync_error else {}
         return {"featureViewSyncs": [{"name": "s1", "runTime": end, "finalStatus": status}]}
@@ -228,7 +242,7 @@ class VertexFake:
             case ["projects", "p", "queries", "job1"]:
                 return self._results(int(asked.query.get("pageToken", "0")))
             case ["projects", "p", "datasets", "lake", "tables", name]:
-                view, _ = self._named(name.removesuffix("_more"))
+                view, _ = self.named(name.removesuffix("_more"))
                 fields = [column(e.join_key, e.dtype, e.description) for e in view.entities]
                 if view.timestamp:
                     fields.append(column(view.timestamp, pl.Datetime("us", "UTC")))
@@ -303,10 +317,10 @@ class VertexFake:
             return refused(400, "INVALID_ARGUMENT", said)
         if body.get("dataFormat", "KEY_VALUE") not in {"KEY_VALUE", 1}:
             return refused(400, "INVALID_ARGUMENT", "the fake answers with KEY_VALUE only")
-        view, rows = self._named(name)
+        view, rows = self.named(name)
         self.keys.append(body["dataKey"])
         time.sleep(self.latency)
-        return self._values(view, rows, self._parts(body["dataKey"]))
+        return self.values_of(view, rows, self._parts(body["dataKey"]))
 
     @staticmethod
     def _parts(key: dict[str, Any]) -> list[str]:
@@ -315,7 +329,7 @@ class VertexFake:
             raise refused(400, "INVALID_ARGUMENT", "Invalid value at 'data_key'")
         return parts
 
-    def _values(self, view: FeatureView, rows: pl.DataFrame, parts: list[str]) -> Answer:
+    def values_of(self, view: FeatureView, rows: pl.DataFrame, parts: list[str]) -> Answer:
         found = None
         if len(parts) == len(view.join_keys):
             for row in latest(view, rows).iter_rows(named=True):
@@ -367,6 +381,11 @@ def value_of(value: Any, dtype: pl.DataType) -> dict[str, Any]:
             (name,) = value_of(value[0], inner) if len(value) else [f"{kind(inner)}Value"]
             items = [next(iter(value_of(item, inner).values())) for item in value]
             return {f"{name.removesuffix('Value')}ArrayValue": {"values": items} if items else {}}
+        case dict():
+            assert isinstance(dtype, pl.Struct)
+            dtypes = {each.name: instance(each.dtype) for each in dtype.fields}
+            held = [{"name": n, "value": value_of(v, dtypes[n])} for n, v in value.items()]
+            return {"structValue": {"values": held[::-1]}}
         case bool():
             return {"boolValue": value}
         case int():

@@ -13,6 +13,7 @@ import featkit
 from featkit import Status
 from featkit.testing import CONTRACT_NOW, contract_keys, contract_views
 from tests.fakes.vertex import PLACE, STORE, VertexFake, google
+from tests.fakes.vertex_grpc import streamed
 from tests.live.differences import Translation
 from tests.stores.test_vertex import opened
 
@@ -42,20 +43,27 @@ def plain(value):
     return "NaN" if isinstance(value, float) and math.isnan(value) else value
 
 
+@pytest.mark.parametrize("way", ["rest", "stream"])
 @pytest.mark.parametrize("name", VIEWS)
-def test_every_value_is_what_googles_own_client_says(vendor, name):
+def test_every_value_is_what_googles_own_client_says(vendor, name, way):
     keys = contract_keys(name)
+    fake = VertexFake(contract_views())
+    script = "ask_vertex.py" if way == "rest" else "ask_vertex_stream.py"
     with (
-        google(VertexFake(contract_views())) as url,
-        featkit.connect(opened(url), now=CONTRACT_NOW) as client,
+        google(fake) as url,
+        streamed(fake) as place,
+        featkit.connect(
+            opened(url, grpc=way == "stream", grpc_endpoint=place), now=CONTRACT_NOW
+        ) as client,
     ):
         request = {
+            "grpc": place.removeprefix("http://"),
             "host": url.removeprefix("http://"),
             "token": "ya29-canary",
             "view": f"{PLACE}/featureOnlineStores/{STORE}/featureViews/{name}",
             "keys": [list(map(str, row)) for row in keys.iter_rows()],
         }
-        answers = vendor("ask_vertex.py", request, clients="cloud")
+        answers = vendor(script, request, clients="cloud")
         found = client.lookup(keys, f"{name}:*")
         described = client.get_feature_metadata(name)
     for feature in described.features:

@@ -20,7 +20,7 @@ import msgspec
 
 from featkit.auth.google import GoogleAuth
 from featkit.auth.tokens import Bearer
-from featkit.calls import Call, HttpRequest, HttpRequests
+from featkit.calls import Call, GrpcReply, GrpcRequest, HttpRequest, HttpRequests
 from featkit.capabilities import Capabilities
 from featkit.errors import (
     AuthError,
@@ -34,14 +34,12 @@ from featkit.errors import (
 from featkit.settings import Secret
 from featkit.stores.base import Store
 from featkit.stores.vertex.gaps import GAPS
-from featkit.stores.vertex.history import BigQuery, Source
+from featkit.stores.vertex.history import BigQuery, Source, source_of_group, source_of_table
 from featkit.stores.vertex.refusals import explained
 from featkit.stores.vertex.registry import (
-    ENTITY_ID,
     Group,
     GroupFeature,
     GroupFeatures,
-    GroupOfView,
     OnlineStore,
     OnlineStores,
     Syncs,
@@ -53,10 +51,11 @@ from featkit.stores.vertex.registry import (
     of_groups,
     of_table,
 )
+from featkit.stores.vertex.streams import METHOD, Stream
 from featkit.stores.vertex.values import UNKNOWN, Answers, body_of, features_of, keys_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     import polars as pl
 
@@ -72,6 +71,7 @@ T = TypeVar("T")
 _BATCH = (
     50  # entities of one call, each a request: what a failure costs, and how often progress is told
 )
+_STREAMED = 500  # entities of a stream: its limit is not documented
 _PAGE = 1000
 _SYNCS = 5  # of a view that are asked for: the newest may still be under way
 _URI = re.compile(r"bq://([^.]+)\.([^.]+)\.([^.]+)")
@@ -108,7 +108,12 @@ class VertexStore(Store):
             query; else the rows that can count are read and joined here.
         views
             What Vertex AI does not tell of a view: ``ttl``, ``timestamp``.
-        api_endpoint, bigquery_endpoint
+        grpc
+            Whether lookups are streams over gRPC, which answer for many entities at once; it needs
+            the extra ``grpc``, and a version of the API that Google calls v1beta1.
+        batch_size
+            How many entities one stream asks for; None: 500.
+        api_endpoint, grpc_endpoint, bigquery_endpoint
             Other addresses than Google's public ones, with their scheme.
         ca
             File of certificates to trust.
@@ -120,12 +125,19 @@ class VertexStore(Store):
         pushdown: bool = True
         views: dict[str, ViewOptions] = {}
         api_endpoint: str | None = None
+        grpc: bool = False
+        grpc_endpoint: str | None = None
+        batch_size: int | None = None
         bigquery_endpoint: str = "https://bigquery.googleapis.com"
         ca: str | None = None
 
     def __init__(self, project: str, location: str, store: str, options: Options) -> None:
         self.auth = _auth(options)
         self.ca = options.ca
+        if options.grpc:
+            self.capabilities = replace(
+                self.capabilities, batch_size=options.batch_size or _STREAMED, one_by_one=False
+            )
         self._project, self._location, self._name = project, location, store
         self._options = msgspec.structs.replace(options, token=None)  # the auth has it
         regional = f"https://{location}-aiplatform.googleapis.com"
@@ -215,7 +227,12 @@ class VertexStore(Store):
             if view.groups:
                 own = [by_name[group.feature_group_id] for group in view.groups]
                 self._sources[view.id] = [
-                    self._source(group, chosen, features[chosen.feature_group_id])
+                    source_of_group(
+                        group,
+                        chosen,
+                        features[chosen.feature_group_id],
+                        typed=self._options.bigquery,
+                    )
                     for group, chosen in zip(own, view.groups, strict=True)
                 ]
                 described.append(
@@ -235,26 +252,10 @@ class VertexStore(Store):
             else:
                 uri = view.big_query_source.uri if view.big_query_source else ""
                 described.append(of_table(view, tables.get(uri), options))
-                self._sources[view.id] = [self._whole_table(uri, described[-1])]
+                self._sources[view.id] = [
+                    source_of_table(uri, described[-1], typed=self._options.bigquery)
+                ]
         return described
-
-    def _source(
-        self, group: Group, chosen: GroupOfView, features: Mapping[str, GroupFeature]
-    ) -> Source:
-        """Describe the table of a feature group, as far as a view reads it."""
-        names = chosen.feature_ids or list(features)
-        keys = tuple(group.big_query.entity_id_columns or [ENTITY_ID])
-        return Source(
-            uri=group.big_query.big_query_source.input_uri,
-            keys=keys if self._options.bigquery else None,
-            timestamp=group.timestamp,
-            columns={name: features[name].column for name in names},
-        )
-
-    def _whole_table(self, uri: str, view: FeatureView) -> Source:
-        keys = view.join_keys if self._options.bigquery else None
-        columns = {name: name for name in view.feature_names}
-        return Source(uri=uri, keys=keys, timestamp=view.timestamp, columns=columns)
 
     def _tables(self, uris: Sequence[str]) -> Flow[dict[str, Table]]:
         """Ask BigQuery for the columns of tables."""
@@ -279,7 +280,9 @@ class VertexStore(Store):
     # -- lookups
 
     def read_online(self, read: OnlineRead) -> Call[FeatureColumns]:
-        """Ask for each entity by itself."""
+        """Ask for each entity by itself, or for all with a stream."""
+        if self._options.grpc:
+            return self._streamed(read)
         base = self._serving or self._api
         view = f"{self._store}/featureViews/{quote(read.view.name, safe='')}"
         one = HttpRequest(
@@ -295,6 +298,20 @@ class VertexStore(Store):
             keys=read.keys.height,
             explain=self._explained,
         )
+
+    def _streamed(self, read: OnlineRead) -> Call[FeatureColumns]:
+        place = self._options.grpc_endpoint or self._serving or self._api
+        scheme, _, host = place.partition("://")
+        stream = Stream(read, f"{self._store}/featureViews/{read.view.name}")
+        request = GrpcRequest(
+            address=host if ":" in host else f"{host}:443",
+            method=METHOD,
+            body=stream.body(),
+            headers={"x-goog-request-params": f"feature_view={quote(stream.view, safe='')}"},
+            tls=scheme == "https",
+            streams=True,
+        )
+        return Call(request, decode=stream.columns, keys=read.keys.height, explain=self._explained)
 
     def _locate(self) -> Flow[None]:
         """Find where values are read: some stores have an address of their own."""
@@ -402,6 +419,9 @@ class VertexStore(Store):
             query["pageToken"] = pages[-1].next_page_token
 
     def _explained(self, reply: Any) -> FeatkitError | None:  # noqa: ANN401 - of HTTP or gRPC
+        if isinstance(reply, GrpcReply):
+            missing = reply.code == "NOT_FOUND"
+            return UnknownNameError(f"Google says: {reply.details}") if missing else None
         return explained(reply, repr(self.auth))
 
     def __repr__(self) -> str:

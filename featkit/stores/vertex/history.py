@@ -16,7 +16,7 @@ from featkit.dtypes import TIMESTAMP
 from featkit.engines.sql import SPINE, Dialect, join_query, spine_text
 from featkit.errors import ProtocolError, RowMismatch, StoreUnavailable
 from featkit.history import EVENT, ROW
-from featkit.stores.vertex.registry import decode
+from featkit.stores.vertex.registry import ENTITY_ID, decode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from featkit.calls import Flow, HttpReply
     from featkit.errors import FeatkitError
     from featkit.history import JoinRead
-    from featkit.schema import Feature
+    from featkit.schema import Feature, FeatureView
+    from featkit.stores.vertex.registry import Group, GroupFeature, GroupOfView
 
 _PAGE = 50_000  # rows
 _PATIENCE = 10_000  # milliseconds that one request waits for a query
@@ -215,6 +216,35 @@ class Source:
         column = _quoted(self.columns[feature.name])
         nested = feature.dtype is not None and feature.dtype.is_nested()
         return f"TO_JSON_STRING({column})" if nested else column
+
+
+def source_of_group(
+    group: Group, chosen: GroupOfView, features: Mapping[str, GroupFeature], *, typed: bool
+) -> Source:
+    """Describe the table of a feature group, as far as a view reads it.
+
+    Parameters
+    ----------
+    group, chosen, features
+        The group, what the view reads of it, and all its features by name.
+    typed
+        Whether the types of its keys are known.
+    """
+    names = chosen.feature_ids or list(features)
+    keys = tuple(group.big_query.entity_id_columns or [ENTITY_ID])
+    return Source(
+        uri=group.big_query.big_query_source.input_uri,
+        keys=keys if typed else None,
+        timestamp=group.timestamp,
+        columns={name: features[name].column for name in names},
+    )
+
+
+def source_of_table(uri: str, view: FeatureView, *, typed: bool) -> Source:
+    """Describe the table of a view without feature groups."""
+    columns = {name: name for name in view.feature_names}
+    keys = view.join_keys if typed else None
+    return Source(uri=uri, keys=keys, timestamp=view.timestamp, columns=columns)
 
 
 def together(parts: Sequence[pl.DataFrame], names: Sequence[str]) -> pl.DataFrame:

@@ -275,6 +275,8 @@ _VERTEX: dict[str, pl.DataType] = {
 def dtype_of(field: Field | None, value_type: str = "") -> pl.DataType:
     """Find the dtype of a column: BigQuery knows times, which Vertex AI serves as integers."""
     if field is not None:
+        if field.type in {"RECORD", "STRUCT"} and field.mode != "REPEATED":
+            return pl.Struct({own.name: dtype_of(own) for own in field.fields})
         inner = _BIGQUERY.get(field.type, pl.String())
         return pl.List(inner) if field.mode == "REPEATED" else inner
     return _VERTEX.get(value_type, pl.String())

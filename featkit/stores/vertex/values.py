@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from featkit.calls import HttpReply
-    from featkit.schema import Feature
     from featkit.stores.base import OnlineRead
 
 UNKNOWN = 404
@@ -38,14 +37,30 @@ _FIELDS: dict[str, pl.DataType] = {
     "boolValue": pl.Boolean(),
     **{name: pl.Struct({"values": pl.List(inner)}) for name, inner in _ARRAYS.items()},
 }
-_VALUE = pl.Struct({**_FIELDS, "metadata": pl.Struct({"generateTime": pl.String()})})
-_ROW = pl.Struct(
-    {
-        "keyValues": pl.Struct(
-            {"features": pl.List(pl.Struct({"name": pl.String(), "value": _VALUE}))}
-        )
-    }
-)
+_STRUCT = "structValue"
+
+
+def _row(depth: int) -> pl.Struct:
+    """Return the dtype of an answer whose structs are so deep; of deeper ones it has no values."""
+    inside = pl.Struct({"name": pl.String()})
+    value = pl.Struct(_FIELDS)
+    for _ in range(depth + 1):
+        value = pl.Struct({**_FIELDS, _STRUCT: pl.Struct({"values": pl.List(inside)})})
+        inside = pl.Struct({"name": pl.String(), "value": value})
+    timed = {each.name: each.dtype for each in value.fields}
+    timed["metadata"] = pl.Struct({"generateTime": pl.String()})
+    pairs = pl.List(pl.Struct({"name": pl.String(), "value": pl.Struct(timed)}))
+    return pl.Struct({"keyValues": pl.Struct({"features": pairs})})
+
+
+def _depth(dtype: pl.DataType | None) -> int:
+    if not isinstance(dtype, pl.Struct):
+        return 0
+    return 1 + max(
+        (_depth(pl.Series([], dtype=own.dtype).dtype) for own in dtype.fields), default=0
+    )
+
+
 _LEAVES = {
     pl.Int64(): "int64",
     TIMESTAMP: "int64",  # microseconds, as BigQuery counts them
@@ -75,8 +90,12 @@ def body_of(parts: Sequence[str]) -> bytes:
 
 def keys_of(read: OnlineRead) -> Iterator[tuple[str, ...]]:
     """Give the parts of each key, as texts."""
-    texts = [_text(name, dtype) for name, dtype in read.keys.schema.items()]
-    return read.keys.select(texts).iter_rows()  # one request each, whatever holds them
+    return texts_of(read).iter_rows()  # one request each, whatever holds them
+
+
+def texts_of(read: OnlineRead) -> pl.DataFrame:
+    """Write the parts of keys as texts, a column each."""
+    return read.keys.select(_text(name, dtype) for name, dtype in read.keys.schema.items())
 
 
 def _text(name: str, dtype: pl.DataType) -> pl.Expr:
@@ -124,7 +143,8 @@ class Answers:
             raise RowMismatch(msg)
         text = b"[" + b",".join(bodies) + b"]"
         try:
-            rows = pl.Series([text.decode()]).str.json_decode(pl.List(_ROW)).item()
+            depth = max(_depth(feature.dtype) for feature in self.read.features)
+            rows = pl.Series([text.decode()]).str.json_decode(pl.List(_row(depth))).item()
         except (pl.exceptions.PolarsError, UnicodeDecodeError) as error:
             reason = str(error).partition("\n")[0]
             msg = f"the reply is not what an online store of Vertex AI sends: {reason}"
@@ -140,7 +160,7 @@ class Answers:
         values, statuses, times = [], {}, {}
         for feature in self.read.features:
             own = self._own(long, feature.name, known)
-            values.append(_read(own, feature))
+            values.append(_read(own, feature.name, feature.dtype or pl.String()))
             status = pl.when(known).then(pl.lit(Status.PRESENT)).otherwise(pl.lit(Status.NOT_FOUND))
             statuses[feature.name] = pl.select(status.cast(STATUS)).to_series()
             if self.read.view.timestamp:
@@ -163,27 +183,54 @@ class Answers:
         )
 
 
-def _read(own: pl.DataFrame, feature: Feature) -> pl.Series:
+def _read(own: pl.DataFrame, name: str, dtype: pl.DataType) -> pl.Series:
     """Take the field of the value that the dtype means; another one is a mistake."""
-    dtype = feature.dtype or pl.String()
     is_list = isinstance(dtype, pl.List)
     inner = pl.Series([], dtype=dtype.inner).dtype if isinstance(dtype, pl.List) else dtype
-    field = f"{_LEAVES[inner]}{'Array' * is_list}Value"
-    others = [name for name in _FIELDS if name != field and own[name].is_not_null().any()]
+    is_struct = isinstance(inner, pl.Struct)
+    field = _STRUCT if is_struct else f"{_LEAVES[inner]}{'Array' * is_list}Value"
+    names = [*_FIELDS, _STRUCT] if _STRUCT in own.columns else _FIELDS
+    others = [each for each in names if each != field and own[each].is_not_null().any()]
     if others:
-        msg = (
-            f"{feature.name!r} should be {format_dtype(dtype)}, but the online store sent "
-            f"{others[0]!r}"
-        )
+        msg = f"{name!r} should be {format_dtype(dtype)}, but the online store sent {others[0]!r}"
         raise ProtocolError(msg)
+    if isinstance(dtype, pl.Struct):
+        return _struct(own[_STRUCT], name, dtype)
     column = pl.col(field)
     made = _list(column, field, inner) if is_list else _made(column, inner)
     try:
-        return own.select(made.cast(dtype).alias(feature.name)).to_series()
+        return own.select(made.cast(dtype).alias(name)).to_series()
     except pl.exceptions.PolarsError as error:
         reason = str(error).partition("\n")[0]
-        msg = f"{feature.name!r} should be {format_dtype(dtype)}: {reason}"
+        msg = f"{name!r} should be {format_dtype(dtype)}: {reason}"
         raise ProtocolError(msg) from error
+
+
+def _struct(column: pl.Series, name: str, dtype: pl.Struct) -> pl.Series:
+    """Read structs: lists of named values, of which each name is there once or not at all."""
+    rows = pl.DataFrame({"row": pl.int_range(len(column), eager=True)})
+    pairs = (
+        rows.with_columns(column.struct.field("values").alias("pair"))
+        .explode("pair")
+        .drop_nulls("pair")
+        .select("row", pl.col("pair").struct.unnest())
+    )
+    known = {own.name for own in dtype.fields}
+    if odd := set(pairs["name"].drop_nulls()) - known:
+        msg = f"{name!r} should have the fields {sorted(known)}, but was sent {sorted(odd)} as well"
+        raise ProtocolError(msg)
+    if pairs.select(pl.struct("row", "name").is_duplicated().any()).item():
+        msg = f"{name!r} was sent with a field twice"
+        raise ProtocolError(msg)
+    parts = []
+    for own in dtype.fields:
+        held = rows.join(
+            pairs.filter(pl.col("name") == own.name), on="row", how="left", maintain_order="left"
+        ).select(pl.col("value").struct.unnest())
+        parts.append(_read(held, own.name, pl.Series([], dtype=own.dtype).dtype))
+    made = pl.DataFrame(parts).to_struct(name)
+    gone = column.is_null()
+    return made.to_frame().select(pl.when(~gone).then(pl.col(name)).alias(name)).to_series()
 
 
 def _list(column: pl.Expr, field: str, inner: pl.DataType) -> pl.Expr:
