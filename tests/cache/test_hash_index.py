@@ -52,3 +52,23 @@ def test_codes_that_crowd_are_found():
     index.put(codes)
     assert (index.find(codes) == np.arange(50_000)).all()
     assert (index.find(codes + 1) == -1).all()
+
+
+def test_codes_in_the_order_in_which_they_were_put_are_a_run():
+    index, codes = HashIndex(), np.random.default_rng(0).permutation(5000)
+    assert index.run(codes) is None
+    index.put(codes[:3000])
+    index.put(codes[3000:])
+    assert index.run(codes) == slice(0, 5000)
+    assert index.run(codes[2900:3100]) == slice(2900, 3100)
+    for others in (codes[::-1], codes[::2], codes[:10], np.append(codes[:200], codes[201:300])):
+        assert index.run(others.copy()) is None
+    unknown = codes.copy()
+    unknown[-1] = 10_000
+    assert index.run(unknown) is None
+    unknown = codes.copy()
+    unknown[0] = 10_000
+    assert index.run(unknown) is None
+    assert index.run(np.append(codes[4000:], codes[:4000])) is None
+    index.put(codes[:1])  # a row was replaced
+    assert index.run(codes) is None

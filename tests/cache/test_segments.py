@@ -11,7 +11,14 @@ import pytest
 from hypothesis import given, settings
 from polars.testing import assert_frame_equal, assert_series_equal
 
-from featkit.cache.segments import Segment, UnreadableSegment, codes_of, is_exact, joined
+from featkit.cache.segments import (
+    Segment,
+    UnreadableSegment,
+    codes_of,
+    decoded,
+    is_exact,
+    joined,
+)
 from featkit.columns import STATUS, FeatureColumns
 from featkit.dtypes import TIMESTAMP
 
@@ -199,3 +206,26 @@ def test_a_pickle_does_not_run():
         with pytest.raises(UnreadableSegment):
             Segment.decode(blob)
     assert not Trap.sprung
+
+
+def test_segments_are_decoded_in_order_and_damaged_ones_are_told():
+    made = [segment({"a": pl.Series([n, n, n])}, at=n) for n in range(20)]
+    blobs = [(n, one.encode()) for n, one in enumerate(made)]
+    blobs[7] = (7, blobs[7][1][:-1])
+    found = list(decoded(iter(blobs)))
+    assert [number for number, _ in found] == list(range(20))
+    assert [number for number, one in found if one is None] == [7]
+    assert found[12][1].frame["v0"].to_list() == [12, 12, 12]
+    assert list(decoded([])) == []
+
+
+def test_a_segment_goes_on_with_later_rows_of_the_same_columns():
+    numbers = {"a": pl.Series([1, 2, 3])}
+    first, later = segment(numbers, at=5), segment(numbers, at=6)
+    assert first.goes_on(later)
+    assert first.goes_on(segment(numbers, at=5))
+    assert not later.goes_on(first)
+    assert not first.goes_on(segment({"b": pl.Series([1, 2, 3])}, at=6))
+    assert not first.goes_on(segment({"a": pl.Series(["1", "2", "3"])}, at=6))
+    gone = Segment.gone(KEYS, at=1, end=9)
+    assert not gone.goes_on(gone)

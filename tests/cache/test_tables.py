@@ -132,3 +132,31 @@ def test_nothing_is_lost_where_pieces_are_put_together():
     for at in range(40):
         table.add(segment([at, at + 1], ["a", "b"], at))
     assert len(cells(table, list(range(41)))) == 82
+
+
+@pytest.mark.parametrize("key", [int, str], ids=["exact", "hashed"])
+def test_keys_in_the_order_they_came_get_the_same_as_in_any_other(key):
+    table, keys = Table(), np.random.default_rng(0).permutation(1000).tolist()
+    table.add(segment(keys[:600], ["a", "b"], 1, key=key))
+    table.add(segment(keys[600:], ["a", "b"], 2, key=key))
+    for asked in (keys, keys[100:900], keys[100:200], keys[::-1], [*keys[:500], 5000]):
+        found = cells(table, asked, key=key)
+        known = [k for k in asked if k != 5000]
+        expected = {(k, n): f"{n}{k}@{1 + (k in keys[600:])}+0" for k in known for n in "ab"}
+        assert found == expected
+    (hits,) = table.find(pl.DataFrame({"k": [key(k) for k in keys]}), ["b"])
+    assert hits.run == slice(0, 1000)
+    assert hits.columns(None).values["b"].to_list() == [
+        f"b{k}@{1 + (i >= 600)}+0" for i, k in enumerate(keys)
+    ]
+    assert hits.at.tolist() == [1] * 600 + [2] * 400
+    assert (hits.end - hits.at == 100).all()
+
+
+def test_a_hash_that_two_keys_share_is_no_run():
+    table = Table(hashing=lambda keys: np.arange(keys.height))
+    table.add(segment([f"x{n}" for n in range(100)], ["a"], 1))
+    assert cells(table, [f"x{n}" for n in range(100)])
+    assert cells(table, [f"y{n}" for n in range(100)]) == {}
+    mixed = [f"x{n}" if n % 2 else f"y{n}" for n in range(100)]
+    assert {key for key, _ in cells(table, mixed)} == {f"x{n}" for n in range(1, 100, 2)}
