@@ -12,9 +12,13 @@ EXPORT = "export default { render };"
 """How the JavaScript of each widget ends."""
 
 
+_PARTS = {"table": ("table_content", "table_view")}
+"""What the JavaScript of a widget begins with: a notebook takes a module as one text."""
+
+
 def script(name: str) -> str:
     """Return the ES module of a widget."""
-    return _read("dom.js") + _read(f"{name}.js")
+    return "".join(_read(f"{part}.js") for part in ("dom", *_PARTS.get(name, ()), name))
 
 
 def style(name: str) -> str:
