@@ -10,13 +10,20 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
+import grpc
+
 from tests.fakes import sagemaker, tecton
+from tests.fakes.feast_grpc import members, part
+from tests.fakes.vertex_grpc import answer_message, parts_of
 from tests.faults.serving import Reply, Request, Server, read_request
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 ROWS = 10_000
 LATENCY = 0.005  # seconds
@@ -82,13 +89,122 @@ _VIEWS = {
         }
     ]
 }
+
+
+class DatabricksNumbers:
+    """A workspace with one table and one endpoint, as far as the numbers need them."""
+
+    def answer(self, request: Request) -> Reply:
+        said: object = {"name": "fs_ep", "state": {"ready": "READY"}}
+        if request.method == "POST":
+            keys = [key for (key,) in json.loads(request.body)["dataframe_split"]["data"]]
+            said = {"outputs": [{"user_id": key, **_values(key)} for key in keys]}
+        elif "/unity-catalog/tables/" in request.target:
+            said = _TABLE
+        return _json(said)
+
+
+class VertexNumbers:
+    """An online store and its registry, as far as the numbers need them."""
+
+    def answer(self, request: Request) -> Reply:
+        said: object = {"name": "x/fos", "state": "STABLE"}
+        if request.method == "POST":
+            said = self.entity(json.loads(request.body)["dataKey"]["key"])
+        elif "/tables/" in request.target:
+            kinds = {"user_id": "INTEGER", "at": "TIMESTAMP", **dict.fromkeys(FEATURES, "FLOAT")}
+            said = {"schema": {"fields": [{"name": n, "type": t} for n, t in kinds.items()]}}
+        elif "/featureViews/" in request.target:
+            source = {"uri": "bq://p.lake.numbers", "entityIdColumns": ["user_id"]}
+            said = {"name": "x/featureViews/numbers", "bigQuerySource": source}
+        return _json(said)
+
+    @staticmethod
+    def entity(key: str) -> dict[str, Any]:
+        stamp = {"metadata": {"generateTime": _TIME}}
+        values = _values(int(key)).items()
+        pairs = [{"name": name, "value": {"doubleValue": value} | stamp} for name, value in values]
+        return {"keyValues": {"features": pairs}}
+
+
+def _values(key: int) -> dict[str, float]:
+    return {name: key + n / 8 for n, name in enumerate(FEATURES)}
+
+
+def _json(said: object) -> Reply:
+    headers = {"content-type": "application/json"}
+    return Reply(headers=headers, body=json.dumps(said).encode())
+
+
+_KEY = {"name": "pk", "child_columns": ["user_id"]}
+_TABLE = {
+    "full_name": "main.f.numbers",
+    "name": "numbers",
+    "columns": [
+        {"name": name, "type_text": "bigint" if name == "user_id" else "double", "position": n}
+        for n, name in enumerate(["user_id", *FEATURES])
+    ],
+    "table_constraints": [{"primary_key_constraint": _KEY}],
+}
+
+
+class StreamedNumbers:
+    """The same as a stream over gRPC: one question, answers for all its keys."""
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, bytes] = {}
+
+    def answers(self, requests: Iterator[bytes], context: object) -> Iterator[bytes]:  # noqa: ARG002 - as grpc calls it
+        for body in requests:
+            time.sleep(LATENCY)
+            if body not in self._known:
+                keys = [held for number, held in members(body) if number == 2]
+                self._known[body] = b"".join(self._entity(key) for key in keys)
+            yield self._known[body]
+
+    @staticmethod
+    def _entity(key: bytes) -> bytes:
+        (text,) = parts_of(key)
+        return part(2, answer_message(VertexNumbers.entity(text), key))
+
+
 FAKES: dict[str, Callable[[], Any]] = {
+    "databricks": DatabricksNumbers,
+    "vertex": VertexNumbers,
     "feast": FeastNumbers,
     "tecton": lambda: tecton.TectonFake({"numbers": tecton.numbers(ROWS)}, most=1000),
     "sagemaker": lambda: sagemaker.SageMakerFake(sagemaker.numbers(ROWS)),
 }
 
+
+@contextmanager
+def _served(server: Server) -> Iterator[str]:
+    with server:
+        yield server.url
+
+
+@contextmanager
+def streaming() -> Iterator[str]:
+    """Serve the numbers over gRPC."""
+    numbers = StreamedNumbers().answers
+
+    class Handler(grpc.GenericRpcHandler):  # type: ignore[misc] # grpc has no types
+        def service(self, details: Any) -> Any:  # noqa: ANN401 - as above
+            return grpc.stream_stream_rpc_method_handler(numbers) if details.method else None
+
+    server = grpc.server(ThreadPoolExecutor(8))
+    server.add_generic_rpc_handlers((Handler(),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    yield f"http://127.0.0.1:{port}"
+    server.stop(None).wait()
+
+
 if __name__ == "__main__":
-    with Remembering(FAKES[sys.argv[1]]().answer) as server:
-        print(server.url, flush=True)
+    with ExitStack() as stack:
+        name = sys.argv[1]
+        where = stack.enter_context(
+            streaming() if name == "stream" else _served(Remembering(FAKES[name]().answer))
+        )
+        print(where, flush=True)
         sys.stdin.read()

@@ -43,7 +43,8 @@ class Route:
     name: str
     server: str
     view: str
-    open: Callable[[str], Store]
+    open: Callable[..., Store]
+    beside: str = ""  # another server that it needs
 
 
 def _feast(url: str) -> Store:
@@ -61,11 +62,29 @@ def _sagemaker(url: str) -> Store:
     return open_store(f"sagemaker:{sagemaker.REGION}", known | secret)
 
 
+def _databricks(url: str) -> Store:
+    known = {"catalog": "main", "schema": "f", "token": "t", "endpoint": "fs_ep"}
+    return open_store(f"databricks+{url}", known)
+
+
+def _vertex(url: str, **options: object) -> Store:
+    known = {"api_endpoint": url, "bigquery_endpoint": url, "token": "t"}
+    views = {"views": {"numbers": {"timestamp": "at"}}}
+    return open_store("vertex:p/us-central1/fos", known | views | options)
+
+
+def _streams(url: str, beside: str) -> Store:
+    return _vertex(url, grpc=True, grpc_endpoint=beside)
+
+
 ROUTES = [
     Route("Feast, 4,000 keys a call", "feast", "numbers", _feast),
     Route("Tecton, 5 keys a call", "tecton", "user", lambda url: _tecton(url, 5)),
     Route("Tecton, 100 keys a call", "tecton", "user", lambda url: _tecton(url, 100)),
     Route("SageMaker, 100 keys a call", "sagemaker", "numbers", _sagemaker),
+    Route("Databricks, 2,000 keys a call", "databricks", "numbers", _databricks),
+    Route("Vertex AI, a key a call", "vertex", "numbers", _vertex),
+    Route("Vertex AI, streams of 500 keys", "vertex", "numbers", _streams, "stream"),
 ]
 
 
@@ -141,16 +160,22 @@ def claims_of(
 
 def measure() -> list[Claim]:
     with ExitStack() as stack:
-        urls = {name: stack.enter_context(served(name)) for name in {r.server for r in ROUTES}}
+        servers = {name for r in ROUTES for name in (r.server, r.beside) if name}
+        urls = {name: stack.enter_context(served(name)) for name in servers}
         clients = {
             route.name: stack.enter_context(
-                featkit.connect(route.open(urls[route.server]), now=NOW, cache=None)
+                featkit.connect(
+                    route.open(*(urls[name] for name in (route.server, route.beside) if name)),
+                    now=NOW,
+                    cache=None,
+                )
             )
             for route in ROUTES
         }
         times = side_by_side(
             {route.name: lambda r=route: checked(clients[r.name], r) for route in ROUTES},  # type: ignore[misc]
-            rounds=5,
+            rounds=3,
+            warm_up=1,
         )
         feast = times[ROUTES[0].name]
         return [

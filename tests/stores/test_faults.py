@@ -6,6 +6,7 @@ error with a name, never a wrong row.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -23,13 +24,18 @@ from featkit.errors import (
     ThrottledError,
 )
 from featkit.stores.base import open_store
+from featkit.testing import described
 from featkit.transports.options import Retry
 from tests.fakes import sagemaker, tecton
+from tests.fakes.databricks import DatabricksFake, workspace
+from tests.fakes.vertex import VertexFake, google
 from tests.faults import proxy as faults
 from tests.faults.proxy import FaultProxy
+from tests.stores import test_databricks, test_vertex
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
     from tests.faults.proxy import Fault
     from tests.faults.serving import Server
@@ -50,17 +56,40 @@ def _sagemaker(url: str) -> Any:
     return open_store(f"sagemaker:{sagemaker.REGION}", known | secret)
 
 
-STORES: dict[str, tuple[Callable[[], Server], Callable[[str], Any], str]] = {
+def _databricks(url: str) -> Any:
+    return test_databricks.opened(url, batch_size=50, views={})
+
+
+def _vertex(url: str) -> Any:
+    return test_vertex.opened(url, views={})
+
+
+NUMBERS = described(
+    pl.DataFrame({"user_id": range(ROWS), "f8": [key + 1.0 for key in range(ROWS)]}),
+    name="numbers",
+    join_keys="user_id",
+)
+
+
+@contextmanager
+def _server(fake: Server) -> Iterator[str]:
+    with fake:
+        yield fake.url
+
+
+STORES: dict[str, tuple[Callable[[], AbstractContextManager[str]], Callable[[str], Any], str]] = {
     "tecton": (
-        lambda: tecton.TectonFake({"numbers": tecton.numbers(ROWS)}),
+        lambda: _server(tecton.TectonFake({"numbers": tecton.numbers(ROWS)})),
         _tecton,
         "user:f8",
     ),
     "sagemaker": (
-        lambda: sagemaker.SageMakerFake(sagemaker.numbers(ROWS)),
+        lambda: _server(sagemaker.SageMakerFake(sagemaker.numbers(ROWS))),
         _sagemaker,
         "numbers:f8",
     ),
+    "databricks": (lambda: workspace(DatabricksFake([NUMBERS])), _databricks, "numbers:f8"),
+    "vertex": (lambda: google(VertexFake([NUMBERS])), _vertex, "numbers:f8"),
 }
 
 
@@ -69,8 +98,8 @@ def route(request: pytest.FixtureRequest) -> Iterator[tuple[FaultProxy, Any, str
     """Give a proxy in front of a store, a client of the store, and a feature of it."""
     serve, opened, feature = STORES[request.param]
     with (
-        serve() as fake,
-        FaultProxy(fake.url) as proxy,
+        serve() as url,
+        FaultProxy(url) as proxy,
         featkit.connect(opened(proxy.url), cache=None, retry=SOON, timeout="20s") as client,
     ):
         assert truth(client.lookup([1, 2], [feature]), 2)
@@ -128,7 +157,7 @@ def test_a_fault_that_lasts_has_a_name(route: tuple[FaultProxy, Any, str], numbe
     with pytest.raises(kind) as caught:
         client.lookup([1, 2], [feature])
     assert proxy.url in str(caught.value)
-    for secret in (tecton.KEY, sagemaker.SECRET):
+    for secret in (tecton.KEY, sagemaker.SECRET, "canary"):
         assert secret not in str(caught.value)
     proxy.be_honest()
     assert truth(client.lookup([1, 2], [feature]), 2)
@@ -136,8 +165,9 @@ def test_a_fault_that_lasts_has_a_name(route: tuple[FaultProxy, Any, str], numbe
 
 def test_what_came_before_a_failure_is_in_the_error(route: tuple[FaultProxy, Any, str]) -> None:
     proxy, client, feature = route
+    before = len(proxy.seen)
     client.lookup([1, 2], [feature])
-    described = 1  # calls that describe the view come first
+    described = len(proxy.seen) - before - client.last_summary.calls  # these come first
     proxy.play(faults.status(400), calls={described + 1})
     with pytest.raises(RequestRejected) as caught:
         client.lookup(KEYS, [feature])
