@@ -71,8 +71,8 @@ def bare(url: str, features: list[str]) -> Callable[[], object]:
     for each in written:
         connection.sendall(each)
         replies = Replies(CHUNK, len(fields))
-        while replies.read() is None:
-            replies.received(connection.recv_into(replies.room(65536)))
+        while replies.read(quiet=True) is None:
+            replies.received(connection.recv_into(replies.room()))
         sizes.append(replies.size)
     dropped = memoryview(bytearray(1 << 20))
 

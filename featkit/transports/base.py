@@ -172,7 +172,7 @@ class Transport(ABC, Generic[RequestT]):
         """
         retry, patience = self._options.retry, self._options.limits.patience
         part = deadline.within(patience * self.patience + retry.reconnect)
-        host = self._host(request.host)
+        host = self._host(request)
         attempts = Attempts(retry, host.budget, part, idempotent=request.idempotent)
         exchange = Exchange(request, host, attempts, whole=part, deadline=part)
         try:
@@ -230,11 +230,15 @@ class Transport(ABC, Generic[RequestT]):
                 exchange.whole.abandon(reason)
             self._disconnect_when_idle()
 
-    def _host(self, name: str) -> Host:
+    def at_once(self, request: RequestT) -> int:  # noqa: ARG002 - some transports look at it
+        """Tell how many requests the host of this one may get at once."""
+        return self._options.limits.connections
+
+    def _host(self, request: RequestT) -> Host:
         with self._lock:
-            if name not in self._hosts:
-                self._hosts[name] = Host(Concurrency(self._options.limits.connections))
-            return self._hosts[name]
+            if request.host not in self._hosts:
+                self._hosts[request.host] = Host(Concurrency(self.at_once(request)))
+            return self._hosts[request.host]
 
     @contextmanager
     def _under_way(self, exchange: Exchange[RequestT]) -> Iterator[None]:

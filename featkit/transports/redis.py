@@ -49,7 +49,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_PIECE = 256 * 1024  # bytes that are read or written between two looks at the deadline
+_PIECE = 256 * 1024  # bytes that are written between two looks at the deadline
+_AT_ONCE = 3  # pipelines: one that it answers, one that waits, one that is being read
+_MOMENT = 0.005  # seconds without a byte after which what has come is counted
 
 
 class RedisTransport(Transport[RedisRead | RedisSample]):
@@ -322,27 +324,32 @@ class _Wire:
 
     def read(self, replies: Replies, most: int) -> list[Any]:
         """Read until all replies are there."""
+        moving = False  # whether something has come lately
         while True:
-            self._wait()
+            self._wait(_MOMENT if moving else SLICE)
             try:
-                count = self._socket.recv_into(replies.room(_PIECE))
+                count = self._socket.recv_into(replies.room())
             except TimeoutError:
-                replies.check()
-                continue
-            if not count:
-                msg = "the connection was closed before the answer was complete"
-                raise ConnectionResetError(msg)
-            replies.received(count)
-            if (found := replies.read()) is not None:
+                if not moving:
+                    replies.check()
+                    continue
+                moving = False
+            else:
+                if not count:
+                    msg = "the connection was closed before the answer was complete"
+                    raise ConnectionResetError(msg)
+                moving = True
+                replies.received(count)
+            if (found := replies.read(quiet=not moving)) is not None:
                 self._socket.settimeout(None)
                 return found
             if replies.size > most:
                 msg = f"the answer is larger than {most:,} bytes"
                 raise BatchTooLarge(msg)
 
-    def _wait(self) -> None:
+    def _wait(self, seconds: float = SLICE) -> None:
         left = self._deadline.left()
-        self._socket.settimeout(SLICE if left is None else min(left, SLICE))
+        self._socket.settimeout(seconds if left is None else min(left, seconds))
 
 
 # -- what can go wrong ---------------------------------------------------------------------------

@@ -8,6 +8,7 @@ an error among them, is left to hiredis, which reads anything.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import hiredis
@@ -28,6 +29,8 @@ _RETURNS = np.uint64(0x0D0D_0D0D_0D0D_0D0D)
 _ONES = np.uint64(0x0101_0101_0101_0101)
 _HIGHS = np.uint64(0x8080_8080_8080_8080)
 _MISSING = np.uint64(int.from_bytes(b"-1", "little"))
+_SPARE = 16 * 1024  # bytes that there is always room for
+_SAMPLE = 64 * 1024  # bytes that tell whether rows are of one length
 _DIGITS = 7  # of a length that is read here; hiredis reads longer ones
 _MASKS = np.array([(1 << 8 * count) - 1 for count in range(9)], np.uint64)
 
@@ -42,12 +45,26 @@ def commands(keys: pa.Array, fields: Sequence[bytes]) -> memoryview:
     """
     head = b"*%d\r\n$5\r\nHMGET\r\n$" % (2 + len(fields))
     tail = _LINE + b"".join(b"$%d\r\n%b\r\n" % (len(field), field) for field in fields)
+    column = BinaryColumn.of(keys)
+    width = int(column.lengths[0]) if len(column) else 0
+    if width and (column.lengths == width).all():
+        return _alike(column, width, head + b"%d\r\n" % width, tail)
     lengths = pc.binary_length(keys).cast(pa.large_string()).cast(pa.large_binary())
     parts = [_scalar(head), lengths, _scalar(_LINE), keys, _scalar(tail), _scalar(b"")]
     written = pc.binary_join_element_wise(*parts)
     _, offsets, data = written.buffers()
     end = np.frombuffer(offsets, np.int64, len(written) + 1)[-1]
     return memoryview(data)[: int(end)]
+
+
+def _alike(keys: BinaryColumn, width: int, head: bytes, tail: bytes) -> memoryview:
+    """Write commands whose keys are of one length: copies of one, with the keys put in."""
+    first = int(keys.starts[0])
+    rows = keys.data[first : first + width * len(keys)].reshape(-1, width)
+    written = np.empty((len(keys), len(head) + width + len(tail)), np.uint8)
+    written[:] = np.frombuffer(head + bytes(width) + tail, np.uint8)
+    written[:, len(head) : len(head) + width] = rows
+    return written.reshape(-1).data
 
 
 def _scalar(value: bytes) -> pa.Scalar:
@@ -68,35 +85,38 @@ class Replies:
     def __init__(self, count: int, width: int) -> None:
         self._count, self._width = count, width
         self._header = b"*%d\r\n" % width
-        self._data = np.zeros(count * (len(self._header) + 16 * width) + PADDING, np.uint8)
+        likely = count * (len(self._header) + 16 * width)
+        self._data = np.empty(likely + _SPARE + PADDING, np.uint8)
         self._size = 0
         self._checked = 0
         self._begun = 0  # replies that have begun, as far as can be told without reading them
+        self._counted = 0  # bytes in which they were counted
+        self._expected: int | None = None  # bytes, where rows seem to be of one length
 
     @property
     def size(self) -> int:
         """How many bytes have arrived."""
         return self._size
 
-    def room(self, least: int) -> memoryview:
-        """Return where the next bytes go, at least so many."""
-        if len(self._data) - PADDING - self._size < least:
-            more = np.zeros(max(2 * len(self._data), self._size + least + PADDING), np.uint8)
+    def room(self) -> memoryview:
+        """Return where the next bytes go, room for some kilobytes at the least."""
+        if len(self._data) - PADDING - self._size < _SPARE:
+            more = np.empty(2 * len(self._data) + _SPARE, np.uint8)
             more[: self._size] = self._data[: self._size]
             self._data = more
         return self._data.data[self._size : len(self._data) - PADDING]
 
     def received(self, count: int) -> None:
         """Say that so many bytes were put there."""
-        before = max(self._size - len(self._header), 0)
         self._size += count
-        arrived = self._data[before : self._size].tobytes()
-        # an error begins a line with a minus; to count what only looks so does no harm
-        self._begun += arrived.count(self._header) + arrived.count(b"\n-")
-        self._begun += before == 0 and arrived[:1] == b"-"
 
-    def read(self) -> list[BinaryColumn] | list[Any] | None:
+    def read(self, *, quiet: bool = False) -> list[BinaryColumn] | list[Any] | None:
         """Return what has arrived, once all of it has.
+
+        Parameters
+        ----------
+        quiet
+            Whether nothing has come for a while.
 
         Returns
         -------
@@ -109,9 +129,13 @@ class Replies:
         hiredis.ProtocolError
             It is no Redis that says this.
         """
-        if self._begun < self._count or self._tail() != _LINE:
+        if self._tail() != _LINE or not (quiet or self._may_be_all()):
             return None
-        rows = self._rows()
+        rows = self._equal_rows()
+        if rows is None:
+            if self._replies() < self._count:
+                return None
+            rows = self._rows()
         if rows is None:
             return self._objects()
         data, places = self._data, zip(*rows, strict=True)
@@ -119,6 +143,46 @@ class Replies:
 
     def _tail(self) -> bytes:
         return self._data[max(self._size - 2, 0) : self._size].tobytes()
+
+    def _may_be_all(self) -> bool:
+        """Tell whether it is worth a look: equal rows are read sooner than replies are counted."""
+        if self._size <= _SAMPLE:
+            return True
+        if self._expected is None:
+            sample = self._data[:_SAMPLE].tobytes()
+            length = sample.find(self._header, 1)
+            even = length > 0 and abs(_SAMPLE / length - sample.count(self._header)) <= 1
+            self._expected = length * self._count if even else 0
+        return self._size >= self._expected
+
+    def _replies(self) -> int:
+        """Count the replies that have begun; what only looks so is counted as well.
+
+        Errors begin a line with a minus.
+        """
+        before = max(self._counted - len(self._header), 0)
+        arrived = self._data[before : self._size].tobytes()
+        self._begun += arrived.count(self._header) + arrived.count(b"\n-")
+        self._begun += before == 0 and arrived[:1] == b"-"
+        self._counted = self._size
+        return self._begun
+
+    def _equal_rows(self) -> tuple[list[Places], list[Places]] | None:
+        """Find the values of rows that are all of one shape, as those of numbers are.
+
+        Where each row has the same bytes around its values as the first, the second begins where
+        the first ends, and so on.
+        """
+        size, odd = divmod(self._size, self._count)
+        first = _Shape.of(self._data[:size].tobytes(), self._header, self._width)
+        if odd or first is None:
+            return None
+        rows = self._data[: self._size].reshape(self._count, size)
+        if not all((rows[:, part] == rows[0, part]).all() for part in first.around):
+            return None
+        begins = np.arange(0, self._size, size)
+        lengths = [np.full(self._count, length) for length in first.lengths]
+        return [begins + start for start in first.starts], lengths
 
     def _rows(self) -> tuple[list[Places], list[Places]] | None:
         """Find where the values of all rows lie."""
@@ -173,6 +237,41 @@ class Replies:
                 return None
             found.append(reply)
         return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """Where a row has its values, and what is around them."""
+
+    starts: list[int]
+    lengths: list[int]
+    around: list[slice]
+
+    @classmethod
+    def of(cls, row: bytes, header: bytes, width: int) -> _Shape | None:
+        """Read a row; None: it is none, or more than one."""
+        starts, lengths, around, at = [], [], [], 0
+        behind = len(header)
+        for _ in range(width):
+            line = row.find(_LINE, behind)
+            digits = row[behind + 1 : line]
+            begun = row[behind : behind + 1] == b"$" and line > 0
+            if not begun or not (digits.isdigit() or digits == b"-1"):
+                return None
+            start, length = line + len(_LINE), int(digits)
+            around.append(slice(at, start))
+            starts.append(start)
+            lengths.append(length)
+            at = behind = start
+            if length >= 0:
+                at = start + length
+                behind = at + len(_LINE)
+                if row[at:behind] != _LINE:
+                    return None
+        around.append(slice(at, len(row)))
+        return (
+            cls(starts, lengths, around) if row.startswith(header) and behind == len(row) else None
+        )
 
 
 def _bulk(data: Bytes, size: int, at: Places) -> tuple[Places, Places, Places, Mask]:

@@ -137,6 +137,11 @@ class DirectStore(FeastStore):
                 self._verified.add(name)
 
 
+_PRESENT, _NOT_FOUND = (
+    pl.Series([status], dtype=STATUS) for status in (Status.PRESENT, Status.NOT_FOUND)
+)
+
+
 def answer(read: OnlineRead, values: Sequence[BinaryColumn], times: pl.Series) -> FeatureColumns:
     """Make the answer of what an online store holds.
 
@@ -150,15 +155,17 @@ def answer(read: OnlineRead, values: Sequence[BinaryColumn], times: pl.Series) -
         The event timestamps, null where the store does not know the entity.
     """
     known = times.is_not_null()
-    both = pl.DataFrame({"known": known})
-    status = pl.when("known").then(pl.lit(Status.PRESENT)).otherwise(pl.lit(Status.NOT_FOUND))
-    shared = both.select(status.cast(STATUS)).to_series()
+    everywhere = known.all()
+    shared = _PRESENT.new_from_index(0, len(known))
+    if not everywhere:
+        shared = shared.zip_with(known, _NOT_FOUND)
     columns, statuses = [], {}
     for feature, column in zip(read.features, values, strict=True):
         decoded = decode(column, type_of(feature), feature.name)
         columns.append(decoded)
-        untimed = decoded.is_not_null() & ~known
-        statuses[feature.name] = shared.set(untimed, Status.PRESENT) if untimed.any() else shared
+        statuses[feature.name] = shared
+        if not everywhere and (untimed := decoded.is_not_null() & ~known).any():
+            statuses[feature.name] = shared.set(untimed, Status.PRESENT)
     timed = [feature.name for feature in read.features] if read.view.timestamp else []
     return FeatureColumns(pl.DataFrame(columns), statuses, dict.fromkeys(timed, times))
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from featkit.stores.base import OnlineRead, Target
     from featkit.stores.feast import FeastStore
 
-_BATCH = 5000  # hashes in one pipeline
+_BATCH = 10_000  # hashes in one pipeline
 _SAMPLE = 64  # keys that are looked at to find out why nothing is found
 
 

@@ -73,6 +73,8 @@ class Chunk:
 
 
 _WIDTH = {FIXED64: 8, FIXED32: 4}
+FIXED = {"DOUBLE": 8, "FLOAT": 4}
+"""The scalars that are always of so many bytes."""
 
 
 def _int64(raw: Words) -> pl.Series:

@@ -21,7 +21,7 @@ from featkit.codecs.binary_columns import BinaryColumn
 from featkit.codecs.protobuf import DELIMITED, VARINT
 from featkit.dtypes import TIMESTAMP
 from featkit.errors import ProtocolError
-from featkit.stores.feast.scalars import LISTS, SCALARS, TEXTS, quoted, text
+from featkit.stores.feast.scalars import FIXED, LISTS, SCALARS, TEXTS, quoted, text
 from featkit.stores.feast.types import NUMBERS, decode_column
 
 if TYPE_CHECKING:
@@ -85,6 +85,8 @@ def decode(column: BinaryColumn, kind: FeastType, name: str) -> pl.Series:
     [7, None, 0]
     """
     try:
+        if (numbers := _numbers(column, kind)) is not None:
+            return numbers.alias(name)
         _check_types(column, kind)
         if _is_plain(kind):
             return _plain(column, kind).alias(name)
@@ -166,6 +168,16 @@ def _each(
     return pl.concat(parts).gather(taken.set(taken < 0, None))
 
 
+def _numbers(column: BinaryColumn, kind: FeastType) -> pl.Series | None:
+    """Read numbers of a fixed width, where there are nothing else; None: there is."""
+    if kind.inner is not None or (width := FIXED.get(kind.name)) is None or not len(column):
+        return None
+    tag = NUMBERS[kind.name] << 3 | SCALARS[kind.name].wire_type
+    if (column.lengths != 1 + width).any() or (column.data[column.starts] != tag).any():
+        return None
+    return SCALARS[kind.name].one(BinaryColumn(column.data, column.starts + 1, column.lengths - 1))
+
+
 # -- scalars, and lists of them ------------------------------------------------------------------
 
 
@@ -195,6 +207,8 @@ def decode_times(column: BinaryColumn) -> pl.Series:
 
     Feast says 1970 where it knows no time. What is less than a microsecond is cut off.
     """
+    if len(column) > 1 and _are_alike(column):
+        return decode_times(column.take(np.zeros(1, np.int64))).new_from_index(0, len(column))
     found = protobuf.fields(column, {1: VARINT, 2: VARINT})
     whole, nanos = (protobuf.varints(found[number]).view(np.int64) for number in (1, 2))
     if (np.abs(whole) > _LAST_SECOND).any() or ((nanos < 0) | (nanos >= 10**9)).any():
@@ -204,6 +218,16 @@ def decode_times(column: BinaryColumn) -> pl.Series:
     return times.set(times == 0, None).cast(TIMESTAMP)
 
 
+def _are_alike(column: BinaryColumn) -> bool:
+    """Tell whether all of some short messages are the same: rows were written together."""
+    size = int(column.lengths[0])
+    if not 0 < size <= _WORD or (column.lengths != size).any():
+        return False
+    words = column.words(column.starts) << np.uint64(8 * (_WORD - size))
+    return bool((words == words[0]).all())
+
+
+_WORD = 8  # bytes
 _LAST_SECOND = 253_402_300_799  # of the year 9999
 
 
