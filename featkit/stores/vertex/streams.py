@@ -25,7 +25,7 @@ from featkit.errors import (
     ThrottledError,
 )
 from featkit.stores.vertex.values import texts_of
-from featkit.stores.vertex.wire import times, values
+from featkit.stores.vertex.wire import Cells, names_of
 
 if TYPE_CHECKING:
     from featkit.calls import GrpcReply
@@ -140,22 +140,23 @@ class Stream:
         features, counts = repeated(pairs, 1)
         named = fields(features, {_NAME: DELIMITED, _VALUE: DELIMITED})
         owner = np.repeat(rows.to_numpy(), counts)
-        names = pl.Series(named[_NAME].to_arrow().cast(pa.large_string()))
+        codes, names = names_of(named[_NAME])
         made, stamps = [], {}
         for feature in self.read.features:
-            own = (names == feature.name).fill_null(value=False).arg_true().to_numpy()
+            code = names.index(feature.name) if feature.name in names else len(names)
+            own = np.flatnonzero(codes == code)
             if len(own) != len(rows) or len(np.unique(owner[own])) != len(rows):
                 msg = (
                     f"{self.read.view.name}:{feature.name}: not every entity has one value of it; "
-                    f"the answers have {sorted(set(names.drop_nulls()))}"
+                    f"the answers have {sorted(map(str, names))}"
                 )
                 raise ProtocolError(msg)
             place = np.full(len(status), -1)
             place[owner[own]] = own
-            cells = named[_VALUE].at(place)
-            made.append(values(cells, feature))
+            cells = Cells(named[_VALUE].at(place))
+            made.append(cells.values(feature))
             if self.read.view.timestamp:
-                stamps[feature.name] = times(cells).alias(feature.name)
+                stamps[feature.name] = cells.times().alias(feature.name)
         statuses = dict.fromkeys((own.name for own in self.read.features), status)
         return FeatureColumns(pl.DataFrame(made), statuses, stamps)
 

@@ -23,6 +23,8 @@ from featkit.dtypes import TIMESTAMP, format_dtype
 from featkit.errors import ProtocolError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import numpy.typing as npt
 
     from featkit.codecs.binary_columns import BinaryColumn, Mask, Places, Words
@@ -52,21 +54,36 @@ _NUMBERS |= {pl.Boolean: _BOOL, pl.String: _STRING, pl.Binary: _BYTES, pl.Struct
 _ARRAYS = {_INT64: _INTS, _DOUBLE: _DOUBLES, _BOOL: _BOOLS, _STRING: _STRINGS}
 
 
-def values(cells: BinaryColumn, feature: Feature) -> pl.Series:
-    """Read a column of values of one dtype; a null cell, and one without a value, are null."""
-    return _values(cells, feature.dtype or pl.String(), feature.name)
+class Cells:
+    """A column of values, cut into what they may hold; a null cell, and an empty one, are null."""
+
+    def __init__(self, cells: BinaryColumn) -> None:
+        self._held = fields(cells, _TYPES)
+
+    def values(self, feature: Feature) -> pl.Series:
+        """Read the values, of one dtype."""
+        return _values(self._held, feature.dtype or pl.String(), feature.name)
+
+    def times(self) -> pl.Series:
+        """Read when each was generated."""
+        return _times(self._held[_METADATA])
 
 
-def times(cells: BinaryColumn) -> pl.Series:
-    """Read when each value was generated."""
-    metadata = fields(fields(cells, _TYPES)[_METADATA], {1: DELIMITED})[1]
+def names_of(column: BinaryColumn) -> tuple[npt.NDArray[np.int64], list[str | None]]:
+    """Read texts that are few but often repeated: which of them each is, and the texts."""
+    found = _text(column).dictionary_encode()
+    codes = found.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+    return codes, found.dictionary.to_pylist()
+
+
+def _times(held: BinaryColumn) -> pl.Series:
+    metadata = fields(held, {1: DELIMITED})[1]
     parts = fields(metadata, {1: VARINT, 2: VARINT})
     micros = varints(parts[1]).view(np.int64) * 1_000_000 + varints(parts[2]).view(np.int64) // 1000
     return pl.Series(micros).set(pl.Series(metadata.is_null()), None).cast(TIMESTAMP)
 
 
-def _values(cells: BinaryColumn, dtype: pl.DataType, name: str) -> pl.Series:
-    held = fields(cells, _TYPES)
+def _values(held: Mapping[int, BinaryColumn], dtype: pl.DataType, name: str) -> pl.Series:
     inner = pl.Series([], dtype=dtype.inner).dtype if isinstance(dtype, pl.List) else dtype
     number = _NUMBERS[type(inner)]
     number = _ARRAYS[number] if isinstance(dtype, pl.List) else number
@@ -163,7 +180,8 @@ def _struct(column: BinaryColumn, dtype: pl.Struct, name: str) -> pl.Series:
         place = np.full(len(column), -1)
         place[owner[rows]] = rows
         inner = pl.Series([], dtype=own.dtype).dtype
-        parts.append(_values(named[2].at(place), inner, own.name))
+        held = fields(named[2].at(place), _TYPES)
+        parts.append(_values(held, inner, own.name))
     made = pl.DataFrame(parts).to_struct(name)
     there = pl.Series(~column.is_null())
     return made.to_frame().select(pl.when(there).then(pl.col(name)).alias(name)).to_series()
