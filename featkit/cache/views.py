@@ -47,6 +47,7 @@ class CachedView:
         self._version: object = None
         self._taken: object = _UNSEEN
         self._patience = 0
+        self._shrunk = False  # whether the file has more than the memory
         self._damaged: set[int] = set()
 
     @property
@@ -75,7 +76,7 @@ class CachedView:
                 return 0
             log = container.log(self.place)
             if self._taken not in (_UNSEEN, log.taken):
-                self._table, self._rows = Table(), {}
+                self._table, self._rows, self._shrunk = Table(), {}, False
             self._taken = log.taken
             damaged = self._read(container, self._unread(log))
             self._rows = {n: self._rows[n] for n in log.segments if n in self._rows}
@@ -217,7 +218,8 @@ class CachedView:
     def _worth_compacting(self) -> list[int]:
         total = sum(self._rows.values())
         live = sum(family.live for family in self._table.families)
-        if total > _WORTH and len(self._rows) > 1 and total - live > _DEAD * total:
+        dead = 0 if self._shrunk else total - live
+        if total > _WORTH and len(self._rows) > 1 and dead > _DEAD * total:
             return sorted(self._rows)
         if len(self._rows) <= MANY:
             return []
@@ -255,7 +257,7 @@ class CachedView:
     def shrink(self) -> int:
         """Throw the older half of the rows out of memory; return how many went."""
         with self.lock:
-            before = self.rows
+            before, self._shrunk = self.rows, True
             for family in self._table.families:
                 living = family.living()
                 order = np.argsort(living.frame["at"].to_numpy(), kind="stable")

@@ -159,3 +159,18 @@ def test_segments_are_put_together_after_some_were_evicted(opened):
         compact(container, view)
         view.follow(container)
     assert len(container.log(PLACE).segments) < MANY
+
+
+def test_rows_that_left_the_memory_are_not_dead(opened):
+    (container, view) = opened()
+    for at in range(3):
+        write(container, view, range(at * 5000, (at + 1) * 5000), at)
+    assert view.shrink() == 7500
+    for _ in range(20):
+        assert compact(container, view) == 0
+    for at in range(3, 6):  # the same keys again: these are
+        write(container, view, range(5000), at)
+    (other, newcomer) = opened()
+    newcomer.follow(other)
+    other.just_read()
+    assert compact(other, newcomer) == 6
