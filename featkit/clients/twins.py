@@ -27,7 +27,7 @@ def twin_of(
     >>> @twin_of(double)
     ... async def double_async(self, *args, **options): ...
     >>> str(inspect.signature(double_async))
-    '(self, number: int = 1) -> int'
+    "(self, number: 'int' = 1) -> 'int'"
     """
 
     def given(

@@ -76,8 +76,9 @@ def batches(store: Store, read: OnlineRead, ceilings: Mapping[str, int]) -> list
     size = min((size for size in sizes if size is not None), default=height)
     if not height or size >= height:
         return [read] if height else []
-    alike = -(-height // -(-height // size))  # as many pieces, and none that is much smaller
-    return [replace(read, keys=keys) for keys in read.keys.iter_slices(alike)]
+    if store.capabilities.values is not None:  # the size is for speed, which calls alike tell best
+        size = -(-height // -(-height // size))
+    return [replace(read, keys=keys) for keys in read.keys.iter_slices(size)]
 
 
 def ask(

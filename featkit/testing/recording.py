@@ -39,6 +39,8 @@ class RecordingStore(Store):
     Examples
     --------
     >>> import featkit
+    >>> import polars as pl
+    >>> from featkit.testing.memory import MemoryStore, described
     >>> shops = pl.DataFrame({"shop": [1, 2], "rating": [4.5, 3.9]})
     >>> store = RecordingStore(MemoryStore([described(shops, name="shops", join_keys="shop")]))
     >>> featkit.connect(store).get_online_features_batch("shops", [2, None, 2])

@@ -42,4 +42,4 @@ def test_a_call_asks_for_so_many_entities_and_values(keys, features, sizes):
 def test_what_the_store_took_at_the_most_counts():
     store = ScriptedStore(batch_size=400)
     pieces = batches(store, read(store, 100, 1), {"shops": 60})
-    assert [piece.keys.height for piece in pieces] == [50, 50]
+    assert [piece.keys.height for piece in pieces] == [60, 40]
