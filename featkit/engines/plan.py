@@ -25,10 +25,12 @@ _NEAR = 2_048  # rows that are read with those of an entity, where these lie tog
 _RARE = 0.3  # share of rows of the spine's entities, up to which leaving out the others pays
 _SKIPPED = 0.1  # share of rows outside the time of the spine, from which on leaving them out pays
 
-_SLOT = 120  # bytes that a row of the spine takes while it is joined
-_READER = 120_000_000  # bytes that reading takes whatever is read
-_BASE = 260_000_000  # bytes of a process that has loaded polars, numpy and pyarrow
-_IN_FLIGHT = 8  # pieces that are read, matched or waiting at the same time
+# measured on the data of benchmarks/training_sets.py, in bytes
+_SLOT, _SLOT_ROWS = 200, 6  # what a row of the spine takes while it is joined, besides rows kept
+_FOUND = 19  # what it takes once it is joined, besides the row that was found
+_READER = 60_000_000  # what reading takes whatever is read
+_BASE = 260_000_000  # a process that has loaded polars, numpy and pyarrow
+_IN_FLIGHT = 2  # pieces that are read, matched or waiting at the same time
 _PIECE = 500_000  # rows of a piece
 _MOST = 16  # buckets; each reads the source again, or its own part of a sorted one
 
@@ -100,7 +102,12 @@ def _key_predicates(task: JoinTask, *, listed: bool) -> Iterator[pl.Expr]:
             yield key.is_in(column.unique().implode())
 
 
-def choose(task: JoinTask, *, engine: Engine, memory: int | None) -> Strategy:
+def kept_bytes(task: JoinTask) -> int:
+    """Estimate what the answer of a join takes until the result is made of all answers."""
+    return len(task.spine) * (_FOUND + 8 * len(task.kept()))
+
+
+def choose(task: JoinTask, *, engine: Engine, memory: int | None, held: int = 0) -> Strategy:
     """Choose how to do a join, from the footers of the files and, where it matters, a sample.
 
     Parameters
@@ -111,8 +118,10 @@ def choose(task: JoinTask, *, engine: Engine, memory: int | None) -> Strategy:
         What the user wants; ``"auto"`` leaves it open.
     memory
         The limit of the process's memory, in bytes; None: none.
+    held
+        How much of it the answers of joins before this one take.
     """
-    return _Planner(task, engine, memory).strategy()
+    return _Planner(task, engine, memory, held).strategy()
 
 
 @dataclass
@@ -120,6 +129,7 @@ class _Planner:
     task: JoinTask
     engine: Engine
     memory: int | None
+    held: int
     why: list[str] = field(default_factory=list)
 
     def strategy(self) -> Strategy:
@@ -200,9 +210,9 @@ class _Planner:
             return 1
         row = max(size // rows, 1) if rows > 0 else 8 * (len(self.task.features) + 3)
         slots = len(self.task.spine)
-        fixed = _BASE + _READER + _IN_FLIGHT * min(_PIECE, max(rows, 1)) * row
-        fixed += slots * (48 + row)  # the spine, and the values of its rows
-        moving = slots * (_SLOT + 2 * row)
+        fixed = _BASE + self.held + _READER + _IN_FLIGHT * min(_PIECE, max(rows, 1)) * row
+        fixed += slots * (_FOUND + row)
+        moving = slots * (_SLOT + _SLOT_ROWS * row)
         room = self.memory - fixed
         needed = fixed + moving
         buckets = _MOST if room <= 0 else min(_MOST, -(-moving // room))

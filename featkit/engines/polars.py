@@ -17,11 +17,12 @@ import numpy as np
 import polars as pl
 
 from featkit.engines.base import in_pieces, timestamp
+from featkit.engines.memory import give_back
 from featkit.engines.winners import Best, Times, Winners, best_of
 from featkit.history import Match
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator
 
     import numpy.typing as npt
 
@@ -41,8 +42,7 @@ def join(task: JoinTask, strategy: Strategy) -> Match:
         if strategy.buckets == 1:
             return _joined(task, strategy)
         parts = task.spine.parts(strategy.buckets)
-        matches = [_joined(replace(task, spine=part), strategy) for part in parts]
-        return _united(task, matches)
+        return _united(task, (_joined(replace(task, spine=part), strategy) for part in parts))
     except FAILURES as error:
         raise task.history.unreadable(error) from error
 
@@ -75,10 +75,11 @@ def _best(task: JoinTask, frame: pl.DataFrame) -> Best:
     return best_of(task.spine, codes, times, frame.select(task.kept()))
 
 
-def _united(task: JoinTask, matches: Sequence[Match]) -> Match:
-    """Put the answers for parts of a spine together; each row is in one part."""
+def _united(task: JoinTask, matches: Iterable[Match]) -> Match:
+    """Put the answers for parts of a spine together as they come; each row is in one part."""
     positions = np.full(task.spine.height, -1)
     flags = np.zeros((3, task.spine.height), bool)
+    kept: list[pl.DataFrame] = []
     height = 0
     for match in matches:
         found = match.positions >= 0
@@ -87,9 +88,10 @@ def _united(task: JoinTask, matches: Sequence[Match]) -> Match:
             if own is not None:
                 flags[place] |= own
         height += match.rows.height
+        kept.append(match.rows)
+        give_back()
     known, past, tied = flags
-    rows = pl.concat([match.rows for match in matches])
-    return Match(rows, positions, known=known, past=past, tied=tied)
+    return Match(pl.concat(kept), positions, known=known, past=past, tied=tied)
 
 
 # -- rows that were left out by their time -------------------------------------------------------

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from featkit.engines.spine import Spine
 
-_SPARE = 2**19  # rows that may be kept in vain before they are dropped
+_SPARE = 2**17  # rows that may be kept in vain before they are dropped
 _PACKED = 2**63  # what an entity and a time must fit in together
 _NARROW = 0.25  # share of the spine's time, up to which a slot is found by where it can be
 
@@ -264,6 +264,8 @@ class Winners:
             self._drop_losers()
 
     def _drop_losers(self) -> None:
+        if not self._kept:
+            return
         winning = np.flatnonzero(self._place >= 0)
         self._kept = [pl.concat(self._kept)[self._place[winning]]]
         self._place[winning] = np.arange(len(winning))
@@ -278,6 +280,7 @@ class Winners:
             The columns without rows, for a source that has none.
         """
         best, tied = self._best()
+        self._drop_losers()
         # brought to their rows as one number, since that is slow for large spines
         told = np.where(best >= 0, self._place[best] + 1, 0) << 2
         told |= self._seen[self._spine.codes].astype(np.int64) << 1
@@ -285,7 +288,7 @@ class Winners:
         rows = np.zeros(self._spine.height, np.int64)
         rows[self._spine.rows] = told
         known, ties = (rows & 2).astype(bool), (rows & 1).astype(bool)
-        kept = pl.concat(self._kept) if self._kept else none
+        kept = self._kept[0] if self._kept else none
         return Match(kept, (rows >> 2) - 1, known=known, tied=ties)
 
     def _best(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:

@@ -11,7 +11,7 @@ import numpy as np
 from featkit.calls import Call, LocalRead
 from featkit.engines import duckdb, polars
 from featkit.engines.base import JoinTask
-from featkit.engines.plan import PlanStep, Strategy, choose
+from featkit.engines.plan import PlanStep, Strategy, choose, kept_bytes
 from featkit.errors import FeatkitError
 from featkit.history import EVENT, HistoryRead
 from featkit.training.spine import Joined
@@ -73,17 +73,20 @@ def plan_rows(
         if isinstance(each, FeatkitError):
             raise each
         histories.append(each)
-    planned = []
+    planned: list[PlannedJoin] = []
     for group in _groups(selection.views, rules, histories):
-        run = partial(_planned, group, spine, options)
+        held = sum(kept_bytes(each.task) for each in planned)
+        run = partial(_planned, group, spine, options, held)
         planned.append((yield Call(LocalRead(run, "the plan of a join", threaded=True))))
     return planned
 
 
-def _planned(group: Sequence[Member], spine: SpineColumns, options: TrainingOptions) -> PlannedJoin:
+def _planned(
+    group: Sequence[Member], spine: SpineColumns, options: TrainingOptions, held: int
+) -> PlannedJoin:
     task = _task(group, spine)
     try:
-        strategy = choose(task, engine=options.engine, memory=options.memory())
+        strategy = choose(task, engine=options.engine, memory=options.memory(), held=held)
     except polars.FAILURES as error:
         raise task.history.unreadable(error) from error
     return PlannedJoin(task, strategy, group)
