@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from featkit.audits.staleness import AuditOptions
 from featkit.clients.connection import default_client
@@ -10,15 +10,21 @@ from featkit.clients.operations import EnrichOptions
 from featkit.clients.staleness import frame_flow
 from featkit.clients.twins import twin_of
 from featkit.frame_audits import FrameAudits
-from featkit.training.methods import training_flow
+from featkit.training.methods import asked_flow, given
 from featkit.training.options import TrainingOptions
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping
+    from pathlib import Path
+    from typing import Unpack
+
+    import polars as pl
 
     from featkit.clients.connection import Client
     from featkit.clients.progress import ProgressOption
+    from featkit.engines.plan import JoinPlan
     from featkit.reports.staleness import StalenessReport
+    from featkit.training.methods import HistoryOptions
     from featkit.types import (
         DtypeBackend,
         Duration,
@@ -172,23 +178,14 @@ class FeaturesAccessor(FrameAudits[FrameT]):
         enriched: FrameT = client.run(flow, progress=progress)
         return enriched
 
+    @twin_of(enrich)
     async def enrich_async(
         self,
         features: Features,
         *,
-        on: Mapping[str, Hashable] | Hashable | None = None,
         store: Client | None = None,
-        timestamps: bool = False,
-        statuses: bool = False,
-        prefix: str | None = None,
-        on_missing: OnMissing = "null",
-        on_error: OnError = "raise",
-        expired: Expired = "keep",
-        max_age: Duration | None = None,
         progress: ProgressOption = None,
-        refresh: bool = False,
-        only_cached: bool = False,
-        dtype_backend: DtypeBackend = "numpy_nullable",
+        **options: Any,  # noqa: ANN401 - those of the twin
     ) -> FrameT:
         """Do what `enrich` does without blocking the event loop.
 
@@ -203,23 +200,43 @@ class FeaturesAccessor(FrameAudits[FrameT]):
         [{'tailnum': 'N14228', 'seats': 149}]
         """
         client = store or default_client()
-        options = EnrichOptions(
-            on=on,
-            timestamps=timestamps,
-            statuses=statuses,
-            prefix=prefix,
-            on_missing=on_missing,
-            on_error=on_error,
-            expired=expired,
-            max_age=max_age,
-            refresh=refresh,
-            only_cached=only_cached,
-            dtype_backend=dtype_backend,
-        )
-        flow = client.operations.enrich(self._frame, features, options)
+        flow = client.operations.enrich(self._frame, features, EnrichOptions(**options))
         enriched: FrameT = await client.arun(flow, progress=progress)
         return enriched
 
+    @overload
+    def training_set(
+        self,
+        features: Features,
+        *,
+        at: Hashable,
+        sink: None = None,
+        explain: Literal[False] = False,
+        store: Client | None = None,
+        **options: Unpack[HistoryOptions],
+    ) -> FrameT: ...
+    @overload
+    def training_set(
+        self,
+        features: Features,
+        *,
+        at: Hashable,
+        sink: str | Path,
+        explain: Literal[False] = False,
+        store: Client | None = None,
+        **options: Unpack[HistoryOptions],
+    ) -> pl.LazyFrame: ...
+    @overload
+    def training_set(
+        self,
+        features: Features,
+        *,
+        at: Hashable,
+        sink: str | Path | None = None,
+        explain: Literal[True],
+        store: Client | None = None,
+        **options: Unpack[HistoryOptions],
+    ) -> JoinPlan: ...
     def training_set(
         self,
         features: Features,
@@ -233,10 +250,12 @@ class FeaturesAccessor(FrameAudits[FrameT]):
         full_feature_names: bool | None = None,
         engine: Engine = "auto",
         memory_limit: str | int | None = None,
+        sink: str | Path | None = None,
+        explain: bool = False,
         store: Client | None = None,
         progress: ProgressOption = None,
         dtype_backend: DtypeBackend = "numpy_nullable",
-    ) -> FrameT:
+    ) -> Any:
         """Bring each row its features as they were known at its moment, and return the frame.
 
         The client's ``last_report`` tells what was found and what was not. Parameters, rules and
@@ -246,7 +265,7 @@ class FeaturesAccessor(FrameAudits[FrameT]):
         ----------
         features, at, on, lookback, known_by, strict, feature_timestamps, full_feature_names
             As there.
-        engine, memory_limit
+        engine, memory_limit, sink, explain
             As there, too.
         store
             The client; None: the one connected last.
@@ -256,7 +275,8 @@ class FeaturesAccessor(FrameAudits[FrameT]):
         Returns
         -------
         pandas.DataFrame, polars.DataFrame or polars.LazyFrame
-            A frame of the same kind with one column per feature after its own.
+            A frame of the same kind with one column per feature after its own; with `sink` a
+            LazyFrame of the file, whatever the kind; with `explain` the `JoinPlan` alone.
 
         Examples
         --------
@@ -278,49 +298,30 @@ class FeaturesAccessor(FrameAudits[FrameT]):
             full_feature_names=full_feature_names,
             engine=engine,
             memory_limit=memory_limit,
+            sink=sink,
             dtype_backend=dtype_backend,
         )
-        flow = training_flow(client, self._frame, features, options)
-        made: FrameT = client.run(flow, progress=progress).frame
-        return made
+        flow = asked_flow(client, self._frame, features, options, explain=explain)
+        return given(client.run(flow, progress=progress))
 
+    @twin_of(training_set)
     async def training_set_async(
         self,
         features: Features,
         *,
-        at: Hashable,
-        on: Mapping[str, Hashable] | Hashable | None = None,
-        lookback: Duration | Mapping[str, Duration | None] | None = None,
-        known_by: KnownBy = "event",
-        strict: bool = False,
-        feature_timestamps: bool = False,
-        full_feature_names: bool | None = None,
-        engine: Engine = "auto",
-        memory_limit: str | int | None = None,
+        explain: bool = False,
         store: Client | None = None,
         progress: ProgressOption = None,
-        dtype_backend: DtypeBackend = "numpy_nullable",
-    ) -> FrameT:
+        **options: Any,  # noqa: ANN401 - those of the twin
+    ) -> Any:  # noqa: ANN401 - as above
         """Do what `training_set` does without blocking the event loop.
 
         Parameters, result and errors are those of `training_set`; either kind of client will do.
         """
         client = store or default_client()
-        options = TrainingOptions(
-            at=at,
-            on=on,
-            lookback=lookback,
-            known_by=known_by,
-            strict=strict,
-            feature_timestamps=feature_timestamps,
-            full_feature_names=full_feature_names,
-            engine=engine,
-            memory_limit=memory_limit,
-            dtype_backend=dtype_backend,
-        )
-        flow = training_flow(client, self._frame, features, options)
-        made: FrameT = (await client.arun(flow, progress=progress)).frame
-        return made
+        asked = TrainingOptions(**options)
+        flow = asked_flow(client, self._frame, features, asked, explain=explain)
+        return given(await client.arun(flow, progress=progress))
 
     def staleness(
         self,

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar, overload
 
 from featkit.audits.parity import parity
 from featkit.clients.session import Session
+from featkit.clients.twins import twin_of
+from featkit.engines.plan import JoinPlan
 from featkit.training.flow import Request, assemble
 from featkit.training.flow import explain as plan
 from featkit.training.options import TrainingOptions
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
     from featkit.audits.parity import ParityReport
     from featkit.calls import Flow
     from featkit.clients.progress import ProgressOption
-    from featkit.engines.plan import JoinPlan
     from featkit.training.report import TrainingReport
     from featkit.training.result import TrainingSet
     from featkit.types import DtypeBackend, Duration, Engine, Features, Frame, Keys, KnownBy
@@ -65,6 +66,25 @@ def training_flow(
     made = yield from assemble(request_of(client, spine, features, options))
     client.last_report = made.report
     return made
+
+
+def asked_flow(
+    client: Historical,
+    spine: object,
+    features: Features,
+    options: TrainingOptions,
+    *,
+    explain: bool,
+) -> Flow[TrainingSet[Any] | JoinPlan]:
+    """Make the flow of a training set, or only of its plan."""
+    if explain:
+        return (yield from plan(request_of(client, spine, features, options)))
+    return (yield from training_flow(client, spine, features, options))
+
+
+def given(made: TrainingSet[Any] | JoinPlan) -> Any:  # noqa: ANN401 - a frame of the user's kind
+    """Take of a training set the frame; a plan is what was asked for."""
+    return made if isinstance(made, JoinPlan) else made.frame
 
 
 class Historical(Session):
@@ -228,9 +248,7 @@ class HistoryMethods(Historical):
             sink=sink,
             dtype_backend=dtype_backend,
         )
-        if explain:
-            return self.run(plan(request_of(self, spine, features, options)))
-        flow = training_flow(self, spine, features, options)
+        flow = asked_flow(self, spine, features, options, explain=explain)
         return self.run(flow, progress=progress)
 
     def parity(
@@ -310,42 +328,19 @@ class AsyncHistoryMethods(Historical):
         explain: Literal[True],
         **options: Unpack[HistoryOptions],
     ) -> JoinPlan: ...
+    @twin_of(HistoryMethods.get_historical_features)  # type: ignore[arg-type, misc] # overloaded
     async def get_historical_features(
         self,
         spine: Any,
         features: Features,
         *,
-        at: Hashable,
-        on: Mapping[str, Hashable] | Hashable | None = None,
-        lookback: Duration | Mapping[str, Duration | None] | None = None,
-        known_by: KnownBy = "event",
-        strict: bool = False,
-        feature_timestamps: bool = False,
-        full_feature_names: bool | None = None,
-        engine: Engine = "auto",
-        memory_limit: str | int | None = None,
-        sink: str | Path | None = None,
         explain: bool = False,
-        dtype_backend: DtypeBackend = "numpy_nullable",
         progress: ProgressOption = None,
+        **options: Any,
     ) -> TrainingSet[Any] | JoinPlan:
         """Assemble a training set: the features of each row as they were known then."""
-        options = TrainingOptions(
-            at=at,
-            on=on,
-            lookback=lookback,
-            known_by=known_by,
-            strict=strict,
-            feature_timestamps=feature_timestamps,
-            full_feature_names=full_feature_names,
-            engine=engine,
-            memory_limit=memory_limit,
-            sink=sink,
-            dtype_backend=dtype_backend,
-        )
-        if explain:
-            return await self.arun(plan(request_of(self, spine, features, options)))
-        flow = training_flow(self, spine, features, options)
+        asked = TrainingOptions(**options)
+        flow = asked_flow(self, spine, features, asked, explain=explain)
         return await self.arun(flow, progress=progress)
 
     async def parity(

@@ -1,6 +1,8 @@
 """How joins are planned, explained, cut to fit memory, and written to a file."""
 
+import asyncio
 import datetime as dt
+import inspect
 
 import polars as pl
 import pyarrow.parquet as pq
@@ -8,6 +10,7 @@ import pytest
 
 import featkit
 from featkit.errors import InputError
+from featkit.training.options import TrainingOptions
 
 from .conftest import DAY, hours
 
@@ -175,3 +178,38 @@ def test_sink_that_cannot_be_written_is_refused(history, tmp_path, name, match):
     history.write({"k": [1], "t": hours(1), "x": [10]})
     with pytest.raises(InputError, match=match):
         history.join({"k": [1], "at": hours(1)}, sink=tmp_path / name)
+
+
+# -- the accessor --------------------------------------------------------------------------------
+
+
+def test_the_accessor_explains_without_joining(history, constructor):
+    history.write({"k": [1], "t": hours(0), "x": [1]})
+    frame = constructor({"k": [1], "at": hours(1)})
+    with featkit.connect(f"parquet:{history.folder}") as client:
+        plan = featkit.features(frame).training_set("v:x", at="at", explain=True, store=client)
+        assert client.last_report is None
+    assert isinstance(plan, featkit.JoinPlan)
+    assert str(plan).startswith("v: full, by polars")
+
+
+@pytest.mark.parametrize("options", [{}, {"memory_limit": "700MB"}, {"engine": "duckdb"}])
+def test_the_accessor_writes_to_a_file(history, constructor, tmp_path, options):
+    history.write({"k": [1, 2], "t": hours(0, 3), "x": [1, 2]})
+    frame = constructor({"k": [2, 1, 1], "at": hours(1, 1, None)})
+    target = tmp_path / "set.parquet"
+    with featkit.connect(f"parquet:{history.folder}") as client:
+        accessor = featkit.features(frame)
+        made = accessor.training_set("v:x", at="at", sink=target, store=client, **options)
+        again = asyncio.run(
+            accessor.training_set_async("v:x", at="at", sink=target, store=client, **options)
+        )
+    assert isinstance(made, pl.LazyFrame)
+    assert isinstance(again, pl.LazyFrame)
+    assert pl.read_parquet(target)["x"].to_list() == [None, 1, None]
+
+
+def test_the_accessors_twins_have_one_signature():
+    own = inspect.signature(featkit.FeaturesAccessor.training_set)
+    assert own == inspect.signature(featkit.FeaturesAccessor.training_set_async)
+    assert set(own.parameters) >= set(TrainingOptions.__dataclass_fields__)
