@@ -95,6 +95,8 @@ class VertexFake:
         ``NAME_more``.
     answered
         How many rows the last query gave.
+    most_keys
+        How many keys a stream may ask for.
     streams
         How many keys each stream asked for.
     lie
@@ -112,6 +114,7 @@ class VertexFake:
     running: int = 0
     two_tables: bool = False
     answered: int = 0
+    most_keys: int = 1000
     streams: list[int] = field(default_factory=list)
     lie: Callable[[Any], Any] = list
     _found: pl.DataFrame = field(default_factory=pl.DataFrame)

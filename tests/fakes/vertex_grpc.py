@@ -120,6 +120,11 @@ def streamed(fake: VertexFake) -> Iterator[str]:
             context.abort(grpc.StatusCode.UNAUTHENTICATED, "invalid authentication credentials")
         for body in requests:
             try:
+                if sum(kind == 2 for kind, _ in members(body)) > fake.most_keys:
+                    context.abort(
+                        grpc.StatusCode.INVALID_ARGUMENT,
+                        f"The number of data keys exceeds the limit of {fake.most_keys}.",
+                    )
                 said = list(fake.lie(answers(fake, body)))
             except Answer as refusal:
                 message = refusal.body["error"]["message"]

@@ -104,6 +104,16 @@ def test_one_stream_asks_for_many_keys(fake: VertexFake, client: Any) -> None:
     assert client.last_summary.calls == len(fake.streams) <= 8
 
 
+def test_a_stream_that_asks_for_too_many_is_cut_and_the_size_remembered(
+    fake: VertexFake, client: Any
+) -> None:
+    fake.most_keys = 20
+    client.lookup(list(range(1000, 1300)), ["customers:visits"])
+    client.lookup(list(range(2000, 2300)), ["customers:visits"])
+    assert sum(fake.streams) == 600
+    assert max(fake.streams) <= 20
+
+
 @pytest.mark.filterwarnings("ignore::featkit.errors.ExpiredWarning")
 @pytest.mark.parametrize("name", [view.name for view, _ in contract_views()])
 def test_a_stream_answers_as_single_requests_do(url: str, client: Any, name: str) -> None:

@@ -35,7 +35,7 @@ from featkit.settings import Secret
 from featkit.stores.base import Store
 from featkit.stores.vertex.gaps import GAPS
 from featkit.stores.vertex.history import BigQuery, Source, source_of_group, source_of_table
-from featkit.stores.vertex.refusals import explained
+from featkit.stores.vertex.refusals import explained, refused
 from featkit.stores.vertex.registry import (
     Group,
     GroupFeature,
@@ -420,8 +420,7 @@ class VertexStore(Store):
 
     def _explained(self, reply: Any) -> FeatkitError | None:  # noqa: ANN401 - of HTTP or gRPC
         if isinstance(reply, GrpcReply):
-            missing = reply.code == "NOT_FOUND"
-            return UnknownNameError(f"Google says: {reply.details}") if missing else None
+            return refused(reply)
         return explained(reply, repr(self.auth))
 
     def __repr__(self) -> str:

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from featkit.errors import AuthError, FeatkitError, RequestRejected, UnknownNameError
+from featkit.errors import (
+    AuthError,
+    BatchTooLarge,
+    FeatkitError,
+    RequestRejected,
+    UnknownNameError,
+)
 
 if TYPE_CHECKING:
-    from featkit.calls import HttpReply
+    from featkit.calls import GrpcReply, HttpReply
 
+_MANY = r"(too many|at most|exceed|limit|maximum)"
+_TOO_MANY = re.compile(rf"{_MANY}.*keys|keys.*{_MANY}", re.IGNORECASE)
 _NO_ACCESS = (401, 403)
 _TRANSPORT = (408, 429, 500, 502, 503, 504)  # what is tried again, and told by the status
 
@@ -47,3 +56,16 @@ def explained(reply: HttpReply, credentials: str) -> FeatkitError | None:
     if said.status == "NOT_FOUND":
         return UnknownNameError(message)
     return RequestRejected(message)
+
+
+def refused(reply: GrpcReply) -> FeatkitError | None:
+    """Read why a stream is refused; None: its status says enough.
+
+    How many keys a stream may ask for is not documented; where it says that they are too many,
+    fewer are asked for.
+    """
+    if reply.code == "NOT_FOUND":
+        return UnknownNameError(f"Google says: {reply.details}")
+    if reply.code == "INVALID_ARGUMENT" and _TOO_MANY.search(reply.details):
+        return BatchTooLarge(f"Google says: {reply.details}")
+    return None
