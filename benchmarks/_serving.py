@@ -8,6 +8,7 @@ given before is given again without work, since it is not the fakes that are mea
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import sys
 import time
@@ -16,8 +17,10 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import grpc
+import mmh3
 
 from tests.fakes import sagemaker, tecton
+from tests.fakes.feast_format import entity_key, value
 from tests.fakes.feast_grpc import members, part
 from tests.fakes.vertex_grpc import answer_message, parts_of
 from tests.faults.serving import Reply, Request, Server, read_request
@@ -168,10 +171,47 @@ class StreamedNumbers:
         return part(2, answer_message(VertexNumbers.entity(text), key))
 
 
+MIXED = {  # by name: Feast's type, and what is behind a key
+    **{f"f{number}": ("DOUBLE", lambda key: key / 8) for number in range(5)},
+    **{f"n{number}": ("INT64", lambda key: key * 1000) for number in range(3)},
+    "text": ("STRING", "user {}".format),
+    "even": ("BOOL", lambda key: key % 2 == 0),
+}
+
+
+class DynamoNumbers:
+    """DynamoDB as Feast fills it, and Feast's registry."""
+
+    def __init__(self, rows: int = 100_000) -> None:
+        self._items = {}
+        for key in range(rows):
+            name = mmh3.hash_bytes(entity_key({"user_id": "INT64"}, {"user_id": key})).hex()
+            values = {own: value(kind, make(key)) for own, (kind, make) in MIXED.items()}
+            cells = {own: {"B": base64.b64encode(held).decode()} for own, held in values.items()}
+            item = {"entity_id": {"S": name}, "event_ts": {"S": _TIME}, "values": {"M": cells}}
+            self._items[name] = json.dumps(item)
+
+    def answer(self, request: Request) -> Reply:
+        body = json.dumps(_mixed()).encode()
+        if request.method == "POST":
+            ((table, wanted),) = json.loads(request.body)["RequestItems"].items()
+            names = [key["entity_id"]["S"] for key in wanted["Keys"]]
+            items = ",".join(self._items[name] for name in names if name in self._items)
+            body = f'{{"Responses": {{"{table}": [{items}]}}, "UnprocessedKeys": {{}}}}'.encode()
+        return Reply(headers={"content-type": "application/json"}, body=body)
+
+
+def _mixed() -> dict[str, Any]:
+    (view,) = _VIEWS["featureViews"]
+    features = [{"name": name, "valueType": kind} for name, (kind, _) in MIXED.items()]
+    return {"featureViews": [{**view, "spec": {**view["spec"], "features": features}}]}
+
+
 FAKES: dict[str, Callable[[], Any]] = {
     "databricks": DatabricksNumbers,
     "vertex": VertexNumbers,
     "feast": FeastNumbers,
+    "dynamodb": DynamoNumbers,
     "tecton": lambda: tecton.TectonFake({"numbers": tecton.numbers(ROWS)}, most=1000),
     "sagemaker": lambda: sagemaker.SageMakerFake(sagemaker.numbers(ROWS)),
 }

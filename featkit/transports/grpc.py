@@ -81,9 +81,23 @@ class GrpcTransport(Transport[GrpcRequest]):
                 under_way = channel.unary_unary(request.method).future(request.body, **how)
                 body = _awaited(under_way, deadline)
             return GrpcReply("OK", "", body)
+        except SlowAnswer:
+            self._forget(request, channel)
+            raise
         except grpc.RpcError as error:
+            if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+                self._forget(request, channel)
             exchange.deadline.left()  # a wait that ended because the time was up is that
             return GrpcReply(error.code().name, str(error.details() or ""), b"")
+
+    def _forget(self, request: GrpcRequest, channel: Any) -> None:  # noqa: ANN401 - grpc has no types
+        """Have the next call use another connection: this one may be dead, which nobody tells.
+
+        It is not closed, since others may be waiting on it.
+        """
+        with self._lock:
+            if self._channels.get((request.address, request.tls)) is channel:
+                del self._channels[request.address, request.tls]
 
     def _channel(self, request: GrpcRequest) -> Any:  # noqa: ANN401 - grpc has no types
         with self._lock:
