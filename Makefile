@@ -19,8 +19,8 @@ setup: .venv/.installed ## make .venv with everything in it
 demo: $(or $(wildcard .venv/.installed),.venv/.light) ## see featkit at work on the flights of 2013
 	@$(BIN)/featkit demo
 
-test: .venv/.installed programs ## run the tests; ARGS="-k name" narrows them down
-	@$(BIN)/python -m pytest $(ARGS)
+test: .venv/.installed programs ## run the tests on all cores; ARGS="-k name" narrows them down
+	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile $(ARGS)
 
 docs: .venv/.installed ## build the site of the documentation in build/docs
 	@$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
@@ -29,7 +29,7 @@ docs: .venv/.installed ## build the site of the documentation in build/docs
 programs:
 	@tests/programs/install.sh
 
-torture: .venv/.installed ## kill the cache 1,000 times, and have 8 processes share it; half an hour
+torture: .venv/.installed ## kill the cache 1,000 times, and have 8 processes share it; an hour
 	@$(BIN)/python -m tests.torture.cache
 
 lint: .venv/.installed ## check style and format, change nothing

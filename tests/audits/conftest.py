@@ -6,6 +6,8 @@ import polars as pl
 import pytest
 
 import featkit
+import featkit.pandas
+import featkit.polars
 
 DAY = dt.datetime(2024, 5, 1, tzinfo=dt.UTC)
 HOUR = dt.timedelta(hours=1)
