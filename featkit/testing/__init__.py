@@ -45,6 +45,7 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 - type checkers see the impor
         raise MissingExtraError("test", "featkit.testing.StoreContract") from error
     if _CONTRACT not in sys.modules:  # a failed assertion shows what both sides were
         pytest.register_assert_rewrite(
-            _CONTRACT, f"{__name__}.auditing", f"{__name__}.caching", f"{__name__}.gaps"
+            _CONTRACT,
+            *(f"{__name__}.{part}" for part in ("auditing", "caching", "gaps", "history")),
         )
     return importlib.import_module(_CONTRACT).StoreContract

@@ -27,6 +27,7 @@ from featkit.testing.caching import CacheContract
 from featkit.testing.clock import FrozenClock
 from featkit.testing.data import CONTRACT_NOW, contract_keys, contract_views
 from featkit.testing.gaps import GapContract
+from featkit.testing.history import HistoryContract
 from featkit.testing.memory import MemoryStore
 from featkit.testing.recording import RecordingStore
 
@@ -44,7 +45,7 @@ _FRESH = [1, 2, 404, 8, 1, 4]
 
 
 @pytest.mark.filterwarnings("ignore::featkit.errors.ExpiredWarning")
-class StoreContract(AuditContract, CacheContract, GapContract):
+class StoreContract(AuditContract, CacheContract, GapContract, HistoryContract):
     """The tests that every store must pass.
 
     A subclass, which pytest collects by its name, has a fixture `store` that returns a
@@ -440,8 +441,7 @@ def _frame(found: FeatureColumns) -> pl.DataFrame:
 
 def _comparable(found: FeatureColumns, store: Store) -> pl.DataFrame:
     """Return an answer as a frame, without what the store does not tell of it."""
-    statuses = pl.col(f"^.*{STATUS_SUFFIX}$")
-    known = statuses
+    known = pl.col(f"^.*{STATUS_SUFFIX}$")
     if not _knows_ages(store):
         known = known.replace([Status.EXPIRED, Status.FUTURE], [Status.PRESENT, Status.PRESENT])
     if not store.capabilities.tells_missing:

@@ -13,7 +13,8 @@ from featkit.capabilities import Capabilities, Lack, Lacking, TimestampLevel
 from featkit.columns import STATUS, FeatureColumns, Status
 from featkit.dtypes import TIMESTAMP, format_dtype
 from featkit.durations import parse_duration
-from featkit.errors import NameClashError, SettingsError, TimestampError
+from featkit.errors import NameClashError, SettingsError, SourceError, TimestampError
+from featkit.history import HistoryRows
 from featkit.keys import spread
 from featkit.populations import Arrivals, Population, PopulationRead, drawn
 from featkit.schema import Entity, Feature, FeatureView
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from featkit.calls import Flow
+    from featkit.history import HistoryRead
     from featkit.schema import FeatureService
     from featkit.types import Duration
 
@@ -177,6 +179,7 @@ class MemoryStore(Store):
             timestamp_level=timestamp_level,
             serves_future=serves_future,
             local=True,
+            history="rows" if lists else "none",
             lacking=_gaps(rows=timestamp_level == "row", lists=lists, offline=bool(offline)),
         )
         self._views = list(views)
@@ -237,6 +240,23 @@ class MemoryStore(Store):
             return (yield from super().read_offline_times(read))
         times: pl.Series = yield self._local(read.view, partial(self._offline_times, read))
         return times
+
+    def read_history(self, read: HistoryRead) -> Call[HistoryRows]:
+        """Give the offline rows, in the order of the frame."""
+        return self._local(read.view, partial(self._history, read.view))
+
+    def _history(self, view: FeatureView) -> HistoryRows:
+        view = find([view for view, _ in self._views], view.name, "feature view")
+        rows = next(rows for own, rows in self._views if own is view)
+        return HistoryRows(
+            scan=self._offline.get(view.name, rows).lazy(),
+            keys=tuple(pl.col(key) for key in view.join_keys),
+            event=pl.col(view.timestamp) if view.timestamp else None,
+            created=pl.col(view.created) if view.created else None,
+            convert=lambda values, _: values,
+            unreadable=lambda error: SourceError(f"{self!r}: {error}"),
+            origin=(id(self), view.name),
+        )
 
     def _local(self, view: FeatureView, run: Callable[[], T]) -> Call[T]:
         return Call(LocalRead(run, f"feature view {view.name!r}"))
@@ -305,14 +325,13 @@ def _joined(view: FeatureView, keys: pl.DataFrame, rows: pl.DataFrame) -> pl.Dat
 def _gaps(*, rows: bool, lists: bool, offline: bool) -> Lacking:
     """Tell what a store in memory lacks, as it was made."""
     found = {
-        "get_historical_features": Lack.notyet("write the views with featkit.write_view instead"),
         "read_syncs": Lack.never("values are read where they are; nothing is synchronised"),
     }
     if not rows:
         found["row_timestamps"] = Lack.never("it was made with another timestamp_level")
     if not lists:
         why = Lack.never("it was made with lists=False")
-        found |= {"read_population": why, "read_arrivals": why}
+        found |= {"get_historical_features": why, "read_population": why, "read_arrivals": why}
     if not (lists or offline):
         found["read_offline_times"] = Lack.never("it was made without offline rows")
     return found
