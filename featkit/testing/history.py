@@ -18,6 +18,7 @@ from featkit.testing.data import CONTRACT_NOW, contract_keys, contract_views
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from featkit.clients.client import FeatureStoreClient
     from featkit.schema import FeatureView
     from featkit.stores.base import Store
 
@@ -32,8 +33,8 @@ _EACH = pytest.mark.parametrize(
 class HistoryContract:
     """The tests of the contract about history; `StoreContract` has them.
 
-    A store that joins by itself has rules of its own, which its capabilities tell; what is held
-    to the rules here is a store that gives its rows.
+    A store that gives its rows is held to the rules. One that joins by itself has rules of its own,
+    which its capabilities tell: it must refuse the options that it does not heed.
     """
 
     @_EACH
@@ -46,10 +47,11 @@ class HistoryContract:
         known_by: Literal["event", "created"],
     ) -> None:
         """At, just before and just after each event, each writing and the end of each ttl."""
-        if store.capabilities.history == "joined":
-            return
         spine = _spine(view, rows)
         with featkit.connect(store, now=CONTRACT_NOW, cache=None) as client:
+            if store.capabilities.history == "joined":
+                _refuses_what_it_does_not_heed(store, client, spine, view)
+                return
             if store.capabilities.history == "none":
                 with pytest.raises(NotSupportedError, match="get_historical_features"):
                     client.get_historical_features(spine, f"{view.name}:*", at=_AT)
@@ -70,6 +72,21 @@ class HistoryContract:
         assert_frame_equal(made.frame.select(spine.columns), spine)
         (told,) = made.report.views
         assert told.hit == len(places) - places.null_count()
+
+
+def _refuses_what_it_does_not_heed(
+    store: Store, client: FeatureStoreClient, spine: pl.DataFrame, view: FeatureView
+) -> None:
+    options: dict[str, Any] = {
+        "known_by": "created",
+        "lookback": "1d",
+        "strict": True,
+        "feature_timestamps": True,
+    }
+    assert store.capabilities.history_options <= options.keys()
+    for name in options.keys() - store.capabilities.history_options:
+        with pytest.raises(NotSupportedError, match=f"does not heed {name}="):
+            client.get_historical_features(spine, f"{view.name}:*", at=_AT, **{name: options[name]})
 
 
 def _spine(view: FeatureView, rows: pl.DataFrame) -> pl.DataFrame:
