@@ -92,7 +92,7 @@ def spine_text(read: JoinRead) -> str:
     Examples
     --------
     >>> from datetime import UTC, datetime
-    >>> from featkit.history import Rule
+    >>> from featkit.history import JoinRead, Rule
     >>> from featkit.schema import Entity, FeatureView
     >>> view = FeatureView(name="v", entities=(Entity("k", "k", pl.Int64()),), features=())
     >>> at = datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC)

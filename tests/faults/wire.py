@@ -41,7 +41,8 @@ class WireProxy:
         self._open: list[socket.socket] = []
         self.faults: deque[tuple[What, int]] = deque()
         self.connections = 0
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._accepting = threading.Thread(target=self._accept, daemon=True)
+        self._accepting.start()
 
     @property
     def address(self) -> str:
@@ -53,9 +54,10 @@ class WireProxy:
         with contextlib.suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
+                self._open.append(client)
                 server = socket.create_connection(self._upstream)
+                self._open.append(server)
                 self.connections += 1
-                self._open += [client, server]
                 fault = self.faults.popleft() if self.faults else None
                 for job, arguments in (
                     (self._forth, (client, server)),
@@ -109,6 +111,9 @@ class WireProxy:
         return self
 
     def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # wakes who waits for a connection
         self._listener.close()
+        self._accepting.join()  # it may have one more, which is to be closed as well
         for each in self._open:
             each.close()
