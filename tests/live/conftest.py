@@ -1,6 +1,7 @@
 """What the tests of real stores share: `feast`, a Feast of our own on this machine."""
 
 import base64
+import contextlib
 import dataclasses
 import datetime as dt
 import decimal
@@ -25,7 +26,7 @@ SERVE = HERE / "feast" / "serve.py"
 # These run in environments of their own, and none of it is a test.
 collect_ignore = ["feast", "vendors"]
 
-STARTED = []  # keeps the handles of processes that outlive this one
+STARTED = {}  # by fixture: keeps the handles of processes that outlive this one
 
 
 def moment(text):
@@ -114,13 +115,13 @@ class Feast:
         return reply
 
 
-def start(owner):
+def start(name, owner, *options):
     """Start the servers, which end with the process `owner`, and return where they are."""
-    command = [sys.executable, SERVE, "--watch", str(owner)]
+    command = [sys.executable, SERVE, "--watch", str(owner), *options]
     process = subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True
     )
-    STARTED.append(process)
+    STARTED[name] = process
     with process.stdout:
         line = process.stdout.readline()
     if not line:
@@ -128,23 +129,36 @@ def start(owner):
     return line
 
 
-@pytest.fixture(scope="session")
-def feast(tmp_path_factory):
-    """Run Feast's servers for the whole session, once also where several workers share it."""
+@contextlib.contextmanager
+def served(tmp_path_factory, name, *options):
+    """Run servers for the whole session, once also where several workers share it."""
     shared, owner = tmp_path_factory.getbasetemp(), os.getpid()
     if "PYTEST_XDIST_WORKER" in os.environ:
         shared, owner = shared.parent, os.getppid()
-    found = shared / "feast.json"
-    with locked(shared / "feast.lock"):
+    found = shared / f"{name}.json"
+    with locked(shared / f"{name}.lock"):
         if not found.exists():
-            found.write_bytes(start(owner))
+            found.write_bytes(start(name, owner, *options))
     where = json.loads(found.read_bytes())
-    paths = {name: Path(where.pop(name)) for name in ("folder", "python")}
-    yield Feast(**where, **paths)
+    yield {**where, **{key: Path(where[key]) for key in ("folder", "python")}}
     if owner == os.getpid():
-        for process in STARTED:
-            process.terminate()
-            process.wait()
+        process = STARTED.pop(name)
+        process.terminate()
+        process.wait()
+
+
+@pytest.fixture(scope="session")
+def feast(tmp_path_factory):
+    """Run Feast's servers over the repository of all value types."""
+    with served(tmp_path_factory, "feast") as where:
+        yield Feast(**where)
+
+
+@pytest.fixture(scope="session")
+def feast_flights(tmp_path_factory):
+    """Run Feast's servers over the views of the demo store; yield where they are, by name."""
+    with served(tmp_path_factory, "feast_flights", "--flights") as where:
+        yield where
 
 
 @pytest.fixture(scope="session")

@@ -2,12 +2,13 @@
 
     python tests/live/feast/serve.py              start, print the addresses, stop on Ctrl-C
     python tests/live/feast/serve.py --prepare    make what is missing, start nothing
+    python tests/live/feast/serve.py --flights    serve the demo store's views, for the notebook
 
 The first run installs Feast and builds the repository; both are kept under `.cache/feast`, named
 by a hash of what they were made from, so that later runs start in seconds. What servers write,
 such as pushed rows, goes into a copy that is thrown away in the end.
 
-The standard library is all this needs.
+The standard library is all this needs; `--flights` needs featkit with its demo, once.
 """
 
 import argparse
@@ -29,11 +30,19 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 from environments import environment, fingerprint, locked  # noqa: E402 - found beside this folder
 
-CACHE = HERE.parents[2] / ".cache" / "feast"
+ROOT = HERE.parents[2]
+CACHE = ROOT / ".cache" / "feast"
 LOCK = HERE / "requirements.lock"
 BUILT_FROM = [*sorted((HERE / "repo").iterdir()), HERE / "sources.py", HERE / "build.py"]
+FLIGHTS_FROM = [
+    *sorted((HERE / "flights").glob("*.*")),
+    *sorted(HERE.glob("flights_*.py")),
+    ROOT / "featkit" / "stores" / "demo.py",
+]
 
 HOST = "127.0.0.1"
+ALL_SERVERS = ("online", "registry", "offline", "offline_duckdb", "grpc", "oracle")
+FLIGHTS_SERVERS = ("online", "registry", "offline")
 START_TIMEOUT = 120.0
 STOP_TIMEOUT = 15.0
 BENCH_ENTITIES = {False: 1_000, True: 100_000}
@@ -71,28 +80,48 @@ def run(*command, **variables):
         sys.exit(f"feast: this failed: {' '.join(map(str, command))}\n\n{done.stdout}")
 
 
-def repository(python, bench_entities):
-    """Return the folder of the built feature repository, which is made where it is missing."""
-    contents = [path.read_bytes() for path in [LOCK, *BUILT_FROM]]
-    folder = CACHE / f"repo-{bench_entities}-{fingerprint(*contents)}"
+def repository(name, made_from, definitions, make):
+    """Return the folder of a built feature repository, which is made where it is missing.
+
+    `make` is called with the folder of a copy of `definitions`, and with a folder for Feast's use.
+    """
+    contents = [path.read_bytes() for path in [LOCK, *made_from]]
+    folder = CACHE / f"{name}-{fingerprint(*contents)}"
     if not folder.exists():
         note("applying and materialising the feature repository; this happens once")
-        for outdated in CACHE.glob(f"repo-{bench_entities}-*"):
+        for outdated in CACHE.glob(f"{name}-*"):
             shutil.rmtree(outdated)
         with tempfile.TemporaryDirectory(prefix="new-", dir=CACHE) as parent:
             new = Path(parent, "repo")
-            shutil.copytree(HERE / "repo", new)
-            build = [python, HERE / "build.py", new, "--bench-entities", bench_entities]
-            run(*build, XDG_RUNTIME_DIR=parent)
+            shutil.copytree(definitions, new)
+            make(new, parent)
             new.rename(folder)
     return folder
 
 
-def prepare(bench_entities):
+def rides(python, bench_entities):
+    def make(new, runtime):
+        build = [python, HERE / "build.py", new, "--bench-entities", bench_entities]
+        run(*build, XDG_RUNTIME_DIR=runtime)
+
+    return repository(f"repo-{bench_entities}", BUILT_FROM, HERE / "repo", make)
+
+
+def flights(python):
+    def make(new, runtime):
+        data = new / "data"
+        data.mkdir()
+        run(sys.executable, HERE / "flights_sources.py", data, PYTHONPATH=str(ROOT))
+        run(python, HERE / "flights_build.py", new, XDG_RUNTIME_DIR=runtime)
+
+    return repository("flights", FLIGHTS_FROM, HERE / "flights", make)
+
+
+def prepare(make, *arguments):
     CACHE.mkdir(parents=True, exist_ok=True)
     with locked(CACHE / "lock"):
         python = environment(CACHE, LOCK, note)
-        return python, repository(python, bench_entities)
+        return python, make(python, *arguments)
 
 
 def answers_http1(port, path):
@@ -144,13 +173,13 @@ def wait_until_all_answer(launcher, ports, folder):
 
 
 @contextlib.contextmanager
-def running(python, repo, workers):
+def running(python, repo, workers, servers=ALL_SERVERS):
     """Serve a copy of a built repository; yield its folder, the servers' ports and their parent."""
     with tempfile.TemporaryDirectory(prefix="featkit-feast-") as parent:
         folder = Path(parent, "repo")
         shutil.copytree(repo, folder)
         launcher = subprocess.Popen(
-            [python, HERE / "servers.py", folder, "--workers", str(workers)],
+            [python, HERE / "servers.py", folder, "--workers", str(workers), *servers],
             env=surroundings(XDG_RUNTIME_DIR=parent),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -171,18 +200,22 @@ def running(python, repo, workers):
             launcher.stdout.close()
 
 
+ADDRESSES = {  # by server: what a client calls it, and how it is written
+    "online": ("server_url", "http://{}:{}"),
+    "registry": ("registry_url", "http://{}:{}"),
+    "offline": ("offline_url", "grpc://{}:{}"),
+    "offline_duckdb": ("offline_duckdb_url", "grpc://{}:{}"),
+    "grpc": ("grpc_address", "{}:{}"),
+    "oracle": ("oracle_url", "http://{}:{}"),
+}
+
+
 def addresses(folder, ports, python):
-    http_, flight = f"http://{HOST}:", f"grpc://{HOST}:"
-    return {
-        "server_url": f"{http_}{ports['online']}",
-        "registry_url": f"{http_}{ports['registry']}",
-        "offline_url": f"{flight}{ports['offline']}",
-        "offline_duckdb_url": f"{flight}{ports['offline_duckdb']}",
-        "grpc_address": f"{HOST}:{ports['grpc']}",
-        "oracle_url": f"{http_}{ports['oracle']}",
-        "folder": str(folder),
-        "python": str(python),
-    }
+    where = {}
+    for server, port in ports.items():
+        name, form = ADDRESSES[server]
+        where[name] = form.format(HOST, port)
+    return {**where, "folder": str(folder), "python": str(python)}
 
 
 def has_ended(pid):
@@ -208,17 +241,21 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--prepare", action="store_true", help="make what is missing, then end")
     parser.add_argument("--bench", action="store_true", help="100,000 entities in bench_a, b, c")
+    parser.add_argument("--flights", action="store_true", help="the demo store's views instead")
     parser.add_argument("--workers", type=int, default=1, help="of the online server")
     parser.add_argument("--watch", type=int, metavar="PID", help="end when that process has ended")
     arguments = parser.parse_args()
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
-    python, repo = prepare(BENCH_ENTITIES[arguments.bench])
+    if arguments.flights:
+        (python, repo), servers = prepare(flights), FLIGHTS_SERVERS
+    else:
+        (python, repo), servers = prepare(rides, BENCH_ENTITIES[arguments.bench]), ALL_SERVERS
     if arguments.prepare:
         return
     with (
         contextlib.suppress(KeyboardInterrupt),
-        running(python, repo, arguments.workers) as (folder, ports, launcher),
+        running(python, repo, arguments.workers, servers) as (folder, ports, launcher),
     ):
         sys.stdout.write(json.dumps(addresses(folder, ports, python)) + "\n")
         sys.stdout.flush()

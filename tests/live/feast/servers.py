@@ -1,6 +1,6 @@
 """Start Feast's servers over one repository, from one process that imports Feast once.
 
-    python servers.py FOLDER --workers 1
+    python servers.py FOLDER --workers 1 online registry
 
 Runs in Feast's environment. Each server is a fork that calls Feast's own command line, so that
 it behaves as started by hand, without paying for the imports again. The ports, all on loopback,
@@ -81,13 +81,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("servers", nargs="+", choices=[*COMMANDS, "oracle"])
     arguments = parser.parse_args()
 
     os.chdir(arguments.folder)
     Path("logs").mkdir(exist_ok=True)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
-    names = [*COMMANDS, "oracle"]
-    ports = dict(zip(names, free_ports(len(names)), strict=True))
+    ports = dict(zip(arguments.servers, free_ports(len(arguments.servers)), strict=True))
     context = multiprocessing.get_context("fork")
     processes = [
         context.Process(target=serve, args=(name, port, arguments.workers, os.getpid()), name=name)
