@@ -22,7 +22,8 @@ LAYERS = {
         "_version",
     ],
     1: [
-        *("dtypes", "schema", "columns", "freshness", "conversion", "calls", "queries", "summary"),
+        *("dtypes", "schema", "columns", "freshness", "conversion", "calls", "flows", "queries"),
+        "summary",
         *("definitions", "figures", "populations", "capabilities"),
         *("auth.*", "codecs.*"),
     ],

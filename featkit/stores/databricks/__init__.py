@@ -25,6 +25,7 @@ from featkit.errors import (
     UnknownNameError,
     nearest,
 )
+from featkit.flows import together
 from featkit.stores.base import Store, not_supported
 from featkit.stores.databricks.answers import Question
 from featkit.stores.databricks.catalog import (
@@ -43,7 +44,7 @@ from featkit.stores.databricks.gaps import gaps
 from featkit.stores.databricks.lakebase import Lakebase
 from featkit.stores.databricks.lineage import neighbours, syncs
 from featkit.stores.databricks.statements import Warehouse
-from featkit.stores.databricks.workspace import Workspace, together
+from featkit.stores.databricks.workspace import Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
 from featkit.calls import Call, HttpRequest
-from featkit.errors import FeatkitError, ProtocolError
+from featkit.errors import ProtocolError
 from featkit.stores.databricks.refusals import explained
 
 if TYPE_CHECKING:
-    from featkit.calls import Flow, HttpReply
+    from featkit.calls import HttpReply
+    from featkit.errors import FeatkitError
     from featkit.stores.databricks.credentials import WorkspaceAuth
 
 T = TypeVar("T")
@@ -57,18 +58,6 @@ class Workspace:
     def explained(self, reply: HttpReply) -> FeatkitError | None:
         """Read why the workspace refuses."""
         return explained(reply, self.auth.origin)
-
-
-def together(calls: list[Call[T]], *, but: type[FeatkitError] | tuple[()] = ()) -> Flow[list[T]]:
-    """Ask everything at once; raise the first failure, leave out those of a kind."""
-    if not calls:
-        return []
-    outcomes: list[Any] = yield calls
-    kept = [outcome for outcome in outcomes if not isinstance(outcome, but)]
-    for outcome in kept:
-        if isinstance(outcome, FeatkitError):
-            raise outcome
-    return kept
 
 
 def decoded(kind: type[T], reply: HttpReply) -> T:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from functools import partial
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -31,6 +32,8 @@ from featkit.errors import (
     UnknownNameError,
     nearest,
 )
+from featkit.flows import together
+from featkit.online.gathering import Gathering
 from featkit.settings import Secret
 from featkit.stores.base import Store
 from featkit.stores.vertex.gaps import GAPS
@@ -55,7 +58,7 @@ from featkit.stores.vertex.streams import METHOD, Stream
 from featkit.stores.vertex.values import UNKNOWN, Answers, body_of, features_of, keys_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import polars as pl
 
@@ -192,7 +195,7 @@ class VertexStore(Store):
             self._get(f"{self._store}/featureViews/{quote(name, safe='')}", View) for name in names
         ]
         try:
-            views = yield from _together(calls)
+            views = yield from together(calls)
         except UnknownNameError as error:
             known = [view.id for view in (yield from self._views())]
             unknown = next((name for name in names if name not in known), names[0])
@@ -212,7 +215,7 @@ class VertexStore(Store):
         """Describe views by their groups and tables, each of which is asked for once."""
         names = sorted({group.feature_group_id for view in views for group in view.groups})
         paths = [f"{self._place}/featureGroups/{quote(name, safe='')}" for name in names]
-        groups = yield from _together([self._get(path, Group) for path in paths])
+        groups = yield from together([self._get(path, Group) for path in paths])
         features: dict[str, dict[str, GroupFeature]] = {}
         for name, path in zip(names, paths, strict=True):
             pages = yield from self._pages(f"{path}/features", GroupFeatures)
@@ -269,7 +272,7 @@ class VertexStore(Store):
             for project, dataset, table in places.values()
         ]
         try:
-            found = yield from _together([self._call(path, Table, metadata=True) for path in paths])
+            found = yield from together([self._call(path, Table, metadata=True) for path in paths])
         except AuthError as error:
             msg = (
                 f"{error}; to do without the types that BigQuery knows, connect with bigquery=False"
@@ -283,6 +286,19 @@ class VertexStore(Store):
         """Ask for each entity by itself, or for all with a stream."""
         if self._options.grpc:
             return self._streamed(read)
+        return self._fetched(read, Answers(read).columns)
+
+    def readtogether(self, reads: Sequence[OnlineRead]) -> list[Call[Any]]:
+        """Ask several questions; what comes back is decoded some answers at a time."""
+        if self._options.grpc:
+            return [self._streamed(read) for read in reads]
+        calls: list[Call[Any]] = []
+        for _, same in groupby(reads, key=lambda read: (id(read.view), read.features)):
+            gathering = Gathering(Answers.gathered)
+            calls += [self._fetched(read, partial(Answers(read).later, gathering)) for read in same]
+        return calls
+
+    def _fetched(self, read: OnlineRead, decode: Callable[[Any], T]) -> Call[T]:
         base = self._serving or self._api
         view = f"{self._store}/featureViews/{quote(read.view.name, safe='')}"
         one = HttpRequest(
@@ -294,7 +310,7 @@ class VertexStore(Store):
         requests = tuple(replace(one, body=body_of(parts)) for parts in keys_of(read))
         return Call(
             HttpRequests(requests=requests, read=features_of),
-            decode=Answers(read).columns,
+            decode=decode,
             keys=read.keys.height,
             explain=self._explained,
         )
@@ -425,17 +441,6 @@ class VertexStore(Store):
 
     def __repr__(self) -> str:
         return f"<VertexStore {self._project}/{self._location}/{self._name}>"
-
-
-def _together(calls: list[Call[T]]) -> Flow[list[T]]:
-    """Ask everything at once; raise the first failure."""
-    if not calls:
-        return []
-    outcomes: list[Any] = yield calls
-    for outcome in outcomes:
-        if isinstance(outcome, FeatkitError):
-            raise outcome
-    return outcomes
 
 
 def _auth(options: VertexStore.Options) -> Bearer | GoogleAuth:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from featkit.calls import HttpReply
+    from featkit.online.gathering import Gathering, Later, Piece
     from featkit.stores.base import OnlineRead
 
 UNKNOWN = 404
@@ -136,11 +137,20 @@ class Answers:
 
     read: OnlineRead
 
+    def later(self, gathering: Gathering[Sequence[bytes]], bodies: Sequence[bytes]) -> Later:
+        """Let the answers gather with those of other calls before they are decoded."""
+        return gathering.add(self.read, self._one_each(bodies), f"view {self.read.view.name}")
+
+    @classmethod
+    def gathered(cls, pieces: Sequence[Piece[Sequence[bytes]]]) -> FeatureColumns:
+        """Make columns of what gathered."""
+        keys = pl.concat([piece.read.keys for piece in pieces])
+        whole = cls(replace(pieces[0].read, keys=keys))
+        return whole.columns([body for piece in pieces for body in piece.said])
+
     def columns(self, bodies: Sequence[bytes]) -> FeatureColumns:
         """Read one answer per key, in order."""
-        if len(bodies) != self.read.keys.height:
-            msg = f"expected {self.read.keys.height} answers, got {len(bodies)}"
-            raise RowMismatch(msg)
+        bodies = self._one_each(bodies)
         text = b"[" + b",".join(bodies) + b"]"
         try:
             depth = max(_depth(feature.dtype) for feature in self.read.features)
@@ -166,6 +176,12 @@ class Answers:
             if self.read.view.timestamp:
                 times[feature.name] = _times(own, feature.name)
         return FeatureColumns(pl.DataFrame(values), statuses, times)
+
+    def _one_each(self, bodies: Sequence[bytes]) -> Sequence[bytes]:
+        if len(bodies) != self.read.keys.height:
+            msg = f"expected {self.read.keys.height} answers, got {len(bodies)}"
+            raise RowMismatch(msg)
+        return bodies
 
     def _own(self, long: pl.DataFrame, name: str, known: pl.Series) -> pl.DataFrame:
         """Take the values of one feature, one row for each entity, null for those unknown."""
