@@ -288,7 +288,7 @@ class VertexStore(Store):
             return self._streamed(read)
         return self._fetched(read, Answers(read).columns)
 
-    def readtogether(self, reads: Sequence[OnlineRead]) -> list[Call[Any]]:
+    def read_together(self, reads: Sequence[OnlineRead]) -> list[Call[Any]]:
         """Ask several questions; what comes back is decoded some answers at a time."""
         if self._options.grpc:
             return [self._streamed(read) for read in reads]
