@@ -33,7 +33,17 @@ LAYERS = {
     ],
     3: ["stores.*", "transports.*", "cache.*", "writing", "files", "engines.*"],
     4: ["clients.*", "training.*", "audits.*", "frames.*", "reports.*", "widgets.*"],
-    5: ["accessor", "frame_audits", "api", "cli.*", "terminal", "demo.*", "pandas", "polars"],
+    5: [
+        "accessor",
+        "frame_audits",
+        "api",
+        "cli.*",
+        "__main__",
+        "terminal",
+        "demo.*",
+        "pandas",
+        "polars",
+    ],
 }
 SIDE = ["testing.*"]  # imports what it likes; nobody imports it
 INTERFACE = "featkit.stores.base"  # what logic knows of a store: flows of calls, no I/O

@@ -78,6 +78,12 @@ def test_console_script_is_main(request):
     assert project["project"]["scripts"] == {"featkit": "featkit.cli:main"}
 
 
+def test_the_module_is_the_script():
+    command = [sys.executable, "-m", "featkit", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == f"featkit {featkit.__version__}\n"
+
+
 def test_version():
     assert CliRunner().invoke(app, ["--version"]).stdout == f"featkit {featkit.__version__}\n"
 

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 import featkit
 from featkit.auth.google import GoogleAuth
 from featkit.calls import HttpReply
+from featkit.columns import FeatureColumns, Status
 from featkit.errors import (
     AuthError,
     ExpiredWarning,
@@ -28,6 +29,7 @@ from featkit.errors import (
     SettingsError,
     UnknownNameError,
 )
+from featkit.online.gathering import Later, gathered
 from featkit.schema import Entity, Feature, FeatureView
 from featkit.stores.base import OnlineRead, open_store
 from featkit.stores.vertex.values import Answers, body_of
@@ -426,3 +428,17 @@ def test_missing_default_credentials_are_named(
         pytest.raises(AuthError, match="GOOGLE_APPLICATION_CREDENTIALS"),
     ):
         client.list_feature_views()
+
+
+def test_answers_of_several_calls_are_decoded_together(url: str) -> None:
+    with featkit.connect(opened(url), now=CONTRACT_NOW, cache=None) as client:
+        view = client.get_feature_metadata("customers")
+        keys = pl.DataFrame({view.join_keys[0]: range(3)})
+        reads = [OnlineRead(view, view.features, one, CONTRACT_NOW) for one in keys.iter_slices(1)]
+        calls = client.operations.store.read_together(reads)
+    first, second, third = (call.decode([b"null"]) for call in calls)
+    assert isinstance(first, Later)
+    assert first.group is second.group is third.group
+    (whole,) = gathered(list(zip(reads, (first, second, third), strict=True)))
+    assert isinstance(whole[1], FeatureColumns)
+    assert {*whole[1].statuses["visits"]} == {Status.NOT_FOUND}
