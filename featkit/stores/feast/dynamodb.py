@@ -36,7 +36,6 @@ from featkit.errors import (
     UnknownNameError,
 )
 from featkit.online.gathering import Gathering
-from featkit.settings import Secret
 from featkit.stores.feast.direct import answer
 from featkit.stores.feast.gaps import DIRECT
 from featkit.stores.feast.hashed import HashedStore, event_times, ids_of, places
@@ -82,8 +81,8 @@ class DynamoStore(HashedStore):
             region,
             profile=options.profile,
             key_id=options.access_key_id,
-            secret=_secret(options.secret_access_key, "secret_access_key"),
-            token=_secret(options.session_token, "session_token"),
+            secret=aws.secret_of(options.secret_access_key, "secret_access_key"),
+            token=aws.secret_of(options.session_token, "session_token"),
         )
         url = f"{self._url}/"
         self.auth = Either(lambda to: getattr(to, "url", "").startswith(url), signature, self.auth)
@@ -298,12 +297,3 @@ def _binary(texts: pl.Series, name: str) -> BinaryColumn:
         msg = f"the column {name!r}: what should be base64 is not"
         raise ProtocolError(msg) from error
     return BinaryColumn.of(decoded.to_arrow().cast(pa.large_binary()))
-
-
-def _secret(value: object, name: str) -> Secret | None:
-    if value is None or isinstance(value, Secret):
-        return value
-    if isinstance(value, str):
-        return Secret(value)
-    msg = f"{name} must be text, or {{env = ...}} in the settings"
-    raise SettingsError(msg)

@@ -34,7 +34,6 @@ from featkit.errors import (
 )
 from featkit.online.gathering import Gathering
 from featkit.schema import Entity, Feature, FeatureView
-from featkit.settings import Secret
 from featkit.stores.base import Store
 from featkit.stores.sagemaker import together
 from featkit.stores.sagemaker.answers import EVENT_TIME, EVENT_TYPE, GROUP, IDENTIFIER, Question
@@ -132,8 +131,8 @@ class SageMakerStore(Store):
             region,
             profile=options.profile,
             key_id=options.access_key_id,
-            secret=_secret(options.secret_access_key, "secret_access_key"),
-            token=_secret(options.session_token, "session_token"),
+            secret=aws.secret_of(options.secret_access_key, "secret_access_key"),
+            token=aws.secret_of(options.session_token, "session_token"),
         )
         self.auth = signature
         self._reader = Reader(region, options.s3_url, signature.for_polars)
@@ -423,12 +422,3 @@ def _format(group: Group) -> dict[str, str]:
     """Tell of an offline store that cannot be read."""
     config = group.offline_store_config
     return {_FORMAT: _ICEBERG} if config and config.table_format == _ICEBERG else {}
-
-
-def _secret(value: object, name: str) -> Secret | None:
-    if value is None or isinstance(value, Secret):
-        return value
-    if isinstance(value, str):
-        return Secret(value)
-    msg = f"{name} must be text, or {{env = ...}} in the settings"
-    raise SettingsError(msg)
