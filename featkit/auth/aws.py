@@ -25,13 +25,13 @@ from featkit.errors import (
     ThrottledError,
     UnknownNameError,
 )
-from featkit.settings import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from featkit.calls import HasStatus, HttpReply, SignedT
     from featkit.errors import FeatkitError
+    from featkit.settings import Secret
 
 _KEPT = 300  # seconds that credentials are used without asking for them again
 _THROTTLED = {
@@ -243,13 +243,3 @@ def named(kind: str, reason: str, status: int) -> FeatkitError | None:
 
 
 _ACCESS = "are the key, the region and the clock of this machine right, and does a policy allow it?"
-
-
-def secret_of(value: object, name: str) -> Secret | None:
-    """Take what an option holds as a secret; refuse what is no text."""
-    if value is None or isinstance(value, Secret):
-        return value
-    if isinstance(value, str):
-        return Secret(value)
-    msg = f"{name} must be text, or {{env = ...}} in the settings"
-    raise SettingsError(msg)

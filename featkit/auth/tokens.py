@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
-from featkit.errors import AuthError
+from featkit.errors import AuthError, SettingsError
 from featkit.settings import Secret
 
 if TYPE_CHECKING:
@@ -91,6 +91,16 @@ class Either:
     ) -> None:
         self._is_first, self._first, self._other = is_first, first, other
 
+    @property
+    def identity(self) -> str | None:
+        """Who the two are; None: of one of them nobody knows."""
+        known = [
+            "" if each is None else getattr(each, "identity", None)
+            for each in (self._first, self._other)
+        ]
+        own = [each for each in known if isinstance(each, str)]
+        return "\n\n".join(own) if len(own) == len(known) else None
+
     def auth_flow(self, request: SignedT) -> Generator[SignedT, HasStatus, None]:
         """Have one of them sign."""
         signs = self._first if self._is_first(request) else self._other
@@ -116,3 +126,49 @@ def signed(request: SignedT, token: str, scheme: str = "Bearer") -> SignedT:
     """Return the request with a token."""
     value = Hidden(f"{scheme} {token.strip()}")  # files and commands end with a newline
     return replace(request, headers={**request.headers, "Authorization": value})
+
+
+@overload
+def secret_of(value: None, name: str) -> None: ...
+@overload
+def secret_of(value: object, name: str) -> Secret: ...
+def secret_of(value: object, name: str) -> Secret | None:
+    """Take what an option holds as a secret; None stays None.
+
+    Raises
+    ------
+    SettingsError
+        It is no text; the message has its name, not what it is.
+
+    Examples
+    --------
+    >>> secret_of("t0p", "client_secret")
+    Secret('***')
+    """
+    if value is None or isinstance(value, Secret):
+        return value
+    if isinstance(value, str):
+        return Secret(value)
+    msg = f"{name} must be text, or {{env = ...}} in the settings"
+    raise SettingsError(msg)
+
+
+def bearer_of(value: object, name: str = "token", *, scheme: str = "Bearer") -> Bearer:
+    """Take what an option holds as a token, or as what returns one.
+
+    Raises
+    ------
+    SettingsError
+        It is neither text nor callable.
+
+    Examples
+    --------
+    >>> bearer_of("t0p")
+    Bearer(token=Secret('***'))
+    """
+    if callable(value):
+        return Bearer(value, scheme=scheme)
+    if value is None or not isinstance(value, (str, Secret)):
+        msg = f"{name} must be text, a callable that returns it, or {{env = ...}} in the settings"
+        raise SettingsError(msg)
+    return Bearer(secret_of(value, name), scheme=scheme)

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from featkit.auth.oauth import ClientCredentials, TokenAuth, form, token_of
-from featkit.auth.tokens import Bearer
+from featkit.auth.tokens import Bearer, bearer_of, secret_of
 from featkit.errors import AuthError, SettingsError, nearest
-from featkit.settings import Secret, variables
+from featkit.settings import variables
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
@@ -165,23 +165,19 @@ def find(
 def _made(host: str, found: Mapping[str, Any], origin: str) -> WorkspaceAuth:
     token, client_id, secret = (found.get(k) for k in ("token", "client_id", "client_secret"))
     if token is not None:
-        return WorkspaceAuth(host, Bearer(token if callable(token) else _secret(token)), origin)
+        return WorkspaceAuth(host, bearer_of(token), origin)
     if client_id is None or secret is None:
         missing = "client_id" if client_id is None else "client_secret"
         msg = f"the credentials for {host} lack {missing}; they are {origin}"
         raise SettingsError(msg)
     service = ClientCredentials(
         host + _TOKEN_PATH,
-        client_id.reveal() if isinstance(client_id, Secret) else str(client_id),
-        _secret(secret),
+        secret_of(client_id, "client_id").reveal(),
+        secret_of(secret, "client_secret"),
         scope="all-apis",
         origin=origin,
     )
     return WorkspaceAuth(host, service, origin)
-
-
-def _secret(value: object) -> Secret:
-    return value if isinstance(value, Secret) else Secret(str(value))
 
 
 def _of_profile(host: str | None, profile: str, path: Path) -> WorkspaceAuth:

@@ -19,12 +19,11 @@ from urllib.parse import quote
 
 import msgspec
 
-from featkit.auth.tokens import Bearer
+from featkit.auth.tokens import Bearer, bearer_of
 from featkit.calls import Call, HttpRequest, LocalRead
 from featkit.capabilities import Capabilities
 from featkit.errors import MissingExtraError, NotSupportedError, SettingsError
 from featkit.schema import Entity
-from featkit.settings import Secret
 from featkit.stores.base import Store, find
 from featkit.stores.feast import history, registry_file
 from featkit.stores.feast.gaps import GAPS
@@ -298,11 +297,4 @@ class FeastStore(Store):
 
 
 def _bearer(token: object) -> Bearer | None:
-    if token is None or isinstance(token, Bearer):
-        return token
-    if isinstance(token, str):
-        token = Secret(token)
-    if not isinstance(token, Secret) and not callable(token):
-        msg = "token must be text, a callable that returns it, or {env = ...} in the settings"
-        raise SettingsError(msg)
-    return Bearer(token)
+    return token if token is None or isinstance(token, Bearer) else bearer_of(token)

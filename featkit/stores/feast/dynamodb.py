@@ -20,7 +20,7 @@ import polars as pl
 import pyarrow as pa
 
 from featkit.auth import aws
-from featkit.auth.tokens import Either
+from featkit.auth.tokens import Either, secret_of
 from featkit.calls import Call, HttpRequest
 from featkit.capabilities import Capabilities
 from featkit.codecs import json_columns
@@ -81,8 +81,8 @@ class DynamoStore(HashedStore):
             region,
             profile=options.profile,
             key_id=options.access_key_id,
-            secret=aws.secret_of(options.secret_access_key, "secret_access_key"),
-            token=aws.secret_of(options.session_token, "session_token"),
+            secret=secret_of(options.secret_access_key, "secret_access_key"),
+            token=secret_of(options.session_token, "session_token"),
         )
         url = f"{self._url}/"
         self.auth = Either(lambda to: getattr(to, "url", "").startswith(url), signature, self.auth)

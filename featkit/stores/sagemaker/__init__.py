@@ -22,6 +22,7 @@ import msgspec
 import polars as pl
 
 from featkit.auth import aws
+from featkit.auth.tokens import secret_of
 from featkit.calls import Call, HttpRequest, LocalRead
 from featkit.capabilities import Capabilities
 from featkit.dtypes import parse_dtype
@@ -131,8 +132,8 @@ class SageMakerStore(Store):
             region,
             profile=options.profile,
             key_id=options.access_key_id,
-            secret=aws.secret_of(options.secret_access_key, "secret_access_key"),
-            token=aws.secret_of(options.session_token, "session_token"),
+            secret=secret_of(options.secret_access_key, "secret_access_key"),
+            token=secret_of(options.session_token, "session_token"),
         )
         self.auth = signature
         self._reader = Reader(region, options.s3_url, signature.for_polars)

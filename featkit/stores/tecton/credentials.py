@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from featkit.auth.oauth import ClientCredentials
-from featkit.auth.tokens import Bearer
+from featkit.auth.tokens import bearer_of, secret_of
 from featkit.errors import SettingsError
 from featkit.settings import Secret
 
@@ -55,10 +55,10 @@ def credentials(
                 "Where tokens are given out, the administrator of the Tecton account knows"
             )
             raise SettingsError(msg)
-        secret = _secret(client_secret, "client_secret")
+        secret = secret_of(client_secret, "client_secret")
         return ClientCredentials(str(token_url), str(client_id), secret, scope=scope)
     if given == ["token"]:
-        return Bearer(token if callable(token) else _secret(token, "token"))
+        return bearer_of(token)
     if not given or not (isinstance(api_key, str | Secret) or callable(api_key)):
         msg = (
             "Tecton wants an API key: pass api_key=, text or a callable that returns it, or write "
@@ -66,14 +66,4 @@ def credentials(
             "with OAuth has client_id=, client_secret= and token_url= instead"
         )
         raise SettingsError(msg)
-    key: Any = Secret(api_key) if isinstance(api_key, str) else api_key
-    return Bearer(key, scheme="Tecton-key")
-
-
-def _secret(value: object, name: str) -> Secret:
-    if isinstance(value, str):
-        return Secret(value)
-    if isinstance(value, Secret):
-        return value
-    msg = f"{name} must be text, or {{ env = ... }} in the settings"
-    raise SettingsError(msg)
+    return bearer_of(api_key, "api_key", scheme="Tecton-key")

@@ -20,7 +20,7 @@ from urllib.parse import quote, urlencode
 import msgspec
 
 from featkit.auth.google import GoogleAuth
-from featkit.auth.tokens import Bearer
+from featkit.auth.tokens import bearer_of
 from featkit.calls import Call, GrpcReply, GrpcRequest, HttpRequest, HttpRequests
 from featkit.capabilities import Capabilities
 from featkit.errors import (
@@ -34,7 +34,6 @@ from featkit.errors import (
 )
 from featkit.flows import together
 from featkit.online.gathering import Gathering
-from featkit.settings import Secret
 from featkit.stores.base import Store
 from featkit.stores.vertex.gaps import GAPS
 from featkit.stores.vertex.history import BigQuery, Source, source_of_group, source_of_table
@@ -62,6 +61,7 @@ if TYPE_CHECKING:
 
     import polars as pl
 
+    from featkit.auth.tokens import Bearer
     from featkit.calls import Flow
     from featkit.columns import FeatureColumns
     from featkit.history import JoinRead
@@ -444,7 +444,6 @@ class VertexStore(Store):
 
 
 def _auth(options: VertexStore.Options) -> Bearer | GoogleAuth:
-    token = options.token
-    if token is None:
+    if options.token is None:
         return GoogleAuth(options.credentials_file)
-    return Bearer(token if callable(token) or isinstance(token, Secret) else Secret(str(token)))
+    return bearer_of(options.token)

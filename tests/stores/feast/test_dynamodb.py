@@ -38,6 +38,7 @@ from tests.fakes.feast_format import rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from featkit.stores.base import Store
 
@@ -92,10 +93,13 @@ def registry() -> Iterator[str]:
         yield url
 
 
-def opened(url: str, registry: str, **options: Any) -> Store:
+def known_of(url: str, registry: str) -> dict[str, Any]:
     known = {"registry_url": registry, "project": PROJECT, "endpoint_url": url}
-    known |= {"access_key_id": "AK", "secret_access_key": SECRET}
-    return open_store(f"feast+dynamodb:{REGION}", known | options)
+    return known | {"access_key_id": "AK", "secret_access_key": SECRET}
+
+
+def opened(url: str, registry: str, **options: Any) -> Store:
+    return open_store(f"feast+dynamodb:{REGION}", known_of(url, registry) | options)
 
 
 class TestFeastDynamo(StoreContract):
@@ -105,6 +109,20 @@ class TestFeastDynamo(StoreContract):
     @pytest.fixture
     def store(self, moto: str, registry: str) -> Store:
         return opened(moto, registry)
+
+
+def test_who_asks_alike_shares_the_rows_of_a_file(moto: str, registry: str, tmp_path: Path) -> None:
+    def looked_up(**options: Any) -> Any:
+        own: dict[str, Any] = {"cache": tmp_path / "rows.db", "now": CONTRACT_NOW}
+        known = {**known_of(moto, registry), **options}
+        with featkit.connect(f"feast+dynamodb:{REGION}", **own, **known) as client:
+            client.lookup([1, 2], ["customers:visits"])
+            return client.last_summary
+
+    assert looked_up().cached == 0
+    again = looked_up()
+    assert (again.cached, again.calls) == (2, 0)
+    assert looked_up(session_token="of-another-role").cached == 0
 
 
 def test_a_table_that_is_missing_is_named_with_what_to_check(moto: str, registry: str) -> None:

@@ -1,0 +1,48 @@
+"""Secrets as options hold them, and credentials of two at a time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from featkit.auth.tokens import Bearer, Either, bearer_of, secret_of
+from featkit.errors import SettingsError
+from featkit.settings import Secret
+
+
+def test_a_secret_is_text_or_none():
+    assert secret_of(None, "x") is None
+    assert secret_of("t0p", "x").reveal() == "t0p"
+    kept = Secret("t0p")
+    assert secret_of(kept, "x") is kept
+
+
+@pytest.mark.parametrize("value", [5, b"t0p", ["t0p"], {"t0p": 1}])
+@pytest.mark.parametrize("take", [secret_of, bearer_of])
+def test_what_is_no_text_is_refused_without_being_shown(take: Any, value: object):
+    with pytest.raises(SettingsError, match="client_secret must be text") as caught:
+        take(value, "client_secret")
+    assert "t0p" not in str(caught.value)
+
+
+def test_a_bearer_is_text_or_what_returns_it():
+    assert bearer_of("one").identity == bearer_of(Secret("one")).identity == "one"
+    assert bearer_of(lambda: "one").identity is None
+    with pytest.raises(SettingsError):
+        bearer_of(None)
+
+
+def either(first: Any, other: Any) -> str | None:
+    return Either(lambda _: True, first, other).identity
+
+
+def test_two_are_known_where_both_are():
+    one, two = Bearer(Secret("one")), Bearer(Secret("two"))
+    known = [either(one, two), either(two, one), either(one, None), either(None, one)]
+    known.append(either(None, None))
+    assert len(set(known)) == len(known)
+    assert None not in known
+    assert either(Bearer(Secret("one")), Bearer(Secret("two"))) == known[0]
+    assert either(one, Bearer(lambda: "two")) is None
+    assert either(object(), one) is None
