@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from featkit.audits.staleness import AuditOptions
-from featkit.clients.connection import default_client
+from featkit.clients.connection import chosen_client
 from featkit.clients.operations import EnrichOptions
 from featkit.clients.staleness import frame_flow
 from featkit.clients.twins import twin_of
@@ -160,7 +160,7 @@ class FeaturesAccessor(FrameAudits[FrameT]):
         │ 1714   ┆ null    ┆ null  │
         └────────┴─────────┴───────┘
         """
-        client = store or default_client()
+        client = chosen_client(store)
         options = EnrichOptions(
             on=on,
             timestamps=timestamps,
@@ -199,7 +199,7 @@ class FeaturesAccessor(FrameAudits[FrameT]):
         >>> asyncio.run(flights.features.enrich_async(["aircraft:seats"])).to_dicts()
         [{'tailnum': 'N14228', 'seats': 149}]
         """
-        client = store or default_client()
+        client = chosen_client(store)
         flow = client.operations.enrich(self._frame, features, EnrichOptions(**options))
         enriched: FrameT = await client.arun(flow, progress=progress)
         return enriched
@@ -287,7 +287,7 @@ class FeaturesAccessor(FrameAudits[FrameT]):
         >>> known["flights_7d"].to_list(), store.last_report.views[0].hit
         ([503, 503], 2)
         """
-        client = store or default_client()
+        client = chosen_client(store)
         options = TrainingOptions(
             at=at,
             on=on,
@@ -318,7 +318,7 @@ class FeaturesAccessor(FrameAudits[FrameT]):
 
         Parameters, result and errors are those of `training_set`; either kind of client will do.
         """
-        client = store or default_client()
+        client = chosen_client(store)
         asked = TrainingOptions(**options)
         flow = asked_flow(client, self._frame, features, asked, explain=explain)
         return given(await client.arun(flow, progress=progress))
@@ -368,7 +368,7 @@ class FeaturesAccessor(FrameAudits[FrameT]):
         >>> report["carrier_history"].n, report.verdict
         (2, 'pass')
         """
-        client = store or default_client()
+        client = chosen_client(store)
         options = AuditOptions(
             features,
             on=on,
@@ -391,7 +391,7 @@ class FeaturesAccessor(FrameAudits[FrameT]):
         **options: Any,  # noqa: ANN401 - those of the twin
     ) -> StalenessReport:
         """Do what `staleness` does without blocking the event loop."""
-        client = store or default_client()
+        client = chosen_client(store)
         flow = frame_flow(client, self._frame, AuditOptions(*what, **options))
         return await client.arun(flow, progress=progress)
 

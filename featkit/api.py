@@ -13,6 +13,7 @@ from featkit.clients.connection import default_client, open_client, set_default
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
+    from os import PathLike
 
     import pandas as pd
     import polars as pl
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def connect(
-    target: str | Store | None = None,
+    target: str | PathLike[str] | Store | None = None,
     *,
     timezone: str | None = None,
     cache: CacheChoice = "auto",
@@ -44,8 +45,8 @@ def connect(
     ----------
     target
         Which store: ``"demo:flights"``, or ``"parquet:PATH"`` with the folder of a
-        ``feature_views.toml``; other distributions add others. Also a `featkit.stores.base.Store`
-        itself. None: as the settings say.
+        ``feature_views.toml``, for which its path will do as well; other distributions add others.
+        Also a `featkit.stores.base.Store` itself. None: as the settings say.
     timezone
         What naive timestamps mean, in keys and in the store's files, such as ``"UTC"``; None:
         they are refused.
@@ -106,7 +107,7 @@ def connect(
 
 
 def connect_async(
-    target: str | Store | None = None,
+    target: str | PathLike[str] | Store | None = None,
     *,
     timezone: str | None = None,
     cache: CacheChoice = "auto",

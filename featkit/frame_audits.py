@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from featkit.audits.methods import audit_flow
 from featkit.audits.options import LeakageOptions
 from featkit.audits.skew import SkewReport, skew
-from featkit.clients.connection import default_client
+from featkit.clients.connection import chosen_client
 from featkit.clients.twins import twin_of
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class FrameAudits(Generic[FrameT]):
         >>> report.level, report.findings[0].message
         ('error', 'the value is that of the next row, which was not known yet')
         """
-        client = store or default_client()
+        client = chosen_client(store)
         options = LeakageOptions(
             at=at,
             features=features,
@@ -130,7 +130,7 @@ class FrameAudits(Generic[FrameT]):
         **options: Any,  # noqa: ANN401 - those of `audit`
     ) -> AuditReport:
         """Do what `audit` does without blocking the event loop; it has the same options."""
-        client = store or default_client()
+        client = chosen_client(store)
         options["timestamps"] = options.get("timestamps") or {}
         asked = LeakageOptions(at=at, features=features, **options)
         return await client.arun(audit_flow(client, self._frame, asked))

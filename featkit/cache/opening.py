@@ -139,8 +139,8 @@ def container_of(target: CacheTarget) -> Container | None:
         return RedisContainer.at(text)
     shown = f"{urlsplit(text).scheme}://..." if "://" in text else text
     msg = (
-        f"cache={shown!r} is no cache; {nearest(shown, [*_WORDS, 'redis://HOST:PORT/DB'])} A file "
-        "is named by a path with a folder or a suffix, such as './features.sqlite'; None: no cache"
+        f"cache={shown!r} is no cache; {nearest(shown, [*_WORDS, 'redis://HOST:PORT/DB'])} - a "
+        "file is named by a path with a folder or a suffix, such as './features.sqlite'"
     )
     raise SettingsError(msg)
 

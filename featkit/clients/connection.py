@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -30,7 +31,7 @@ _default: Client | None = None
 
 def open_client(
     kind: type[ClientT],
-    target: str | Store | None = None,
+    target: str | PathLike[str] | Store | None = None,
     *,
     timezone: str | None = None,
     cache: CacheChoice = "auto",
@@ -52,7 +53,7 @@ def open_client(
         store, named = target, str(target)
         given: dict[str, Any] = {"": target}
     else:
-        named, table = _from_settings(target, chosen)
+        named, table = _from_settings(_written(target), chosen)
         own = {name: table.pop(name, None) for name in ("timeout", "wait")}
         limit = own["timeout"] if limit is None else limit
         patience = own["wait"] if patience is None else patience
@@ -80,6 +81,16 @@ def open_client(
     )
 
 
+def _written(target: object) -> str | None:
+    """Return a target as text; a path can only be that of Parquet files."""
+    if isinstance(target, PathLike):
+        return f"parquet:{fspath(target)}"
+    if target is None or isinstance(target, str):
+        return target
+    msg = f"a target is text such as 'demo:flights', a path or a Store, not {target!r}"
+    raise SettingsError(msg)
+
+
 def _patient(retry: Retry, wait: Duration | None) -> Retry:
     return retry if wait is None else replace(retry, reconnect=parse_duration(wait, what="wait"))
 
@@ -105,10 +116,7 @@ def _from_settings(target: str | None, chosen: settings.Settings) -> tuple[str, 
 def set_default(client: Client) -> None:
     """Make a client the default of the accessor and of the plain functions."""
     global _default  # noqa: PLW0603 - the default is one for the process, as users expect
-    if not isinstance(client, (FeatureStoreClient, AsyncFeatureStoreClient)):
-        msg = f"expected a client, as featkit.connect makes one, not {client!r}"
-        raise InputError(msg)
-    _default = client
+    _default = _checked(client)
 
 
 def default_client() -> Client:
@@ -117,6 +125,18 @@ def default_client() -> Client:
         set_default(open_client(FeatureStoreClient))
     assert _default is not None  # noqa: S101 - set above
     return _default
+
+
+def chosen_client(store: Client | None) -> Client:
+    """Return the client that a call names with ``store=``, else the default one."""
+    return default_client() if store is None else _checked(store)
+
+
+def _checked(client: object) -> Client:
+    if isinstance(client, (FeatureStoreClient, AsyncFeatureStoreClient)):
+        return client
+    msg = f"expected a client, as featkit.connect makes one, not {client!r}"
+    raise InputError(msg)
 
 
 def _zone(name: str | None) -> str | None:

@@ -255,6 +255,12 @@ class Operations:
         self, view: str, entities: Sequence[EntityId | None], features: Sequence[str]
     ) -> Flow[FeatureColumns]:
         names = [features] if isinstance(features, str) else list(features)
+        if not all(isinstance(name, str) for name in (view, *names)):
+            msg = (
+                "a view and its features are named by text, in the order view, entities, features, "
+                f"not {view!r} and {features!r}; for a frame there is frame.features.enrich()"
+            )
+            raise InputError(msg)
         selection = yield from select(
             self.store, [FeatureRef(view, name) for name in names or ["*"]]
         )

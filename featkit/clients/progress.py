@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from featkit.errors import InputError
 from featkit.transports.drive import Silent
 
 if TYPE_CHECKING:
@@ -57,6 +58,9 @@ def watched(option: ProgressOption) -> Iterator[Progress]:
     """Give what drivers report to, as the user wants it shown."""
     if callable(option):
         yield _Callback(option)
+    elif not (option is None or isinstance(option, bool)):
+        msg = f"progress={option!r} is not an option; pass True, False, None or a callable"
+        raise InputError(msg)
     elif option or (option is None and _somebody_watches()):
         with _bar(0.0 if option else _PATIENCE) as bar:
             yield bar

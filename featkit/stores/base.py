@@ -7,6 +7,7 @@ import pkgutil
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol, TypeAlias, TypeVar
 
 import msgspec
@@ -83,10 +84,8 @@ class Target:
         """Read a target; raise `SettingsError` where it has no scheme."""
         scheme, colon, rest = text.partition(":")
         if not (scheme and colon and rest):
-            msg = (
-                f"{text!r} is no target; write SCHEME:PLACE, such as 'parquet:PATH' or "
-                "'demo:flights'"
-            )
+            such = f"parquet:{text}" if text and Path(text).is_dir() else "parquet:PATH"
+            msg = f"{text!r} is no target; write SCHEME:PLACE, such as {such!r} or 'demo:flights'"
             raise SettingsError(msg)
         return cls(scheme, rest)
 
@@ -368,6 +367,11 @@ def open_store(target: str, options: Mapping[str, object], *, timezone: str | No
         msg = (
             f"the store {place.scheme!r} has no option {unknown[0]!r}; {nearest(unknown[0], known)}"
         )
+        raise SettingsError(msg)
+    fields = msgspec.structs.fields(store.Options)
+    if missing := [field.name for field in fields if field.required and field.name not in options]:
+        needed = ", ".join(f"{name}=..." for name in missing)
+        msg = f"the store {place.scheme!r} needs {needed}, passed to connect or in the settings"
         raise SettingsError(msg)
     try:
         read = msgspec.convert(dict(options), store.Options)

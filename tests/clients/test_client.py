@@ -108,6 +108,22 @@ def test_one_entity_is_a_dict_of_python_values(store):
     assert store.get_online_features("shops", 1, "visits") == {"visits": 10}
 
 
+@pytest.mark.parametrize(
+    "asked",
+    [
+        (["shops:visits"], [{"shop": 1}]),
+        ({"shop": [1]}, ["shops:visits"]),
+        ("shops", 1, [3]),
+        ("shops", 1, {"visits": None, 3: None}),
+    ],
+)
+def test_names_that_are_no_text_are_refused_with_the_order(store, asked):
+    with pytest.raises(InputError, match=r"named by text, in the order view, entities, features"):
+        store.get_online_features(*asked)
+    with pytest.raises(InputError, match=r"for a frame there is frame\.features\.enrich"):
+        store.get_online_features_batch(*asked)
+
+
 def test_timestamps_come_by_feature_and_are_none_where_unknown(store):
     values, stamps = store.get_online_features_with_timestamps("shops", 1, ["visits", "title"])
     assert values == {"visits": 10, "title": "one"}

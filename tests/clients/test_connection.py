@@ -49,6 +49,28 @@ def test_only_a_client_can_be_used(wrong):
         featkit.use(wrong)
 
 
+@pytest.mark.parametrize("wrong", ["demo:flights", object()])
+def test_store_that_a_call_names_must_be_a_client(frame, wrong):
+    with pytest.raises(InputError, match=r"expected a client, as featkit\.connect makes one"):
+        visits(frame, store=wrong)
+    with pytest.raises(InputError, match=r"expected a client, as featkit\.connect makes one"):
+        frame.features.audit(at="shop", store=wrong)
+
+
+def test_path_of_a_folder_is_a_target(frame, store_folder, now):
+    featkit.connect(store_folder, now=now)
+    with pytest.warns(featkit.errors.ExpiredWarning):
+        assert visits(frame) == [10, None]
+    with pytest.raises(SettingsError, match=f"such as 'parquet:{store_folder}' or 'demo:flights'"):
+        featkit.connect(str(store_folder))
+
+
+@pytest.mark.parametrize("wrong", [3, b"demo:flights", ["demo:flights"]])
+def test_target_of_another_type_is_refused(wrong):
+    with pytest.raises(SettingsError, match="a target is text such as 'demo:flights', a path or"):
+        featkit.connect(wrong)
+
+
 def test_default_comes_from_the_settings_when_nobody_connected(
     frame, store_folder, now, empty_home
 ):
@@ -116,6 +138,13 @@ def test_wrong_targets_are_refused_with_the_nearest(target, match):
 def test_unknown_option_is_refused(store_folder):
     with pytest.raises(SettingsError, match="has no option 'projct'"):
         featkit.connect(f"parquet:{store_folder}", projct="x")
+
+
+def test_missing_options_are_named():
+    with pytest.raises(
+        SettingsError, match=r"needs workspace=\.\.\., feature_services=\.\.\., passed"
+    ):
+        featkit.connect("tecton:http://127.0.0.1:9")
 
 
 def test_failed_connect_leaves_the_default_as_it_was(frame, scripted_store):

@@ -8,6 +8,7 @@ import pytest
 
 import featkit
 from featkit.clients import progress
+from featkit.errors import InputError
 from featkit.transports.drive import Silent
 
 
@@ -58,6 +59,12 @@ def test_callback_hears_of_keys_that_failed_too(scripted_store):
 def test_callback_hears_nothing_without_keys(scripted_store):
     featkit.connect(scripted_store())
     assert told(pl.DataFrame({"shop": [None]})) == []
+
+
+@pytest.mark.parametrize("option", ["yes", 1, 0.5])
+def test_other_options_are_refused(frame, option):
+    with pytest.raises(InputError, match=f"progress={option!r} is not an option; pass True, False"):
+        frame.features.enrich(["shops:visits"], progress=option)
 
 
 def test_error_in_a_callback_reaches_the_caller(frame):
