@@ -10,6 +10,9 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 
+from featkit.dtypes import cast_exactly
+from featkit.errors import InputError
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -36,7 +39,8 @@ def to_pandas(
         ``"numpy_nullable"``: integers and booleans become pandas' masked dtypes of the same
         width, floats numpy with NaN for null, text ``str``, times ``datetime64[us, zone]``, Enum
         categorical, and what pandas has no dtype of its own for (list, struct, decimal, date,
-        bytes) Arrow dtypes. ``"pyarrow"``: Arrow dtypes throughout.
+        bytes, integers of 128 bits as decimals) Arrow dtypes. ``"pyarrow"``: Arrow dtypes
+        throughout.
 
     Returns
     -------
@@ -63,9 +67,20 @@ def _frame(
     convert = _arrow if dtype_backend == "pyarrow" else _nullable
     made = {}
     for column, rows in columns:
-        values = convert(rows.completed(column), rows)
+        values = convert(rows.completed(_narrowed(column)), rows)
         made[column.name] = pd.Series(values, index=index, copy=False)
     return pd.DataFrame(made, index=index, copy=False)
+
+
+def _narrowed(values: pl.Series) -> pl.Series:
+    """Make 128-bit integers, which neither pandas nor Arrow has, decimals of 38 digits."""
+    if not isinstance(values.dtype, pl.Int128 | pl.UInt128):
+        return values
+    try:
+        return cast_exactly(values, pl.Decimal(38, 0))
+    except ValueError as error:
+        msg = f"the column {values.name!r} {error}, which is the most that pandas can hold"
+        raise InputError(msg) from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -195,17 +195,25 @@ class _Key:
 
     def cast(self, column: pl.Series) -> pl.Series:
         target = self.entity.dtype
+        if target is not None and not can_be_key(target):
+            msg = (
+                f"the key {self.entity.join_key!r} of feature view {self.view!r} is "
+                f"{format_dtype(target)}, which cannot be a key; change it in the store"
+            )
+            raise KeyTypeError(msg)
         if column.dtype.is_float():
             column = column.fill_nan(None)
         if target is not None and column.null_count() == len(column):
             return pl.repeat(None, len(column), dtype=target, eager=True).alias(column.name)
-        if isinstance(column.dtype, pl.Datetime) and not isinstance(target, pl.Datetime | None):
-            raise self._wrong_type(column.dtype)
-        column = self._plain(column)
+        if column.dtype != pl.Datetime or isinstance(target, pl.Datetime | None):
+            column = self._plain(column)
         if target is None or column.dtype == target:
             return column
         if not _castable(column.dtype, target):
             raise self._wrong_type(column.dtype)
+        return self._exactly(column, target)
+
+    def _exactly(self, column: pl.Series, target: pl.DataType) -> pl.Series:
         made = column.cast(target, strict=False)
         back = made.cast(column.dtype, strict=False)
         lost = (made.is_null() & column.is_not_null()) | (back != column).fill_null(value=False)
@@ -235,7 +243,7 @@ class _Key:
                 return column.dt.convert_time_zone("UTC").cast(TIMESTAMP)
             case pl.List(inner=inner) if self._takes_json() and not inner.is_nested():
                 return self._json(column)
-            case dtype if dtype.is_nested() or dtype.is_object():
+            case dtype if not can_be_key(dtype):
                 raise self._wrong_type(dtype)
             case _:
                 return column
@@ -287,10 +295,18 @@ class _Key:
         )
 
 
+def can_be_key(dtype: pl.DataType) -> bool:
+    """Tell whether values of a type can be keys, which Arrow has to be able to tell apart."""
+    wide = isinstance(dtype, pl.Int128 | pl.UInt128)
+    return not (dtype.is_nested() or dtype.is_object() or wide)
+
+
 def _castable(found: pl.DataType, wanted: pl.DataType) -> bool:
     """Tell whether values of one type can be values of the other at all."""
     if found.is_numeric() and wanted.is_numeric():
         return True
+    if wanted == pl.Date:  # pandas has no dates of its own, but naive timestamps at midnight
+        return isinstance(found, pl.Datetime) and found.time_zone is None
     return isinstance(found, pl.Datetime) and isinstance(wanted, pl.Datetime)
 
 

@@ -31,11 +31,13 @@ from featkit.errors import (
     DefinitionError,
     InputError,
     KeyColumnError,
+    KeyTypeError,
     NameClashError,
     TimestampError,
     UnknownNameError,
     nearest,
 )
+from featkit.keys import can_be_key
 from featkit.schema import FeatureRef
 
 if TYPE_CHECKING:
@@ -343,6 +345,11 @@ def check_columns(
     if twice := sorted({column for column in special if special.count(column) > 1}):
         msg = f"the column {twice[0]!r} has two roles; a key or a timestamp has one"
         raise NameClashError(msg)
+    if odd := [column for column in keys if not can_be_key(schema[column])]:
+        msg = (
+            f"{odd[0]!r} is {format_dtype(schema[odd[0]])}, which cannot be a key; convert it first"
+        )
+        raise KeyTypeError(msg)
     if taken := [column for column in features if column in special]:
         msg = f"features= describes {taken[0]!r}, which is a key or a timestamp, no feature"
         raise NameClashError(msg)

@@ -7,10 +7,12 @@ import hypothesis.strategies as some
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 
 from featkit.conversion import to_pandas
+from featkit.errors import InputError
 
 UTC = dt.UTC
 NULLABLE = {
@@ -103,6 +105,17 @@ def test_what_pandas_has_no_dtype_for_is_arrow():
         pl.Time(),
     ):
         assert isinstance(convert([], dtype).dtype, pd.ArrowDtype)
+
+
+@pytest.mark.parametrize("dtype", [pl.Int128(), pl.UInt128()], ids=str)
+@pytest.mark.parametrize("backend", ["numpy_nullable", "pyarrow"])
+def test_integers_of_128_bits_are_decimals(dtype, backend):
+    largest = 10**38 - 1
+    made = convert([largest, None], dtype, backend)
+    assert made.dtype == pd.ArrowDtype(pa.decimal128(38, 0))
+    assert known(made) == [decimal.Decimal(largest), None]
+    with pytest.raises(InputError, match=r"'c' cannot become decimal\(38, 0\).*most that pandas"):
+        convert([largest + 1], dtype, backend)
 
 
 def test_large_integers_beside_nulls_stay_integers():

@@ -13,6 +13,7 @@ from polars.testing import assert_frame_equal, assert_series_equal
 from featkit.errors import KeyTypeError, TimestampError
 from featkit.keys import EntityKeys, check
 from featkit.schema import Entity, FeatureView
+from featkit.writing import check_columns
 
 NAMES = ["a", "b", "c", "d"]
 # text in which any way of gluing parts together would run two keys into one
@@ -203,6 +204,27 @@ def test_time_keys_are_utc_microseconds():
     assert cast(naive, wanted, zone="Europe/Paris").to_list() == cast(zoned, wanted).to_list()
     with pytest.raises(TimestampError, match="timezone='UTC'"):
         cast(naive, wanted)
+
+
+@pytest.mark.parametrize("unit", ["ms", "us", "ns"])
+def test_naive_midnights_are_dates(unit):
+    days = [dt.date(2024, 3, 31), None, dt.date(1969, 12, 31)]
+    midnights = pl.Series(days).cast(pl.Datetime(unit))
+    assert cast(midnights, pl.Date()).to_list() == days
+    assert cast(midnights, pl.Date()).dtype == pl.Date
+    later = midnights.dt.offset_by("1ms")
+    with pytest.raises(KeyTypeError, match=r"is date, and .*\(naive timestamp, row 0\).* loss"):
+        cast(later, pl.Date())
+    with pytest.raises(KeyTypeError, match="is date, but the frame's column is timestamp"):
+        cast(midnights.dt.replace_time_zone("UTC"), pl.Date())
+
+
+@pytest.mark.parametrize("dtype", [pl.List(pl.Int64()), pl.Struct({"a": pl.Int64()}), pl.Int128()])
+def test_types_that_cannot_be_keys_are_named(dtype):
+    with pytest.raises(KeyTypeError, match="which cannot be a key; change it in the store"):
+        cast(pl.Series([1]), dtype)
+    with pytest.raises(KeyTypeError, match=r"'k' is .*, which cannot be a key; convert it first"):
+        check_columns(pl.Schema({"k": dtype, "x": pl.Int64()}), ["k"], [], {})
 
 
 @pytest.mark.parametrize("wanted", [pl.String(), pl.Int64(), pl.Boolean(), pl.Date(), pl.Binary()])
