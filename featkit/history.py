@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +20,6 @@ from featkit.errors import InputError, ProtocolError, RowMismatch, UnknownNameEr
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
-    from datetime import datetime
 
     import numpy.typing as npt
 

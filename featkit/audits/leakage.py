@@ -25,7 +25,7 @@ from featkit.references import select
 from featkit.training.joined import join_by_store
 from featkit.training.options import TrainingOptions
 from featkit.training.rows import join_rows, plan_rows
-from featkit.training.spine import AT_COLUMN, SpineColumns, check_moments
+from featkit.training.spine import AT_COLUMN, SpineColumns, check_moments, read_spine
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator
@@ -136,7 +136,7 @@ class _Reader:
         if selection.views:
             labels |= frames.key_labels(self.frame, selection, options.on)
         frames.refuse_unknown(self.frame, options.at, "at")
-        read = partial(self.frame.key_columns, {**labels, AT_COLUMN: options.at})
+        read = partial(read_spine, self.frame, labels, options.at)
         found: pl.DataFrame = yield Call(LocalRead(read, "keys and moments of the frame"))
         at = check_moments(
             found[AT_COLUMN], name=options.at, zone=self.zone, row=self.frame.row_label

@@ -174,9 +174,14 @@ class _Source:
             "created": np.full(len(codes), NEVER) if created is None else created,
             "number": np.arange(first, first + len(codes)),
         }
-        kept = frame.select(self._task.kept())
+        kept = frame.select(map(_held, frame.select(self._task.kept())))
         kept.columns = self.names
         return pl.DataFrame(numbers).hstack(kept).filter(pl.Series(own))
+
+
+def _held(values: pl.Series) -> pl.Series:
+    """Make whole numbers of durations, which DuckDB gives back as something polars cannot read."""
+    return values.to_physical() if "Duration" in str(values.dtype) else values
 
 
 __all__ = ["join"]

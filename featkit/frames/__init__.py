@@ -154,9 +154,12 @@ def key_labels(
 
 
 def refuse_unknown(frame: UserFrame, label: Hashable, option: str) -> None:
-    """Raise `KeyColumnError` where an option names a column that the frame does not have."""
+    """Raise `KeyColumnError` where an option names no column of the frame, or several."""
     present = [*frame.columns, *frame.key_levels]
     if label not in present:
         names = [name for name in present if isinstance(name, str)]
         msg = f"{option}={label!r}: the frame has no such column; {nearest(str(label), names)}"
+        raise KeyColumnError(msg)
+    if (count := frame.columns.count(label)) > 1:
+        msg = f"{option}={label!r}: the frame has {count} columns of that name; rename one"
         raise KeyColumnError(msg)

@@ -71,6 +71,16 @@ class UserFrame(ABC):
         """
         raise NotImplementedError
 
+    def to_arrow(self, made: Any) -> pa.Table:  # noqa: ANN401 - a frame of the user's kind
+        """Make an Arrow table, to be written to a file, of what `with_columns` made of a piece.
+
+        Raises
+        ------
+        InputError
+            Parquet cannot hold a column of the frame.
+        """
+        raise NotImplementedError
+
     def row_label(self, position: int) -> str:
         """Call a row the way the user does."""
         return f"row {position}"

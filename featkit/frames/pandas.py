@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 
 from featkit.conversion import keyed_to_pandas
-from featkit.errors import KeyColumnError, KeyTypeError
+from featkit.errors import InputError, KeyColumnError, KeyTypeError
 from featkit.frames.base import UserFrame, series_of
 
 if TYPE_CHECKING:
@@ -86,6 +89,35 @@ class PandasFrame(UserFrame):
             piece = self._frame.iloc[begin : begin + rows]
             yield PandasFrame(piece, self._dtype_backend), len(piece)
 
+    def to_arrow(self, made: pd.DataFrame) -> pa.Table:
+        """Make an Arrow table of a piece; the index becomes columns unless it only counts."""
+        own = len(self.columns)
+        named = made.set_axis([str(_flat(label)) for label in made.columns], axis=1)
+        schema = self._schema
+        for field in pa.Schema.from_pandas(named.iloc[:, own:], preserve_index=False):
+            schema = schema.append(field)
+        if len(set(schema.names)) < len(schema):
+            msg = f"in a file each column has a name of its own, but there are {schema.names}"
+            raise InputError(msg)
+        table = pa.Table.from_pandas(named, schema=schema, preserve_index=not self._only_counts)
+        return _readable(table)
+
+    @property
+    def _only_counts(self) -> bool:
+        index = self._frame.index
+        counts = isinstance(index, pd.RangeIndex) and (index.start, index.step) == (0, 1)
+        return counts and index.name is None
+
+    @cached_property
+    def _schema(self) -> pa.Schema:
+        """The types of the frame's own columns, for which objects in all of its rows count."""
+        named = self._frame.set_axis([str(label) for label in self.columns], axis=1)
+        try:
+            return pa.Schema.from_pandas(named, preserve_index=not self._only_counts)
+        except (pa.ArrowException, TypeError, ValueError) as error:
+            msg = f"the pandas frame has columns that Parquet cannot hold: {error.args[0]}"
+            raise InputError(msg) from error
+
     def row_label(self, position: int) -> str:
         """Call a row by its label in the index."""
         (label,) = self._frame.index[[position]].to_list()  # as Python has it, not numpy
@@ -98,3 +130,15 @@ def _flat(label: Hashable) -> Hashable:
         first: Hashable = label[0]
         return first
     return label
+
+
+def _readable(table: pa.Table) -> pa.Table:
+    """Leave out dtypes of which pandas writes names into files that it cannot read itself."""
+    metadata = dict(table.schema.metadata)
+    told = json.loads(metadata[b"pandas"])
+    for column in told["columns"]:
+        try:
+            pd.api.types.pandas_dtype(column["numpy_type"])
+        except TypeError:
+            column["numpy_type"] = "object"
+    return table.replace_schema_metadata({**metadata, b"pandas": json.dumps(told)})

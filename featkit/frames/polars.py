@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from featkit.errors import InputError
 from featkit.frames.base import UserFrame
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
+
+    import pyarrow as pa
 
     from featkit.columns import KeyedColumn
 
@@ -28,6 +31,13 @@ def _spread(columns: Iterable[KeyedColumn]) -> list[pl.Series]:
             values = values.rechunk()[positions]  # from one piece is ten times as fast
         made += values.get_columns()
     return made
+
+
+def _to_arrow(frame: pl.DataFrame) -> pa.Table:
+    if objects := [name for name, dtype in frame.schema.items() if dtype == pl.Object]:
+        msg = f"the column {objects[0]!r} holds Python objects, which Parquet cannot; drop it"
+        raise InputError(msg)
+    return frame.to_arrow(compat_level=pl.CompatLevel.oldest())
 
 
 class EagerFrame(UserFrame):
@@ -58,6 +68,10 @@ class EagerFrame(UserFrame):
         """Cut the frame into slices."""
         for piece in self._frame.iter_slices(rows) if self._frame.height else [self._frame]:
             yield EagerFrame(piece), piece.height
+
+    def to_arrow(self, made: pl.DataFrame) -> pa.Table:
+        """Make an Arrow table of a piece."""
+        return _to_arrow(made)
 
 
 class FileFrame(UserFrame):
@@ -95,6 +109,10 @@ class FileFrame(UserFrame):
             yield EagerFrame(piece), piece.height
         if not cut:
             yield EagerFrame(self._rows.collect()), 0
+
+    def to_arrow(self, made: pl.DataFrame) -> pa.Table:
+        """Make an Arrow table of a piece."""
+        return _to_arrow(made)
 
 
 class LazyFrame(UserFrame):

@@ -16,7 +16,7 @@ from featkit import frames
 from featkit.calls import Call, LocalRead
 from featkit.columns import TIMESTAMP_SUFFIX, KeyedColumn
 from featkit.engines.plan import JoinPlan
-from featkit.errors import KeyTypeError, NameClashError, NotSupportedError, TimestampError
+from featkit.errors import NameClashError, NotSupportedError
 from featkit.history import EVENT, Rule, rules
 from featkit.references import select
 from featkit.stores.base import not_supported
@@ -26,10 +26,10 @@ from featkit.training.report import Periods, TrainingReport, view_report
 from featkit.training.result import TrainingSet
 from featkit.training.rows import join_rows, plan_rows
 from featkit.training.sink import check_target, scratch, write
-from featkit.training.spine import AT_COLUMN, SpineColumns, check_moments
+from featkit.training.spine import AT_COLUMN, SpineColumns, check_moments, read_spine
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     import numpy.typing as npt
 
@@ -86,7 +86,11 @@ def assemble(request: Request) -> Flow[TrainingSet[Any]]:
         made = yield Call(LocalRead(give, "the training set", threaded=True))
     report = replace(answer.report(request.store), seconds=time.perf_counter() - started)
     return TrainingSet(
-        frame=made, report=report, manifest=answer.manifest(request), again=request.again
+        frame=made,
+        columns=answer.names(request.options),
+        report=report,
+        manifest=answer.manifest(request),
+        again=request.again,
     )
 
 
@@ -189,16 +193,10 @@ def _refuse_clashes(frame: UserFrame, selection: Selection, options: TrainingOpt
 
 def _spine_columns(request: Request, frame: UserFrame, selection: Selection) -> Flow[SpineColumns]:
     options = request.options
-    labels: dict[str, Hashable] = dict(frames.key_labels(frame, selection, options.on))
+    labels = frames.key_labels(frame, selection, options.on)
     frames.refuse_unknown(frame, options.at, "at")
-    labels[AT_COLUMN] = options.at
-    read = partial(frame.key_columns, labels)
-    try:
-        found: pl.DataFrame = yield Call(LocalRead(read, "keys and moments of the spine"))
-    except KeyTypeError as error:
-        if AT_COLUMN in (told := str(error)):
-            raise TimestampError(told.replace(f"the key {AT_COLUMN!r}", "it")) from error
-        raise
+    read = partial(read_spine, frame, labels, options.at)
+    found: pl.DataFrame = yield Call(LocalRead(read, "keys and moments of the spine"))
     at = check_moments(
         found[AT_COLUMN], name=options.at, zone=request.timezone, row=frame.row_label
     )
@@ -226,6 +224,10 @@ class _Answer:
         if options.sink is None:
             return frame.with_columns(columns)
         return write(frame, list(columns), options.sink)
+
+    def names(self, options: TrainingOptions) -> tuple[str, ...]:
+        """Name the columns that come to those of the frame."""
+        return tuple(column.values.name for column in self._columns(options))
 
     def _columns(self, options: TrainingOptions) -> Iterator[KeyedColumn]:
         positions = [_positions(each.positions) for each in self.joined]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import io
 import platform
+from collections.abc import Mapping  # noqa: TC003 - msgspec reads the annotations
 from dataclasses import dataclass, field
+from datetime import datetime  # noqa: TC003 - the same
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +15,12 @@ import msgspec
 import polars as pl
 
 from featkit._version import __version__
+from featkit.errors import InputError
+from featkit.history import HistoryFile  # noqa: TC001 - the same
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from datetime import datetime
+    from collections.abc import Iterator
     from pathlib import Path
-
-    from featkit.history import HistoryFile
 
 _ROWS = 2**18  # hashed at a time
 
@@ -86,24 +87,61 @@ class Manifest:
     versions: Mapping[str, str] = field(default_factory=_versions)
 
     def changes(self, now: Manifest) -> list[str]:
-        """Say in words what is different in a later manifest; empty: nothing that counts."""
+        """Say in words what is different in a later manifest; empty: nothing that counts.
+
+        Examples
+        --------
+        >>> import featkit
+        >>> store = featkit.connect("demo:flights")
+        >>> flights = featkit.demo.flights("polars").head(3)
+        >>> seats = ["aircraft:seats"]
+        >>> before = store.get_historical_features(flights, seats, at="departs_at")
+        >>> after = store.get_historical_features(flights, seats, at="departs_at", strict=True)
+        >>> before.manifest.changes(after.manifest)[0]
+        'strict was False and is True'
+        """
         return list(self._changes(now))
 
     def _changes(self, now: Manifest) -> Iterator[str]:
-        for name, was in self.versions.items():
-            if (new := now.versions.get(name)) != was:
-                yield f"{name} was {was} and is {new}"
+        if self.target != now.target:
+            yield f"the store was {self.target} and is {now.target}"
+        for before, after in ((self.versions, now.versions), (self.options, now.options)):
+            for name in {**before, **after}:
+                was, new = before.get(name), after.get(name)
+                if was != new:
+                    yield f"{name} was {was} and is {new}"
         if self.spine_hash != now.spine_hash:
             yield f"the spine has other keys or moments ({self.spine_rows:,} rows then)"
         after = {view.view: view for view in now.views}
         for view in self.views:
-            yield from _view_changes(view, after[view.view])
+            if (new := after.pop(view.view, None)) is None:
+                yield f"{view.view}: no longer part of it"
+            else:
+                yield from _view_changes(view, new)
+        yield from (f"{name}: was not part of it" for name in after)
 
     def to_json(self, path: str | Path) -> None:
         """Write the manifest as JSON."""
         from pathlib import Path as File  # noqa: PLC0415 - only annotations need it otherwise
 
         File(path).write_bytes(msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n")
+
+    @classmethod
+    def from_json(cls, path: str | Path) -> Manifest:
+        """Read a manifest that `to_json` wrote, to compare it with one of today.
+
+        Raises
+        ------
+        InputError
+            There is no such file, or it is no manifest.
+        """
+        from pathlib import Path as File  # noqa: PLC0415 - only annotations need it otherwise
+
+        try:
+            return msgspec.json.decode(File(path).read_bytes(), type=cls)
+        except (OSError, msgspec.DecodeError) as error:
+            msg = f"{path} is no manifest of a training set: {error}"
+            raise InputError(msg) from error
 
     def __str__(self) -> str:
         files = sum(len(view.files) for view in self.views)
@@ -117,6 +155,8 @@ class Manifest:
 def _view_changes(was: ViewManifest, now: ViewManifest) -> Iterator[str]:
     if was.schema_hash != now.schema_hash:
         yield f"{was.view}: keys, features or dtypes changed"
+    if was.features != now.features:
+        yield f"{was.view}: {', '.join(was.features)}; now {', '.join(now.features)}"
     if was.rule != now.rule:
         yield f"{was.view}: {was.rule}; now {now.rule}"
     before, after = ({file.path: file for file in each.files} for each in (was, now))

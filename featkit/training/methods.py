@@ -55,7 +55,7 @@ def request_of(
         spine=spine,
         features=features,
         options=options,
-        again=lambda: client.run(training_flow(client, spine, features, options)),
+        again=lambda: client.run(training_flow(client, spine, features, options.again())),
     )
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from featkit.durations import format_duration
 from featkit.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
-    from pathlib import Path
 
     from featkit.types import DtypeBackend, Duration, Engine, KnownBy
 
@@ -68,13 +70,18 @@ class TrainingOptions:
             raise InputError(msg)
         return limit
 
+    def again(self) -> TrainingOptions:
+        """Return the options for the same once more: a file goes beside the first one."""
+        if self.sink is None:
+            return self
+        target = Path(self.sink)
+        return replace(self, sink=target.with_name(f"{target.stem}.again.parquet"))
+
     def asked(self) -> dict[str, Any]:
         """Tell the options that make the answer what it is, for the manifest."""
         return {
             "at": str(self.at),
-            "on": {str(key): str(value) for key, value in self.on.items()}
-            if isinstance(self.on, Mapping)
-            else self.on,
+            "on": _plain(self.on),
             "lookback": _plain(self.lookback),
             "known_by": _plain(self.known_by),
             "strict": self.strict,
@@ -86,4 +93,6 @@ class TrainingOptions:
 def _plain(value: object) -> object:
     if isinstance(value, Mapping):
         return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, timedelta):
+        return format_duration(value)
     return value if value is None or isinstance(value, (str, int, float)) else str(value)

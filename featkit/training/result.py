@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import polars as pl
 
+from featkit import frames
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     import pandas as pd
 
@@ -28,6 +29,8 @@ class TrainingSet(Generic[FrameT]):
     frame
         A frame of the spine's kind: its rows, index and columns as they were, and the features.
         Where the result went to a file, a LazyFrame that reads it.
+    columns
+        Names of the columns that came to those of the spine: the features, and their timestamps.
     report
         What was found for each view, and what was not.
     manifest
@@ -43,11 +46,14 @@ class TrainingSet(Generic[FrameT]):
     ... )
     >>> made.frame.columns
     ['carrier', 'departs_at', 'mean_delay_7d']
+    >>> made.columns
+    ('mean_delay_7d',)
     >>> made.reproduce().same
     True
     """
 
     frame: FrameT
+    columns: tuple[str, ...]
     report: TrainingReport
     manifest: Manifest
     again: Callable[[], TrainingSet[FrameT]] = field(repr=False)
@@ -75,6 +81,9 @@ class TrainingSet(Generic[FrameT]):
     def reproduce(self) -> Reproduction[FrameT]:
         """Make the training set again from the same spine, and say what changed since.
 
+        Where the result went to a file, the new one goes beside it, to ``<name>.again.parquet``.
+        A plan must give its rows in the same order each time for values to be compared.
+
         Returns
         -------
         Reproduction
@@ -85,7 +94,7 @@ class TrainingSet(Generic[FrameT]):
         return Reproduction(
             training_set=made,
             changes=tuple(self.manifest.changes(made.manifest)),
-            differing=_differing(self.frame, made.frame),
+            differing=_differing(self.frame, made.frame, self.columns),
         )
 
     def __repr__(self) -> str:
@@ -126,29 +135,19 @@ class Reproduction(Generic[FrameT]):
         return "\n".join([found, *(self.changes or ("nothing changed in the store",))])
 
 
-def _differing(before: object, after: object) -> dict[str, int]:
-    left, right = _rows(before), _rows(after)
-    if left.height != right.height:
-        return dict.fromkeys(left.columns, max(left.height, right.height))
-    counts = {
-        name: int(left[name].ne_missing(right[name]).sum())
-        for name in left.columns
-        if name in right.columns and left[name].dtype == right[name].dtype
-    }
-    counts |= {name: left.height for name in left.columns if name not in counts}
+def _differing(before: object, after: object, columns: Sequence[str]) -> dict[str, int]:
+    """Count for each column that was added the rows whose value is another one."""
+    counts = {}
+    for name in columns:
+        left, right = _column(before, name), _column(after, name)
+        if len(left) != len(right) or left.dtype != right.dtype:
+            counts[name] = max(len(left), len(right))
+        else:
+            counts[name] = int(left.ne_missing(right).sum())
     return {name: count for name, count in counts.items() if count}
 
 
-def _rows(frame: Any) -> pl.DataFrame:  # noqa: ANN401 - a frame of any library
-    if isinstance(frame, (pl.DataFrame, pl.LazyFrame)):
-        return frame.lazy().collect()
-    pandas = sys.modules["pandas"]
-    columns: list[pl.Series] = []
-    for place in range(frame.shape[1]):
-        values = frame.iloc[:, place]
-        if values.dtype == object or isinstance(values.dtype, pandas.CategoricalDtype):
-            continue  # the spine's own, which is the same object
-        columns.append(
-            pl.from_pandas(values.reset_index(drop=True)).alias(f"{frame.columns[place]}")
-        )
-    return pl.DataFrame(columns)
+def _column(frame: object, name: str) -> pl.Series:
+    if isinstance(frame, pl.LazyFrame):
+        return frame.select(name).collect().to_series()
+    return frames.adapt(frame).key_columns({name: name}).to_series()

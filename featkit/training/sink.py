@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import polars as pl
 import pyarrow.parquet as pq
@@ -45,6 +45,9 @@ def check_target(target: Path) -> None:
     if not target.parent.is_dir():
         msg = f"sink={str(target)!r}: there is no folder {target.parent}"
         raise InputError(msg)
+    if target.is_dir():
+        msg = f"sink={str(target)!r} is a folder; name a file in it"
+        raise InputError(msg)
 
 
 def write(frame: UserFrame, columns: Sequence[KeyedColumn], sink: str | Path) -> pl.LazyFrame:
@@ -56,8 +59,8 @@ def write(frame: UserFrame, columns: Sequence[KeyedColumn], sink: str | Path) ->
         try:
             begin = 0
             for piece, height in frame.pieces(_ROWS):
-                table = piece.with_columns([_cut(each, begin, height) for each in columns])
-                arrow = _arrow(table)
+                made = piece.with_columns([_cut(each, begin, height) for each in columns])
+                arrow = frame.to_arrow(made)
                 if writer is None:
                     writer = pq.ParquetWriter(file, arrow.schema, compression="zstd")
                 writer.write_table(arrow)
@@ -72,11 +75,3 @@ def _cut(column: KeyedColumn, begin: int, height: int) -> KeyedColumn:
     if column.positions is None:
         return KeyedColumn(column.values.slice(begin, height), None)
     return KeyedColumn(column.values, column.positions.slice(begin, height))
-
-
-def _arrow(table: Any) -> Any:  # noqa: ANN401 - a frame of any library
-    if isinstance(table, pl.DataFrame):
-        return table.to_arrow(compat_level=pl.CompatLevel.oldest())
-    import pyarrow as pa  # noqa: PLC0415 - what writes it has imported it
-
-    return pa.Table.from_pandas(table)

@@ -10,7 +10,7 @@ import polars as pl
 
 from featkit.dtypes import TIMESTAMP, format_dtype
 from featkit.engines.spine import Spine, without_sign_of_zero
-from featkit.errors import TimestampError
+from featkit.errors import KeyTypeError, TimestampError
 from featkit.keys import EntityKeys, check
 
 if TYPE_CHECKING:
@@ -19,11 +19,13 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from featkit.frames import UserFrame
     from featkit.history import HistoryFile, Match, Rule
     from featkit.keys import RowLabel
     from featkit.references import ViewSelection
 
 AT_COLUMN = "featkit_at"
+_FIRST, _LAST = -62_135_596_800_000_000, 253_402_300_799_999_999  # the years 1 to 9999
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -120,6 +122,23 @@ class Joined:
     notes: tuple[str, ...] = ()
 
 
+def read_spine(frame: UserFrame, labels: Mapping[str, Hashable], at: Hashable) -> pl.DataFrame:
+    """Read the join keys of a spine, and its moments as `AT_COLUMN`.
+
+    Raises
+    ------
+    TimestampError
+        The moments are Python objects that do not belong together.
+    """
+    try:
+        return frame.key_columns({**labels, AT_COLUMN: at})
+    except (KeyTypeError, TimestampError) as error:
+        if AT_COLUMN not in (told := str(error)):
+            raise
+        told = told.replace(f"the key {AT_COLUMN!r}", "it").replace("a key", "a moment")
+        raise TimestampError(told if repr(at) in told else f"column {at!r}: {told}") from error
+
+
 def check_moments(
     column: pl.Series, *, name: Hashable, zone: str | None, row: RowLabel
 ) -> pl.Series:
@@ -128,10 +147,11 @@ def check_moments(
     Raises
     ------
     TimestampError
-        They are no timestamps, or naive and there is no `zone`.
+        They are no timestamps, naive where there is no `zone`, or beyond the years 1 to 9999.
     """
     if column.null_count() == len(column):
         return pl.repeat(None, len(column), dtype=TIMESTAMP, eager=True).alias(column.name)
+    _refuse_far(column, name)
     match column.dtype:
         case pl.Datetime(time_zone=None) | pl.Date() if zone is None:
             msg = (
@@ -158,3 +178,24 @@ def check_moments(
             )
             raise TimestampError(msg)
     return column.dt.convert_time_zone("UTC").cast(TIMESTAMP)
+
+
+def _refuse_far(column: pl.Series, name: Hashable) -> None:
+    """Refuse moments that Python's timestamps do not reach: no report could tell them."""
+    match column.dtype:
+        case pl.Date():
+            unit, size = "days", 86_400_000_000
+        case pl.Datetime(time_unit="ms"):
+            unit, size = "milliseconds", 1000
+        case pl.Datetime(time_unit="us"):
+            unit, size = "microseconds", 1
+        case _:  # nanoseconds end in the year 2262
+            return
+    numbers = column.to_physical()
+    near = numbers.is_between(_FIRST // size, _LAST // size)
+    if not near.all():
+        msg = (
+            f"the moments in {name!r} must lie in the years 1 to 9999, and one is "
+            f"{numbers.filter(~near)[0]:,} {unit} from 1970; is the unit right?"
+        )
+        raise TimestampError(msg)

@@ -5,6 +5,7 @@ faults that were seen in other feature stores.
 """
 
 import datetime as dt
+import decimal
 
 import pandas as pd
 import polars as pl
@@ -212,6 +213,32 @@ def test_files_of_different_dtypes_are_refused(history, engine):
     write_parts(history.folder, one, one.cast({"x": pl.String}))
     with pytest.raises(featkit.errors.SourceError, match=r"'v'.*cannot be read"):
         history.join({"k": [1], "at": hours(2)}, engine=engine)
+
+
+@pytest.mark.parametrize("engine", ["polars", "duckdb"])
+@pytest.mark.parametrize(
+    "values",
+    [
+        [dt.timedelta(days=1), None],
+        [[dt.timedelta(microseconds=1)], None],
+        [{"since": dt.timedelta(-1), "word": "a"}, None],
+        [decimal.Decimal("1.10"), None],
+        [dt.time(1, 2, 3, 4), None],
+        [dt.date(1, 1, 1), dt.date(9999, 12, 31)],
+        [b"\0", None],
+        [{"a": [1], "b": None}, {"a": None, "b": "x"}],
+        pl.Series([2**64 - 1, 2**53 + 1], dtype=pl.UInt64),
+        pl.Series([[1.5], None], dtype=pl.Array(pl.Float64, 1)),
+    ],
+    ids=repr,
+)
+def test_values_of_every_type_come_through_each_engine(tmp_path, engine, values):
+    rows = pl.DataFrame({"k": [1, 2], "t": hours(1, 1), "x": values})
+    featkit.write_view(tmp_path, rows, name="v", join_keys="k", timestamp="t")
+    with featkit.connect(f"parquet:{tmp_path}") as client:
+        spine = pl.DataFrame({"k": [2, 1], "at": hours(2, 2)})
+        made = client.get_historical_features(spine, "v:x", at="at", engine=engine)
+    assert made.frame["x"].to_list() == rows["x"].reverse().to_list()
 
 
 def test_broken_file_is_refused(history):

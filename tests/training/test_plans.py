@@ -4,6 +4,7 @@ import asyncio
 import datetime as dt
 import inspect
 
+import pandas as pd
 import polars as pl
 import pyarrow.parquet as pq
 import pytest
@@ -178,6 +179,84 @@ def test_sink_that_cannot_be_written_is_refused(history, tmp_path, name, match):
     history.write({"k": [1], "t": hours(1), "x": [10]})
     with pytest.raises(InputError, match=match):
         history.join({"k": [1], "at": hours(1)}, sink=tmp_path / name)
+
+
+def test_sink_that_is_a_folder_is_refused(history, tmp_path):
+    history.write({"k": [1], "t": hours(1), "x": [10]})
+    (tmp_path / "out.parquet").mkdir()
+    with pytest.raises(InputError, match="is a folder; name a file in it"):
+        history.join({"k": [1], "at": hours(1)}, sink=tmp_path / "out.parquet")
+
+
+@pytest.fixture
+def sunk(tmp_path):
+    """Write the training set of a pandas frame to a file; return it as pandas reads it."""
+    rows = {"k": [1, 2], "t": hours(0, 0), "x": [10, None], "tags": [["a"], None]}
+    frame = pl.DataFrame(rows)
+    featkit.write_view(tmp_path / "store", frame, name="v", join_keys="k", timestamp="t")
+    target = tmp_path / "out.parquet"
+
+    def sink(frame):
+        with featkit.connect(f"parquet:{tmp_path / 'store'}") as client:
+            features = ["v:x", "v:tags"]
+            made = client.get_historical_features(frame, features, at="at", sink=target)
+        assert made.frame.collect()["x"].head(2).to_list() == [10, None]
+        return pd.read_parquet(target)
+
+    return sink
+
+
+def test_sink_keeps_the_index_of_pandas(sunk):
+    frame = pd.DataFrame({"k": [1, 2], "at": [DAY, DAY], "y": [0.5, 1.5]})
+    for own in (
+        frame,
+        frame.set_index("k"),
+        frame.set_index(["k", "at"]),
+        frame.set_axis([7, 7], axis=0),
+        frame.iloc[::-1].iloc[::-1],
+    ):
+        pd.testing.assert_frame_equal(sunk(own)[own.columns], own, check_index_type=False)
+
+
+def test_sink_of_columns_that_only_pandas_has(sunk):
+    frame = pd.DataFrame({"k": [1, 2], "at": [DAY, DAY], "c": pd.Categorical(["a", "b"])})
+    assert list(sunk(frame.assign(y=1).rename(columns={"y": 5}))) == [
+        *("k", "at", "c", "5"),
+        *("x", "tags"),
+    ]
+    nested = frame.set_axis(pd.MultiIndex.from_tuples([("k", ""), ("at", ""), ("c", "d")]), axis=1)
+    assert list(sunk(nested)) == ["k", "at", "('c', 'd')", "x", "tags"]
+
+
+def test_sink_looks_at_all_objects_for_their_type(sunk):
+    """The first piece has nothing but nulls."""
+    words = pd.Series([None] * 300_000 + ["late"], dtype=object)
+    frame = pd.DataFrame({"k": [1, 2] + [1] * 299_999, "at": DAY, "word": words})
+    assert sunk(frame)["word"].iloc[-1] == "late"
+
+
+@pytest.mark.parametrize(
+    ("columns", "match"),
+    [
+        ({"y": [1, "a"]}, "Parquet cannot hold.*'a'"),
+        ({"y": [object()] * 2}, "Parquet cannot hold"),
+        ({5: [1, 2], "5": [3, 4]}, "Parquet cannot hold.*5"),
+    ],
+)
+def test_sink_of_what_parquet_cannot_hold_is_refused(sunk, columns, match):
+    frame = pd.DataFrame({"k": [1, 2], "at": [DAY, DAY]} | columns)
+    with pytest.raises(InputError, match=match):
+        sunk(frame)
+
+
+def test_sink_of_python_objects_in_polars_is_refused(history, tmp_path):
+    history.write({"k": [1], "t": hours(1), "x": [10]})
+    frame = pl.DataFrame({"k": [1], "at": hours(1), "y": pl.Series([object()], dtype=pl.Object)})
+    with (
+        featkit.connect(f"parquet:{history.folder}") as client,
+        pytest.raises(InputError, match="'y' holds Python objects"),
+    ):
+        client.get_historical_features(frame, "v:x", at="at", sink=tmp_path / "out.parquet")
 
 
 # -- the accessor --------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 import featkit
+from featkit.errors import InputError
 
 from .conftest import DAY, hours
 
@@ -42,6 +43,67 @@ def test_changed_definition_is_told(history, made):
     changes = "\n".join(made.reproduce().changes)
     assert "v: keys, features or dtypes changed" in changes
     assert "at most 5h old; now" in changes
+
+
+def test_file_is_compared_with_a_new_one_beside_it(history, tmp_path):
+    history.write({"k": [1, 2], "t": hours(1, 1), "x": [[1], [2]]})
+    frame = history.constructor({"k": [1, 2], "at": hours(4, 4)})
+    client = featkit.connect(f"parquet:{history.folder}")
+    target = tmp_path / "set.parquet"
+    made = client.get_historical_features(frame, "v:x", at="at", sink=target)
+    history.write({"k": [1, 2], "t": hours(1, 1), "x": [[1], [5]]}, overwrite=True)
+    again = made.reproduce()
+    assert again.differing == {"x": 1}
+    assert made.frame.collect()["x"].to_list() == [[1], [2]]
+    assert pl.read_parquet(tmp_path / "set.again.parquet")["x"].to_list() == [[1], [5]]
+    assert again.training_set.frame.collect()["x"].to_list() == [[1], [5]]
+
+
+def test_columns_of_one_name_do_not_hinder_it(history, pandas_constructor):
+    history.write({"k": [1], "t": hours(1), "x": [[1]]})
+    frame = pandas_constructor({"k": [1], "at": hours(4), "y": [1], "z": [2]})
+    frame = frame.set_axis(["k", "at", 5, "5"], axis=1).assign(own=object())
+    frame = frame.set_axis(["k", "at", "y", "y", "own"], axis=1)
+    with featkit.connect(f"parquet:{history.folder}") as client:
+        made = client.get_historical_features(frame, "v:x", at="at")
+        assert made.columns == ("x",)
+        assert made.reproduce().same
+        history.write({"k": [1], "t": hours(1), "x": [[2]]}, overwrite=True)
+        assert made.reproduce().differing == {"x": 1}
+
+
+def test_manifest_is_read_again_and_compared(history, tmp_path, made):
+    made.manifest.to_json(tmp_path / "manifest.json")
+    before = featkit.Manifest.from_json(tmp_path / "manifest.json")
+    assert before == made.manifest
+    assert before.changes(made.reproduce().training_set.manifest) == []
+    history.write({"k": [1], "t": hours(1), "y": [10]}, name="w")
+    spine = {"k": [1, 2], "at": hours(4, 4)}
+    now, _ = history.join(spine, ["w:y"], lookback="2h", feature_timestamps=True)
+    told = before.changes(now.manifest)
+    assert "lookback was None and is 2h" in told
+    assert "v: no longer part of it" in told
+    assert "w: was not part of it" in told
+
+
+def test_what_is_no_manifest_is_refused(tmp_path):
+    (tmp_path / "no.json").write_text('{"target": 5}')
+    for name in ("no.json", "gone.json"):
+        with pytest.raises(InputError, match="is no manifest of a training set"):
+            featkit.Manifest.from_json(tmp_path / name)
+
+
+def test_manifest_takes_every_label(history, tmp_path, pandas_constructor):
+    history.write({"k": [1], "t": hours(1), "x": [10]})
+    label = dt.date(2024, 5, 1)
+    frame = pandas_constructor({"k": [1], "at": hours(4)}).rename(columns={"k": label})
+    with featkit.connect(f"parquet:{history.folder}") as client:
+        made = client.get_historical_features(
+            frame, "v:x", at="at", on=label, lookback=dt.timedelta(days=3)
+        )
+    made.manifest.to_json(tmp_path / "manifest.json")
+    options = json.loads((tmp_path / "manifest.json").read_text())["options"]
+    assert (options["on"], options["lookback"]) == ("2024-05-01", "3d")
 
 
 def test_manifest_tells_all_that_matters(made, tmp_path):

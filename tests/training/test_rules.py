@@ -7,7 +7,13 @@ import polars as pl
 import pytest
 
 import featkit
-from featkit.errors import InputError, KeyTypeError, NameClashError, TimestampError
+from featkit.errors import (
+    InputError,
+    KeyColumnError,
+    KeyTypeError,
+    NameClashError,
+    TimestampError,
+)
 
 from .conftest import DAY, hours
 
@@ -277,6 +283,49 @@ def test_moment_that_came_twice_is_refused(two_rows):
 def test_column_that_is_no_time_is_refused(two_rows):
     with pytest.raises(TimestampError, match=r"at='at': the column is int64, not a timestamp"):
         two_rows.join({"k": [1], "at": [5]})
+
+
+@pytest.mark.parametrize(
+    "at",
+    [
+        pl.Series([None, 10**17], dtype=pl.Datetime("ms", "UTC")),
+        pl.Series([None, 2**62], dtype=pl.Datetime("us", "UTC")),
+        pl.Series([None, -(2**63)], dtype=pl.Datetime("us", "UTC")),
+    ],
+    ids=["ms", "us", "earliest"],
+)
+def test_moment_that_no_calendar_holds_is_refused(two_rows, at):
+    """It is in no pandas frame of numpy's dtypes, whose lowest number is null."""
+    rows = pl.DataFrame({"k": [1, 1], "at": at})
+    arrow = rows.to_arrow().to_pandas(types_mapper=pd.ArrowDtype)
+    with featkit.connect(f"parquet:{two_rows.folder}") as client:
+        for frame in (rows, rows.lazy(), arrow):
+            with pytest.raises(TimestampError, match="in 'at' must lie in the years 1 to 9999"):
+                client.get_historical_features(frame, "v:x", at="at")
+
+
+def test_first_and_last_moment_of_the_calendar_are_taken(two_rows):
+    ends = [dt.datetime.min.replace(tzinfo=dt.UTC), dt.datetime.max.replace(tzinfo=dt.UTC)]
+    assert two_rows.values({"k": [1, 1], "at": ends}) == [None, 30]
+
+
+@pytest.mark.parametrize("odd", [DAY.replace(tzinfo=None), "noon"])
+def test_moments_of_several_kinds_are_refused_by_the_name_of_their_column(two_rows, odd):
+    frame = pd.DataFrame({"k": [1, 1], "at": pd.Series([DAY, odd], dtype=object)})
+    with (
+        featkit.connect(f"parquet:{two_rows.folder}") as client,
+        pytest.raises(TimestampError, match=r"^column 'at': it mixes"),
+    ):
+        client.get_historical_features(frame, "v:x", at="at")
+
+
+def test_several_columns_of_moments_are_refused(two_rows):
+    frame = pd.DataFrame({"k": [1], "at": [DAY], "then": [DAY]}).set_axis(["k", "at", "at"], axis=1)
+    with (
+        featkit.connect(f"parquet:{two_rows.folder}") as client,
+        pytest.raises(KeyColumnError, match=r"^at='at': the frame has 2 columns of that name"),
+    ):
+        client.get_historical_features(frame, "v:x", at="at")
 
 
 # -- 7. keys -------------------------------------------------------------------------------------
