@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from featkit.auth.tokens import Hidden
+from featkit.codecs import json_messages
 from featkit.errors import (
     AuthError,
     BatchTooLarge,
@@ -203,10 +204,7 @@ class _Refusal(msgspec.Struct, frozen=True):
 
 
 def _read(reply: HttpReply) -> _Refusal:
-    try:
-        return msgspec.json.decode(reply.body, type=_Refusal)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return _Refusal()
+    return json_messages.read_if(_Refusal, reply.body) or _Refusal()
 
 
 def kind_of(reply: Any) -> str:  # noqa: ANN401 - a reply over HTTP, of which flows know the status

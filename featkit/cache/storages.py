@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from featkit.cache.containers import ContainerError, Entry, Log
+from featkit.codecs import json_messages
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
@@ -252,10 +253,7 @@ def lasting(entry: Entry) -> int:
 
 def entry_of(value: bytes) -> Entry | None:
     """Read the facts about a segment; None: they are something else."""
-    try:
-        return msgspec.json.decode(value, type=Entry)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return None
+    return json_messages.read_if(Entry, value)
 
 
 def _mark(place: str) -> str:

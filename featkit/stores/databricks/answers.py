@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import polars as pl
 
+from featkit.codecs import json_messages
 from featkit.codecs.json_rows import JsonRows
 from featkit.columns import STATUS, FeatureColumns, Status
 from featkit.errors import NotSupportedError, ProtocolError, RowMismatch
@@ -84,11 +85,8 @@ class Question:
         return FeatureColumns(values, dict.fromkeys(names, told), dict.fromkeys(names, times))
 
     def _outputs(self, reply: HttpReply) -> JsonRows:
-        try:
-            rows = JsonRows(bytes(msgspec.json.decode(reply.body, type=_Response).outputs))
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            msg = f"the reply is not what a feature serving endpoint sends: {error}"
-            raise ProtocolError(msg) from error
+        said = json_messages.read(_Response, reply.body, "a feature serving endpoint")
+        rows = JsonRows(bytes(said.outputs))
         if rows.height != self.read.keys.height:
             msg = (
                 f"the endpoint {self.endpoint!r} was asked for {self.read.keys.height} rows and "

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from featkit.codecs import json_messages
 from featkit.errors import (
     AuthError,
     BatchTooLarge,
@@ -51,10 +52,7 @@ def explained(reply: HttpReply, credentials: str) -> FeatkitError | None:
     credentials
         Where the credentials come from, for the message.
     """
-    try:
-        said = msgspec.json.decode(reply.body, type=Refusal)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        said = Refusal()
+    said = json_messages.read_if(Refusal, reply.body) or Refusal()
     code = str(said.error_code)
     if reply.status == 401 or code in _NO_ACCESS or reply.status == 403:  # noqa: PLR2004 - what HTTP calls these
         reason = said.reason or "the credentials were not accepted"

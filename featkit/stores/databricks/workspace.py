@@ -6,10 +6,8 @@ import json
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-import msgspec
-
 from featkit.calls import Call, HttpRequest
-from featkit.errors import ProtocolError
+from featkit.codecs import json_messages
 from featkit.stores.databricks.refusals import explained
 
 if TYPE_CHECKING:
@@ -62,8 +60,4 @@ class Workspace:
 
 def decoded(kind: type[T], reply: HttpReply) -> T:
     """Read an answer of the workspace; raise `ProtocolError` where it is none."""
-    try:
-        return msgspec.json.decode(reply.body, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        msg = f"the reply is not what Databricks sends: {error}"
-        raise ProtocolError(msg) from error
+    return json_messages.read(kind, reply.body, "Databricks")

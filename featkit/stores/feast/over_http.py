@@ -11,7 +11,7 @@ import msgspec
 import polars as pl
 
 from featkit.calls import Call, HttpRequest
-from featkit.codecs import json_columns
+from featkit.codecs import json_columns, json_messages
 from featkit.columns import STATUS, FeatureColumns
 from featkit.errors import ProtocolError
 from featkit.stores.feast.answers import STATUSES, Question
@@ -146,11 +146,7 @@ class _Column:
 
 
 def _answer(question: Question, reply: HttpReply) -> FeatureColumns:
-    try:
-        said = msgspec.json.decode(reply.body, type=_Response)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        msg = f"the feature server's reply is not what Feast sends: {error}"
-        raise ProtocolError(msg) from error
+    said = json_messages.read(_Response, reply.body, "Feast's feature server")
     statuses, times = json_columns.shared(_statuses), json_columns.shared(_times)
     together = _Values(question, said)
     columns = [

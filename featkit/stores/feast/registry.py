@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
-from featkit.errors import ProtocolError
+from featkit.codecs import json_messages
 from featkit.schema import Entity, Feature, FeatureRef, FeatureService, FeatureView
 from featkit.stores.feast.types import Column, column_type
 
@@ -136,11 +136,7 @@ class Services(msgspec.Struct, rename="camel", frozen=True):
 
 def decode_metadata(kind: type[T], reply: HttpReply) -> T:
     """Read an answer of the registry; raise `ProtocolError` where it is none."""
-    try:
-        return msgspec.json.decode(reply.body, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        msg = f"the registry's reply is not what Feast's REST registry sends: {error}"
-        raise ProtocolError(msg) from error
+    return json_messages.read(kind, reply.body, "Feast's REST registry")
 
 
 def view_of(item: Item, parents: Mapping[str, Item]) -> FeatureView:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 import polars as pl
 
+from featkit.codecs import json_messages
 from featkit.dtypes import TIMESTAMP, cast_exactly, format_dtype
 from featkit.errors import ProtocolError
 
@@ -165,11 +166,7 @@ RECORD = pl.Struct(
 
 def decoded(kind: type[T], reply: HttpReply) -> T:
     """Read a reply; raise `ProtocolError` where it is none of that kind."""
-    try:
-        return msgspec.json.decode(reply.body, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        msg = f"the reply is not what SageMaker sends: {error}"
-        raise ProtocolError(msg) from error
+    return json_messages.read(kind, reply.body, "SageMaker")
 
 
 # -- values ----------------------------------------------------------------------------------------

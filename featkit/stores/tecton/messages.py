@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 import polars as pl
 
+from featkit.codecs import json_messages
 from featkit.codecs.json_kinds import (
     ANYTHING,
     BOOLEANS,
@@ -172,20 +173,16 @@ class _Refusal(msgspec.Struct, frozen=True):
 def decoded(kind: type[T], reply: HttpReply) -> T:
     """Read a reply; raise an error with Tecton's reason where it is none of that kind."""
     try:
-        return msgspec.json.decode(reply.body, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        return json_messages.read(kind, reply.body, "Tecton")
+    except ProtocolError as error:
         if said := _reason(reply):
             msg = f"{reply.status}: Tecton says: {said}"
             raise RequestRejected(msg) from error
-        msg = f"the reply is not what Tecton sends: {error}"
-        raise ProtocolError(msg) from error
+        raise
 
 
 def _reason(reply: HttpReply) -> str:
-    try:
-        said = msgspec.json.decode(reply.body, type=_Refusal)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return ""
+    said = json_messages.read_if(_Refusal, reply.body) or _Refusal()
     return said.message or said.error
 
 

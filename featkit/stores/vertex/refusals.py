@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from featkit.codecs import json_messages
 from featkit.errors import (
     AuthError,
     BatchTooLarge,
@@ -44,10 +45,7 @@ def explained(reply: HttpReply, credentials: str) -> FeatkitError | None:
     credentials
         What the credentials are, for the message.
     """
-    try:
-        said = msgspec.json.decode(reply.body, type=_Refusal).error
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return None
+    said = (json_messages.read_if(_Refusal, reply.body) or _Refusal()).error
     if not said.message or reply.status in _TRANSPORT:
         return None
     message = f"{reply.status}: Google says: {said.status}: {said.message}"

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 import polars as pl
 
+from featkit.codecs import json_messages
 from featkit.dtypes import TIMESTAMP
 from featkit.durations import parse_duration
-from featkit.errors import ProtocolError
 from featkit.populations import Sync
 from featkit.schema import Entity, Feature, FeatureView
 
@@ -240,11 +240,7 @@ class OnlineStores(msgspec.Struct, frozen=True, rename="camel"):
 
 def decode(kind: type[T], reply: HttpReply) -> T:
     """Read an answer of Google's APIs; raise `ProtocolError` where it is none."""
-    try:
-        return msgspec.json.decode(reply.body, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        msg = f"the reply is not what Google's API sends: {error}"
-        raise ProtocolError(msg) from error
+    return json_messages.read(kind, reply.body, "Google's API")
 
 
 _BIGQUERY: dict[str, pl.DataType] = {

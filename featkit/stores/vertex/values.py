@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import polars as pl
 
+from featkit.codecs import json_messages
 from featkit.columns import STATUS, FeatureColumns, Status
 from featkit.dtypes import TIMESTAMP, format_dtype
 from featkit.errors import NotSupportedError, ProtocolError, RowMismatch
@@ -117,11 +118,7 @@ def features_of(reply: HttpReply) -> bytes:
     """Return the body of a reply that answers for one entity; ``null`` for one that is unknown."""
     if reply.status == UNKNOWN:
         return b"null"
-    try:
-        msgspec.json.decode(reply.body, type=_Answer)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        msg = f"the reply is not what an online store of Vertex AI sends: {error}"
-        raise ProtocolError(msg) from error
+    json_messages.read(_Answer, reply.body, "an online store of Vertex AI")
     return bytes(reply.body)
 
 

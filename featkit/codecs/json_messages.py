@@ -1,0 +1,57 @@
+"""Messages in JSON that are read whole, into structs that say what has to be there."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import msgspec
+
+from featkit.errors import ProtocolError
+
+T = TypeVar("T")
+
+
+def read(kind: type[T], body: bytes | bytearray | msgspec.Raw, sender: str) -> T:
+    """Read a message.
+
+    Parameters
+    ----------
+    kind
+        What it has to be.
+    body
+        Its text.
+    sender
+        Who sent it, for the message.
+
+    Raises
+    ------
+    ProtocolError
+        It is none of that kind.
+
+    Examples
+    --------
+    >>> read(dict[str, int], b'{"rows": 3}', "a store")
+    {'rows': 3}
+    >>> read(dict[str, int], b"3", "a store")
+    Traceback (most recent call last):
+    featkit.errors.ProtocolError: the reply is not what a store sends: Expected `object`, got `int`
+    """
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        msg = f"the reply is not what {sender} sends: {error}"
+        raise ProtocolError(msg) from error
+
+
+def read_if(kind: type[T], body: bytes | bytearray | msgspec.Raw) -> T | None:
+    """Read a message, such as a refusal, that may be something else; None: it is.
+
+    Examples
+    --------
+    >>> read_if(dict[str, int], b"<html>") is None
+    True
+    """
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
