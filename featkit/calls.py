@@ -244,7 +244,7 @@ class GrpcReply:
         What the server says of it.
     body
         The message; those of a stream one after the other, which to protobuf is one message whose
-        repeated fields hold all of theirs.
+        repeated fields hold all of theirs. Of a stream that broke, those that came before.
     """
 
     code: str
@@ -252,9 +252,19 @@ class GrpcReply:
     body: bytes
 
     @property
+    def broke(self) -> bool:
+        """Whether it is a stream that ended too soon, of which some messages had come."""
+        return bool(self.body) and self.code in _PASSING
+
+    @property
     def status(self) -> int:
         """The status as HTTP has it, where there is one of the same meaning; else 500."""
         return {"OK": 200, "UNAUTHENTICATED": 401, "PERMISSION_DENIED": 403}.get(self.code, 500)
+
+
+_PASSING = frozenset(
+    {"ABORTED", "CANCELLED", "DEADLINE_EXCEEDED", "INTERNAL", "RESOURCE_EXHAUSTED", "UNAVAILABLE"}
+)  # statuses with which a stream breaks that may go well the next time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

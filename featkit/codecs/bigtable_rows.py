@@ -3,6 +3,7 @@ r"""Google's `ReadRows`, the call by which Bigtable is read: questions written, 
 An answer is a stream of messages of chunks, each of which holds a cell or a part of one::
 
     ReadRowsResponse  1: CellChunk ...
+                      2: row key       up to which rows were looked for, and not found
     CellChunk         1: row key       where a row begins
                       2: {1: family}   where another one than before
                       3: {1: column}   likewise
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 METHOD = "/google.bigtable.v2.Bigtable/ReadRows"
 
 _RESPONSE = {1: DELIMITED, 2: DELIMITED, 3: DELIMITED}
+_CHUNKS, _SCANNED = 1, 2
 _KEY, _FAMILY, _COLUMN, _VALUE, _SIZE, _RESET, _COMMIT = 1, 2, 3, 6, 7, 8, 9
 _CHUNK = {
     **dict.fromkeys((_KEY, _FAMILY, _COLUMN, 5, _VALUE), DELIMITED),
@@ -112,16 +114,26 @@ class Rows:
         Their keys (large binary).
     columns
         For each column that was asked for its values, null where a row has none.
+    scanned
+        The last key up to which rows were looked for, as far as the answer tells.
     """
 
     keys: pa.Array
     columns: list[BinaryColumn]
+    scanned: bytes = b""
 
 
-def read(body: bytes, family: str, columns: Sequence[str]) -> Rows:
+def read(body: bytes, family: str, columns: Sequence[str], *, broken: bool = False) -> Rows:
     """Read the messages of an answer, one after the other in `body`.
 
     Of several cells of a column the first counts, which is the latest.
+
+    Parameters
+    ----------
+    body, family, columns
+        The messages, and which columns are wanted of them.
+    broken
+        Whether the answer broke off; a row that had only begun to come is left out.
 
     Raises
     ------
@@ -129,8 +141,8 @@ def read(body: bytes, family: str, columns: Sequence[str]) -> Rows:
         It is no such answer, or ends within a row.
     """
     whole = BinaryColumn(padded(body), np.array([0]), np.array([len(body)]))
-    chunks, _ = protobuf.elements(whole, _RESPONSE)[1]
-    found, row = _complete(protobuf.fields(chunks, _CHUNK))
+    said = protobuf.elements(whole, _RESPONSE)
+    found, row = _complete(protobuf.fields(said[_CHUNKS][0], _CHUNK), broken=broken)
     first = np.flatnonzero(np.diff(row, prepend=-1))
     keys = _keys(found[_KEY], row, first)
     begins, values = _cells(found, row)
@@ -142,13 +154,21 @@ def read(body: bytes, family: str, columns: Sequence[str]) -> Rows:
         rows = row[begins[own]]
         starts[rows], lengths[rows] = values.starts[own], np.maximum(values.lengths[own], 0)
         held.append(BinaryColumn(values.data, starts, lengths))
-    return Rows(keys, held)
+    ends = [keys[-1:], said[_SCANNED][0].to_arrow()[-1:]]
+    scanned = max((key for each in ends for key in each.to_pylist()), default=b"")
+    return Rows(keys, held, scanned)
 
 
-def _complete(found: dict[int, BinaryColumn]) -> tuple[dict[int, BinaryColumn], Places]:
+def _complete(
+    found: dict[int, BinaryColumn], *, broken: bool
+) -> tuple[dict[int, BinaryColumn], Places]:
     """Leave out rows that were begun anew; tell for each chunk the number of its row."""
     commits, resets = (protobuf.varints(found[number]) > 0 for number in (_COMMIT, _RESET))
     ends = commits | resets
+    if broken:
+        here = np.arange(np.flatnonzero(ends).max(initial=-1) + 1)
+        found = {number: column.take(here) for number, column in found.items()}
+        commits, resets, ends = commits[here], resets[here], ends[here]
     if len(ends) and not ends[-1]:
         msg = "Bigtable's answer ends within a row"
         raise ProtocolError(msg)

@@ -73,14 +73,15 @@ class GrpcTransport(Transport[GrpcRequest]):
         channel, deadline = self._channel(request), exchange.deadline
         metadata = [(name.lower(), str(value)) for name, value in request.headers.items()]
         how: dict[str, Any] = {"timeout": deadline.left(), "metadata": metadata}
+        came: list[bytes] = []
         try:  # bytes in, bytes out
             if request.streams:
                 stream = channel.unary_stream(request.method)(request.body, **how)
-                body = _streamed(stream, deadline, self._options.limits.reply)
+                _collect(stream, came, deadline, self._options.limits.reply)
             else:
                 under_way = channel.unary_unary(request.method).future(request.body, **how)
-                body = _awaited(under_way, deadline)
-            return GrpcReply("OK", "", body)
+                came.append(_awaited(under_way, deadline))
+            return GrpcReply("OK", "", b"".join(came))
         except SlowAnswer:
             self._forget(request, channel)
             raise
@@ -88,7 +89,7 @@ class GrpcTransport(Transport[GrpcRequest]):
             if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
                 self._forget(request, channel)
             exchange.deadline.left()  # a wait that ended because the time was up is that
-            return GrpcReply(error.code().name, str(error.details() or ""), b"")
+            return GrpcReply(error.code().name, str(error.details() or ""), b"".join(came))
 
     def _forget(self, request: GrpcRequest, channel: Any) -> None:  # noqa: ANN401 - grpc has no types
         """Have the next call use another connection: this one may be dead, which nobody tells.
@@ -137,18 +138,17 @@ def _awaited(under_way: Any, deadline: Deadline) -> bytes:  # noqa: ANN401 - grp
         raise StoreUnavailable(msg) from error
 
 
-def _streamed(stream: Any, deadline: Deadline, most: int) -> bytes:  # noqa: ANN401 - grpc has no types
-    """Read the messages of a stream to its end."""
-    messages, size = [], 0
+def _collect(stream: Any, came: list[bytes], deadline: Deadline, most: int) -> None:  # noqa: ANN401 - grpc has no types
+    """Read the messages of a stream to its end; those before it breaks are there all the same."""
+    size = 0
     with deadline.ending(stream.cancel):
         for message in stream:
-            messages.append(message)
+            came.append(message)
             size += len(message)
             if size > most:
                 stream.cancel()
                 raise _too_large(f"more than {most:,} bytes")
     deadline.left()
-    return b"".join(messages)
 
 
 def _options(limits: Limits) -> list[tuple[str, int]]:

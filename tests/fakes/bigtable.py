@@ -91,6 +91,8 @@ class Bigtable(grpc.GenericRpcHandler):  # type: ignore[misc] # grpc has no type
         Status and words to refuse a call with.
     spoil
         Changes the messages of an answer.
+    breaks
+        After how many messages the next answers break off, and with what; each once.
     asked
         How many keys each request named.
     told
@@ -106,6 +108,7 @@ class Bigtable(grpc.GenericRpcHandler):  # type: ignore[misc] # grpc has no type
     most: int = 10_000
     refuse: tuple[grpc.StatusCode, str] | None = None
     spoil: Callable[[list[bytes]], Sequence[bytes]] = lambda messages: messages
+    breaks: list[tuple[int, grpc.StatusCode]] = field(default_factory=list)
     asked: list[int] = field(default_factory=list)
     told: list[dict[str, str]] = field(default_factory=list)
 
@@ -117,14 +120,26 @@ class Bigtable(grpc.GenericRpcHandler):  # type: ignore[misc] # grpc has no type
             f"{DATA}PingAndWarm": lambda _: b"",
         }
         streams = {
-            f"{DATA}ReadRows": lambda body: iter(self.read(body)),
-            f"{DATA}MutateRows": lambda body: iter(self.mutate(body)),
+            f"{DATA}ReadRows": self.read,
+            f"{DATA}MutateRows": self.mutate,
         }
         if details.method in unary:
             return grpc.unary_unary_rpc_method_handler(self.guarded(unary[details.method]))
         if details.method in streams:
-            return grpc.unary_stream_rpc_method_handler(self.guarded(streams[details.method]))
+            return grpc.unary_stream_rpc_method_handler(self.streamed(streams[details.method]))
         return None
+
+    def streamed(self, act: Callable[[bytes], Sequence[bytes]]) -> Callable[[bytes, Any], Any]:
+        def answer(body: bytes, context: Any) -> Iterator[bytes]:
+            messages = self.guarded(act)(body, context)
+            if not self.breaks:
+                yield from messages
+                return
+            after, code = self.breaks.pop(0)
+            yield from messages[:after]
+            context.abort(code, "it broke off")
+
+        return answer
 
     def guarded(self, act: Callable[[bytes], Any]) -> Callable[[bytes, Any], Any]:
         def answer(body: bytes, context: Any) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
@@ -22,7 +23,14 @@ from featkit.auth.tokens import Either
 from featkit.calls import Call, GrpcRequest
 from featkit.capabilities import Capabilities
 from featkit.codecs import bigtable_rows
-from featkit.errors import AuthError, MissingExtraError, SettingsError, UnknownNameError
+from featkit.columns import Status
+from featkit.errors import (
+    AuthError,
+    IncompleteAnswer,
+    MissingExtraError,
+    SettingsError,
+    UnknownNameError,
+)
 from featkit.stores.feast.direct import answer
 from featkit.stores.feast.gaps import DIRECT
 from featkit.stores.feast.hashed import HashedStore, event_times, places
@@ -113,8 +121,15 @@ class BigtableStore(HashedStore):
             self._request(read.view, body),
             decode=partial(_decoded, read, keys, columns),
             keys=len(keys),
-            explain=partial(self._explained, self.table(read.view)),
+            explain=partial(self._broken_or_refused, read, keys, columns),
         )
+
+    def _broken_or_refused(
+        self, read: OnlineRead, keys: pa.Array, columns: list[str], reply: GrpcReply
+    ) -> FeatkitError | None:
+        if reply.broke:
+            return _rescued(read, keys, columns, reply)
+        return self._explained(self.table(read.view), reply)
 
     def _whole(self, view: FeatureView) -> str:
         return f"{self._place}/tables/{self.table(view)}"
@@ -189,7 +204,34 @@ def _digest(name: str) -> str:
 def _decoded(
     read: OnlineRead, keys: pa.Array, columns: list[str], reply: GrpcReply
 ) -> FeatureColumns:
-    found = bigtable_rows.read(reply.body, _FAMILY, columns)
+    return _answered(read, keys, bigtable_rows.read(reply.body, _FAMILY, columns))
+
+
+def _rescued(
+    read: OnlineRead, keys: pa.Array, columns: list[str], reply: GrpcReply
+) -> FeatkitError | None:
+    """Keep what came before a stream broke, so that the rest alone is asked for again.
+
+    Rows come in the order of their keys: what is not among them up to the last one is not there.
+    """
+    found = bigtable_rows.read(reply.body, _FAMILY, columns, broken=True)
+    in_order = pl.Series(found.keys, dtype=pl.Binary()).is_sorted()
+    later = pl.Series(keys).to_frame().select(pl.first() > pl.lit(found.scanned)).to_series()
+    lost = int(later.sum())
+    if not in_order or not 0 < lost < len(keys):
+        return None
+    answered = _answered(read, keys, found)
+    statuses = {name: own.set(later, Status.ERROR) for name, own in answered.statuses.items()}
+    msg = (
+        f"{read.view.name!r}: there is no answer for {lost:,} of {len(keys):,} entities: "
+        f"{reply.code}: {reply.details}"
+    )
+    error = IncompleteAnswer(msg, again=True)
+    error.partial = replace(answered, statuses=statuses)
+    return error
+
+
+def _answered(read: OnlineRead, keys: pa.Array, found: bigtable_rows.Rows) -> FeatureColumns:
     rows = places(pl.Series(keys), pl.Series(found.keys, dtype=pl.Binary()))
     at = rows.cast(pl.Int64).fill_null(-1).to_numpy()
     times, *values = (column.at(at) for column in found.columns)

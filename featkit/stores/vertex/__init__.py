@@ -21,7 +21,7 @@ import msgspec
 
 from featkit.auth.google import GoogleAuth
 from featkit.auth.tokens import bearer_of
-from featkit.calls import Call, GrpcReply, GrpcRequest, HttpRequest, HttpRequests
+from featkit.calls import Call, GrpcRequest, HttpRequest, HttpRequests
 from featkit.capabilities import Capabilities
 from featkit.errors import (
     AuthError,
@@ -62,7 +62,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from featkit.auth.tokens import Bearer
-    from featkit.calls import Flow
+    from featkit.calls import Flow, HttpReply
     from featkit.columns import FeatureColumns
     from featkit.history import JoinRead
     from featkit.populations import Sync
@@ -327,7 +327,12 @@ class VertexStore(Store):
             tls=scheme == "https",
             streams=True,
         )
-        return Call(request, decode=stream.columns, keys=read.keys.height, explain=self._explained)
+        return Call(
+            request,
+            decode=stream.columns,
+            keys=read.keys.height,
+            explain=lambda reply: stream.rescued(reply) if reply.broke else refused(reply),
+        )
 
     def _locate(self) -> Flow[None]:
         """Find where values are read: some stores have an address of their own."""
@@ -434,9 +439,7 @@ class VertexStore(Store):
                 return pages
             query["pageToken"] = pages[-1].next_page_token
 
-    def _explained(self, reply: Any) -> FeatkitError | None:  # noqa: ANN401 - of HTTP or gRPC
-        if isinstance(reply, GrpcReply):
-            return refused(reply)
+    def _explained(self, reply: HttpReply) -> FeatkitError | None:
         return explained(reply, repr(self.auth))
 
     def __repr__(self) -> str:

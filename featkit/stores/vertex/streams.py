@@ -94,6 +94,16 @@ class Stream:
         codes = self._codes(found[_STATUS][0])
         return self._complete(rows, failed, said[_KEY_VALUES], codes)
 
+    def rescued(self, reply: GrpcReply) -> FeatkitError | None:
+        """Keep what came before a stream broke, so that the rest alone is asked for again."""
+        try:
+            self.columns(reply)
+        except IncompleteAnswer as error:
+            return error
+        except ThrottledError:  # nothing came of which anything can be made
+            return None
+        return None
+
     def _rows(self, keys: BinaryColumn) -> pl.Series:
         """Find the rows of the keys that answers repeat."""
         asked = pl.DataFrame({"key": pl.Series(self.keys())}).with_row_index(_AT)

@@ -127,6 +127,69 @@ def test_two_thousand_rows_are_asked_for_at_a_time(
     assert (found.statuses["visits"] == Status.NOT_FOUND).sum() > 4900
 
 
+MANY = pl.DataFrame({"customer_id": [*range(1, 5), *range(10_000, 10_400)]})
+
+
+@pytest.mark.parametrize(("cut", "after"), [(1, 20), (10**9, 4)])
+@pytest.mark.parametrize("scans", [True, False])
+@pytest.mark.parametrize("code", ["UNAVAILABLE", "INTERNAL", "ABORTED", "RESOURCE_EXHAUSTED"])
+def test_of_a_stream_that_breaks_off_only_the_rest_is_asked_for_again(
+    fake: Bigtable,
+    client: featkit.FeatureStoreClient,
+    code: str,
+    cut: int,
+    after: int,
+    *,
+    scans: bool,
+) -> None:
+    right = client.lookup(MANY, ["customers:*"]).to_polars(timestamps=True, statuses=True)
+    fake.cut, fake.together = cut, 3
+    if not scans:  # the last message says up to where was looked
+        fake.spoil = lambda sent: sent[:-1]
+    fake.asked.clear()
+    fake.breaks = [(after, getattr(grpc.StatusCode, code)), (after, grpc.StatusCode.UNAVAILABLE)]
+    found = client.lookup(MANY, ["customers:*"]).to_polars(timestamps=True, statuses=True)
+    assert found.equals(right)
+    first, second, third = fake.asked
+    assert len(MANY) == first > second > third
+
+
+def test_a_stream_that_breaks_before_a_row_is_there_is_asked_for_whole(
+    fake: Bigtable, client: featkit.FeatureStoreClient
+) -> None:
+    right = client.lookup(KEYS, ["customers:*"]).to_polars(timestamps=True, statuses=True)
+    fake.cut, fake.together = 1, 1
+    for after in (0, 1, 5):
+        fake.asked.clear()
+        fake.breaks = [(after, grpc.StatusCode.UNAVAILABLE)]
+        found = client.lookup(KEYS, ["customers:*"]).to_polars(timestamps=True, statuses=True)
+        assert found.equals(right)
+        assert fake.asked == [len(KEYS)] * 2
+
+
+def test_a_stream_that_breaks_at_every_row_still_comes_to_its_end(
+    fake: Bigtable, client: featkit.FeatureStoreClient
+) -> None:
+    right = client.lookup(KEYS, ["customers:*"]).to_polars(timestamps=True, statuses=True)
+    fake.together = 12  # more than the cells of a row
+    fake.breaks = [(1, grpc.StatusCode.UNAVAILABLE)] * 4
+    found = client.lookup(KEYS, ["customers:*"]).to_polars(timestamps=True, statuses=True)
+    assert found.equals(right)
+
+
+def test_rows_out_of_order_tell_nothing_of_those_that_are_absent(
+    fake: Bigtable, client: featkit.FeatureStoreClient
+) -> None:
+    right = client.lookup(KEYS, ["customers:*"]).to_polars(timestamps=True, statuses=True)
+    turns = iter([lambda sent: sent[-2::-1]])
+    fake.together = 100
+    fake.spoil = lambda sent: next(turns, list)(sent)
+    fake.asked.clear()
+    fake.breaks = [(100, grpc.StatusCode.UNAVAILABLE)]
+    found = client.lookup(KEYS, ["customers:*"]).to_polars(timestamps=True, statuses=True)
+    assert found.equals(right)
+
+
 def test_the_way_to_the_instance_is_told(
     fake: Bigtable, client: featkit.FeatureStoreClient
 ) -> None:
