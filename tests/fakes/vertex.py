@@ -101,6 +101,10 @@ class VertexFake:
         How many keys each stream asked for.
     lie
         Changes the messages of a stream.
+    breaks
+        After how many messages the next streams break off, and with which status of gRPC.
+    pause
+        Seconds before each message of a stream.
     """
 
     views: list[tuple[FeatureView, pl.DataFrame]]
@@ -117,6 +121,8 @@ class VertexFake:
     most_keys: int = 1000
     streams: list[int] = field(default_factory=list)
     lie: Callable[[Any], Any] = list
+    breaks: list[tuple[int, str]] = field(default_factory=list)
+    pause: float = 0.0
     _found: pl.DataFrame = field(default_factory=pl.DataFrame)
     asked: list[Asked] = field(default_factory=list)
     keys: list[dict[str, Any]] = field(default_factory=list)

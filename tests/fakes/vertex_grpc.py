@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import struct
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -110,8 +111,17 @@ def answers(fake: VertexFake, body: bytes) -> Iterator[bytes]:
 
 
 @contextmanager
-def streamed(fake: VertexFake) -> Iterator[str]:
-    """Serve a fake's lookups over gRPC, and give the address as a URL."""
+def streamed(fake: VertexFake, *, longest: int | None = None) -> Iterator[str]:
+    """Serve a fake's lookups over gRPC, and give the address as a URL.
+
+    Parameters
+    ----------
+    fake
+        What it knows.
+    longest
+        Milliseconds after which a connection is told to go away, and as long again until it is
+        closed; None: never.
+    """
 
     def serve(requests: Iterator[bytes], context: Any) -> Iterator[bytes]:
         told = dict(context.invocation_metadata())
@@ -129,7 +139,12 @@ def streamed(fake: VertexFake) -> Iterator[str]:
             except Answer as refusal:
                 message = refusal.body["error"]["message"]
                 context.abort(grpc.StatusCode.NOT_FOUND, message)
-            yield from said
+            after, code = fake.breaks.pop(0) if fake.breaks else (len(said), "")
+            for message in said[:after]:
+                time.sleep(fake.pause)
+                yield message
+            if code:
+                context.abort(grpc.StatusCode[code], "it broke off")
 
     class Handler(grpc.GenericRpcHandler):
         def service(self, details: Any) -> Any:
@@ -137,8 +152,9 @@ def streamed(fake: VertexFake) -> Iterator[str]:
                 return grpc.stream_stream_rpc_method_handler(serve)
             return None
 
-    pool = ThreadPoolExecutor(4)
-    server = grpc.server(pool)
+    pool = ThreadPoolExecutor(16)
+    ages = ("grpc.max_connection_age_ms", "grpc.max_connection_age_grace_ms")
+    server = grpc.server(pool, options=[(age, longest) for age in ages if longest is not None])
     server.add_generic_rpc_handlers((Handler(),))
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()

@@ -183,7 +183,7 @@ def test_rows_out_of_order_tell_nothing_of_those_that_are_absent(
     right = client.lookup(KEYS, ["customers:*"]).to_polars(timestamps=True, statuses=True)
     turns = iter([lambda sent: sent[-2::-1]])
     fake.together = 100
-    fake.spoil = lambda sent: next(turns, list)(sent)
+    fake.spoil = lambda sent: next(turns, list)(sent)  # noqa: PLW0108 - another one each time
     fake.asked.clear()
     fake.breaks = [(100, grpc.StatusCode.UNAVAILABLE)]
     found = client.lookup(KEYS, ["customers:*"]).to_polars(timestamps=True, statuses=True)
