@@ -10,7 +10,6 @@ Facts that shape this package (see ``docs/stores/vertex.md`` for what they stand
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from functools import partial
 from itertools import groupby
@@ -24,7 +23,6 @@ from featkit.auth.tokens import bearer_of
 from featkit.calls import Call, GrpcRequest, HttpRequest, HttpRequests
 from featkit.capabilities import Capabilities
 from featkit.errors import (
-    AuthError,
     FeatkitError,
     NotSupportedError,
     SettingsError,
@@ -35,23 +33,18 @@ from featkit.errors import (
 from featkit.flows import together
 from featkit.online.gathering import Gathering
 from featkit.stores.base import Store
+from featkit.stores.vertex.api import Api
+from featkit.stores.vertex.description import described
 from featkit.stores.vertex.gaps import GAPS
-from featkit.stores.vertex.history import BigQuery, Source, source_of_group, source_of_table
-from featkit.stores.vertex.refusals import explained, refused
+from featkit.stores.vertex.history import BigQuery, Source
+from featkit.stores.vertex.refusals import refused
 from featkit.stores.vertex.registry import (
-    Group,
-    GroupFeature,
-    GroupFeatures,
     OnlineStore,
     OnlineStores,
     Syncs,
-    Table,
     View,
     ViewOptions,
     Views,
-    decode,
-    of_groups,
-    of_table,
 )
 from featkit.stores.vertex.streams import METHOD, Stream
 from featkit.stores.vertex.values import UNKNOWN, Answers, body_of, features_of, keys_of
@@ -62,7 +55,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from featkit.auth.tokens import Bearer
-    from featkit.calls import Flow, HttpReply
+    from featkit.calls import Flow
     from featkit.columns import FeatureColumns
     from featkit.history import JoinRead
     from featkit.populations import Sync
@@ -75,9 +68,7 @@ _BATCH = (
     50  # entities of one call, each a request: what a failure costs, and how often progress is told
 )
 _STREAMED = 500  # entities of a stream: its limit is not documented
-_PAGE = 1000
 _SYNCS = 5  # of a view that are asked for: the newest may still be under way
-_URI = re.compile(r"bq://([^.]+)\.([^.]+)\.([^.]+)")
 
 
 class VertexStore(Store):
@@ -144,7 +135,7 @@ class VertexStore(Store):
         self._project, self._location, self._name = project, location, store
         self._options = msgspec.structs.replace(options, token=None)  # the auth has it
         regional = f"https://{location}-aiplatform.googleapis.com"
-        self._api = (options.api_endpoint or regional).rstrip("/")
+        self._api = Api((options.api_endpoint or regional).rstrip("/"), repr(self.auth))
         self._place = f"projects/{project}/locations/{location}"
         self._store = f"{self._place}/featureOnlineStores/{store}"
         self._sources: dict[str, list[Source]] = {}  # the tables behind each view
@@ -192,7 +183,8 @@ class VertexStore(Store):
 
     def _named(self, names: Sequence[str]) -> Flow[list[FeatureView]]:
         calls = [
-            self._get(f"{self._store}/featureViews/{quote(name, safe='')}", View) for name in names
+            self._api.get(f"{self._store}/featureViews/{quote(name, safe='')}", View)
+            for name in names
         ]
         try:
             views = yield from together(calls)
@@ -206,79 +198,15 @@ class VertexStore(Store):
 
     def _views(self) -> Flow[list[View]]:
         try:
-            pages = yield from self._pages(f"{self._store}/featureViews", Views)
+            pages = yield from self._api.pages(f"{self._store}/featureViews", Views)
         except UnknownNameError as error:
             raise (yield from self._unknown_store(error)) from error
         return [view for page in pages for view in page.feature_views]
 
     def _described(self, views: Sequence[View]) -> Flow[list[FeatureView]]:
-        """Describe views by their groups and tables, each of which is asked for once."""
-        names = sorted({group.feature_group_id for view in views for group in view.groups})
-        paths = [f"{self._place}/featureGroups/{quote(name, safe='')}" for name in names]
-        groups = yield from together([self._get(path, Group) for path in paths])
-        features: dict[str, dict[str, GroupFeature]] = {}
-        for name, path in zip(names, paths, strict=True):
-            pages = yield from self._pages(f"{path}/features", GroupFeatures)
-            features[name] = {each.id: each for page in pages for each in page.features}
-        by_name = dict(zip(names, groups, strict=True))
-        uris = [view.big_query_source.uri for view in views if view.big_query_source]
-        uris += [group.big_query.big_query_source.input_uri for group in groups]
-        tables = yield from self._tables(sorted({uri for uri in uris if uri}))
-        described = []
-        for view in views:
-            options = self._options.views.get(view.id) or ViewOptions()
-            if view.groups:
-                own = [by_name[group.feature_group_id] for group in view.groups]
-                self._sources[view.id] = [
-                    source_of_group(
-                        group,
-                        chosen,
-                        features[chosen.feature_group_id],
-                        typed=self._options.bigquery,
-                    )
-                    for group, chosen in zip(own, view.groups, strict=True)
-                ]
-                described.append(
-                    of_groups(
-                        view,
-                        [
-                            (
-                                group,
-                                features[group.name.rpartition("/")[2]],
-                                tables.get(group.big_query.big_query_source.input_uri),
-                            )
-                            for group in own
-                        ],
-                        options,
-                    )
-                )
-            else:
-                uri = view.big_query_source.uri if view.big_query_source else ""
-                described.append(of_table(view, tables.get(uri), options))
-                self._sources[view.id] = [
-                    source_of_table(uri, described[-1], typed=self._options.bigquery)
-                ]
-        return described
-
-    def _tables(self, uris: Sequence[str]) -> Flow[dict[str, Table]]:
-        """Ask BigQuery for the columns of tables."""
-        matches = {uri: match for uri in uris if (match := _URI.fullmatch(uri))}
-        places = {uri: match.groups() for uri, match in matches.items()}
-        if not self._options.bigquery or not places:
-            return {}
-        paths = [
-            f"{self._options.bigquery_endpoint}/bigquery/v2/projects/{quote(project)}/datasets/"
-            f"{quote(dataset)}/tables/{quote(table, safe='')}"
-            for project, dataset, table in places.values()
-        ]
-        try:
-            found = yield from together([self._call(path, Table, metadata=True) for path in paths])
-        except AuthError as error:
-            msg = (
-                f"{error}; to do without the types that BigQuery knows, connect with bigquery=False"
-            )
-            raise AuthError(msg) from error
-        return dict(zip(places, found, strict=True))
+        found, sources = yield from described(self._api, self._place, views, self._options)
+        self._sources |= sources
+        return found
 
     # -- lookups
 
@@ -299,7 +227,7 @@ class VertexStore(Store):
         return calls
 
     def _fetched(self, read: OnlineRead, decode: Callable[[Any], T]) -> Call[T]:
-        base = self._serving or self._api
+        base = self._serving or self._api.url
         view = f"{self._store}/featureViews/{quote(read.view.name, safe='')}"
         one = HttpRequest(
             url=f"{base}/v1/{view}:fetchFeatureValues",
@@ -312,11 +240,11 @@ class VertexStore(Store):
             HttpRequests(requests=requests, read=features_of),
             decode=decode,
             keys=read.keys.height,
-            explain=self._explained,
+            explain=self._api.explained,
         )
 
     def _streamed(self, read: OnlineRead) -> Call[FeatureColumns]:
-        place = self._options.grpc_endpoint or self._serving or self._api
+        place = self._options.grpc_endpoint or self._serving or self._api.url
         scheme, _, host = place.partition("://")
         stream = Stream(read, f"{self._store}/featureViews/{read.view.name}")
         request = GrpcRequest(
@@ -338,17 +266,19 @@ class VertexStore(Store):
         """Find where values are read: some stores have an address of their own."""
         store = yield from self._online_store()
         own = store.dedicated_serving_endpoint.public_endpoint_domain_name
-        self._serving = self._api if not own or self._options.api_endpoint else f"https://{own}"
+        self._serving = self._api.url if not own or self._options.api_endpoint else f"https://{own}"
 
     def _online_store(self) -> Flow[OnlineStore]:
         try:
-            found: OnlineStore = yield self._get(self._store, OnlineStore)
+            found: OnlineStore = yield self._api.get(self._store, OnlineStore)
         except UnknownNameError as error:
             raise (yield from self._unknown_store(error)) from error
         return found
 
     def _unknown_store(self, error: UnknownNameError) -> Flow[UnknownNameError]:
-        listed: OnlineStores = yield self._get(f"{self._place}/featureOnlineStores", OnlineStores)
+        listed: OnlineStores = yield self._api.get(
+            f"{self._place}/featureOnlineStores", OnlineStores
+        )
         names = [store.name.rpartition("/")[2] for store in listed.feature_online_stores]
         near = nearest(self._name, names)
         msg = f"there is no online store {self._name!r} in {self._place}; {near} ({error})"
@@ -358,7 +288,7 @@ class VertexStore(Store):
 
     def join_history(self, reads: Sequence[JoinRead]) -> Flow[list[pl.DataFrame]]:
         """Have BigQuery join the history, or join here what can count of it."""
-        bigquery = BigQuery(self._options.bigquery_endpoint, self._project, self._explained)
+        bigquery = BigQuery(self._options.bigquery_endpoint, self._project, self._api.explained)
         there = self._options.pushdown
         frames = []
         for read in reads:
@@ -413,34 +343,10 @@ class VertexStore(Store):
         query = urlencode({"pageSize": _SYNCS, "orderBy": "create_time desc"})
         place = f"{self._store}/featureViews"
         calls = [
-            self._call(
-                f"{self._api}/v1/{place}/{quote(v, safe='')}/featureViewSyncs?{query}", Syncs
-            )
-            for v in views
+            self._api.call(f"v1/{place}/{quote(name, safe='')}/featureViewSyncs?{query}", Syncs)
+            for name in views
         ]
         return (yield calls) if calls else []
-
-    # -- requests
-
-    def _get(self, path: str, kind: type[T]) -> Call[T]:
-        """Ask what there is, which seldom changes, so that a cache may answer."""
-        return self._call(f"{self._api}/v1/{path}", kind, metadata=True)
-
-    def _call(self, url: str, kind: type[T], *, metadata: bool = False) -> Call[T]:
-        request = HttpRequest(url=url, metadata=metadata)
-        return Call(request, decode=partial(decode, kind), explain=self._explained)
-
-    def _pages(self, path: str, kind: type[T]) -> Flow[list[T]]:
-        pages: list[Any] = []
-        query = {"pageSize": str(_PAGE)}
-        while True:
-            pages.append((yield self._get(f"{path}?{urlencode(query)}", kind)))
-            if not pages[-1].next_page_token:
-                return pages
-            query["pageToken"] = pages[-1].next_page_token
-
-    def _explained(self, reply: HttpReply) -> FeatkitError | None:
-        return explained(reply, repr(self.auth))
 
     def __repr__(self) -> str:
         return f"<VertexStore {self._project}/{self._location}/{self._name}>"
