@@ -23,7 +23,7 @@ a list of `Call`            a list as long, made at once: the decoded reply, or 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Hashable, Mapping, Sequence
-from dataclasses import Field, dataclass, field, replace
+from dataclasses import Field, dataclass, field
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -32,15 +32,15 @@ from typing import (
     Protocol,
     TypeAlias,
     TypeVar,
-    cast,
     runtime_checkable,
 )
 
-from featkit.errors import FeatkitError
 from featkit.waiting import Wait
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from featkit.errors import FeatkitError
 
 Reply = TypeVar("Reply")
 Result = TypeVar("Result")
@@ -411,50 +411,3 @@ class Joinable(Protocol):
 
     def joined(self, others: Sequence[Any]) -> tuple[RemoteRequest, list[Callable[[Any], Any]]]:
         """Return one request for this and others, and what takes each one's part of the reply."""
-
-
-def made_once(calls: Sequence[Call[Result]]) -> Flow[list[Result | FeatkitError]]:
-    """Make calls together, and those that can be made as one only once.
-
-    Stores that serve several views together, as Tecton does, are asked for one of them with the
-    request for all; each call still reads its own part of the reply.
-    """
-    groups: dict[Hashable, list[int]] = {}
-    for place, call in enumerate(calls):
-        request = call.request
-        same = (type(request), request.alike()) if isinstance(request, Joinable) else place
-        groups.setdefault(same, []).append(place)
-    answers: list[Any]
-    if len(groups) == len(calls):
-        answers = yield calls
-        return answers
-    shared = yield [_together([calls[place] for place in places]) for places in groups.values()]
-    answers = [None] * len(calls)
-    for places, answer in zip(groups.values(), shared, strict=True):
-        each = answer if isinstance(answer, list) else [answer] * len(places)  # or one failure
-        for place, own in zip(places, each, strict=True):
-            answers[place] = own
-    return answers
-
-
-def _together(calls: Sequence[Call[Any]]) -> Call[list[Any]]:
-    """Make one call of several; its result is the list of theirs, or of their failures."""
-    if len(calls) == 1:
-        return replace(calls[0], decode=lambda reply: [calls[0].decode(reply)])
-    first, *others = (cast("Any", call.request) for call in calls)
-    request, parts = first.joined(others)
-
-    def decode(reply: Any) -> list[Any]:  # noqa: ANN401 - whatever the transport replies
-        read = [_attempted(call, part, reply) for call, part in zip(calls, parts, strict=True)]
-        if all(isinstance(each, FeatkitError) for each in read):
-            raise read[0]
-        return read
-
-    return replace(calls[0], request=request, decode=decode, keys=sum(each.keys for each in calls))
-
-
-def _attempted(call: Call[Any], part: Callable[[Any], Any], reply: Any) -> Any:  # noqa: ANN401 - what the call's decode returns
-    try:
-        return call.decode(part(reply))
-    except FeatkitError as error:
-        return error

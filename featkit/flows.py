@@ -1,15 +1,22 @@
-"""Flows that several stores share."""
+"""Flows that ask several things at the same time."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
+from featkit.calls import Call, Flow, Joinable
 from featkit.errors import FeatkitError
 
 if TYPE_CHECKING:
-    from featkit.calls import Call, Flow
+    from collections.abc import Callable, Hashable, Sequence
+
+    from featkit.calls import Effect
 
 T = TypeVar("T")
+
+Task: TypeAlias = "Call[T] | Flow[T]"
+"""What takes one call, or several that depend on each other."""
 
 
 def together(calls: list[Call[T]], *, but: type[FeatkitError] | tuple[()] = ()) -> Flow[list[T]]:
@@ -22,3 +29,115 @@ def together(calls: list[Call[T]], *, but: type[FeatkitError] | tuple[()] = ()) 
         if isinstance(outcome, FeatkitError):
             raise outcome
     return kept
+
+
+def at_once(tasks: Sequence[Task[Any] | None]) -> Flow[list[Any]]:
+    """Do several things side by side: what each needs next is asked for together.
+
+    Parameters
+    ----------
+    tasks
+        Calls and flows; None has the answer None.
+
+    Returns
+    -------
+    list
+        What each returns, or the `FeatkitError` with which it failed.
+
+    Examples
+    --------
+    >>> from featkit.calls import LocalRead
+    >>> def flow():
+    ...     one = yield Call(LocalRead(lambda: 1, "one"))
+    ...     return one + (yield Call(LocalRead(lambda: 2, "two")))
+    >>> steps = at_once([Call(LocalRead(lambda: 7, "seven")), flow(), None])
+    >>> first = next(steps)
+    >>> len(first), len(steps.send([7, 1]))
+    (2, 1)
+    >>> try:
+    ...     steps.send([2])
+    ... except StopIteration as end:
+    ...     end.value
+    [7, 3, None]
+    """
+    answers: list[Any] = [None] * len(tasks)
+    running = {n: _flow(task) for n, task in enumerate(tasks) if task is not None}
+    told: dict[int, Any] = dict.fromkeys(running)
+    try:
+        while told:
+            wanted: dict[int, Effect] = {}
+            for place, reply in told.items():
+                try:
+                    wanted[place] = _next(running[place], reply)
+                except StopIteration as end:
+                    answers[place] = end.value
+                except FeatkitError as error:
+                    answers[place] = error
+            listed = {n: [own] if isinstance(own, Call) else own for n, own in wanted.items()}
+            calls = [call for own in listed.values() for call in own]
+            came = iter((yield calls) if calls else [])
+            told = {n: [next(came) for _ in own] for n, own in listed.items()}
+            told |= {n: told[n][0] for n, own in wanted.items() if isinstance(own, Call)}
+    finally:
+        for flow in running.values():
+            flow.close()
+    return answers
+
+
+def _flow(task: Task[T]) -> Flow[T]:
+    if not isinstance(task, Call):
+        return (yield from task)
+    answer: T = yield task
+    return answer
+
+
+def _next(flow: Flow[Any], reply: object) -> Effect:
+    """Go on with a flow; that one call has failed is raised in it."""
+    return flow.throw(reply) if isinstance(reply, FeatkitError) else flow.send(reply)
+
+
+def made_once(calls: Sequence[Call[T]]) -> Flow[list[T | FeatkitError]]:
+    """Make calls together, and those that can be made as one only once.
+
+    Stores that serve several views together, as Tecton does, are asked for one of them with the
+    request for all; each call still reads its own part of the reply.
+    """
+    groups: dict[Hashable, list[int]] = {}
+    for place, call in enumerate(calls):
+        request = call.request
+        same = (type(request), request.alike()) if isinstance(request, Joinable) else place
+        groups.setdefault(same, []).append(place)
+    answers: list[Any]
+    if len(groups) == len(calls):
+        answers = yield calls
+        return answers
+    shared = yield [_together([calls[place] for place in places]) for places in groups.values()]
+    answers = [None] * len(calls)
+    for places, answer in zip(groups.values(), shared, strict=True):
+        each = answer if isinstance(answer, list) else [answer] * len(places)  # or one failure
+        for place, own in zip(places, each, strict=True):
+            answers[place] = own
+    return answers
+
+
+def _together(calls: Sequence[Call[Any]]) -> Call[list[Any]]:
+    """Make one call of several; its result is the list of theirs, or of their failures."""
+    if len(calls) == 1:
+        return replace(calls[0], decode=lambda reply: [calls[0].decode(reply)])
+    first, *others = (cast("Any", call.request) for call in calls)
+    request, parts = first.joined(others)
+
+    def decode(reply: Any) -> list[Any]:  # noqa: ANN401 - whatever the transport replies
+        read = [_attempted(call, part, reply) for call, part in zip(calls, parts, strict=True)]
+        if all(isinstance(each, FeatkitError) for each in read):
+            raise read[0]
+        return read
+
+    return replace(calls[0], request=request, decode=decode, keys=sum(each.keys for each in calls))
+
+
+def _attempted(call: Call[Any], part: Callable[[Any], Any], reply: Any) -> Any:  # noqa: ANN401 - what the call's decode returns
+    try:
+        return call.decode(part(reply))
+    except FeatkitError as error:
+        return error

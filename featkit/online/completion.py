@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from featkit.calls import made_once
 from featkit.columns import FeatureColumns, Status
 from featkit.errors import FeatkitError, IncompleteAnswer
+from featkit.flows import made_once
 from featkit.online.gathering import Later
 
 if TYPE_CHECKING:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol, TypeAlias, 
 import msgspec
 
 from featkit import stores
-from featkit.calls import made_once
 from featkit.capabilities import ABILITIES, Capabilities
 from featkit.engines.newest import newest_times
 from featkit.errors import (
@@ -23,6 +22,7 @@ from featkit.errors import (
     UnknownNameError,
     nearest,
 )
+from featkit.flows import made_once
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

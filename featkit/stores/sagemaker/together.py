@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from featkit.calls import Call, HttpRequest, made_once
+from featkit.calls import Call, HttpRequest
 from featkit.codecs import json_columns
 from featkit.errors import AuthError, ProtocolError, RequestRejected, UnknownNameError
+from featkit.flows import made_once
 from featkit.stores.sagemaker.messages import RECORD, Batch, decoded
 
 if TYPE_CHECKING:
