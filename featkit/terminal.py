@@ -36,7 +36,12 @@ _IN_OPTIONS = (  # how the library's messages name an option, and how the comman
     (re.compile(r"\bon= maps"), "--on maps"),
     (re.compile(r"\bon_missing='(\w+)'"), r"--on-missing \1"),
     (re.compile(r"\bexpired='(\w+)'"), r"--expired \1"),
-    (re.compile(r"\b(prefix|now)='"), r"--\1 '"),
+    (re.compile(r"\b(prefix|now|at|label|engine)=(?=')"), r"--\1 "),
+    (re.compile(r"\bfull_feature_names=True"), "--full-names"),
+    (re.compile(r"\bfeature_timestamps=True"), "--timestamps"),
+    (re.compile(r"\bfeatures=\{<column>: '([^']+)'\}"), r"--feature COLUMN=\1"),
+    (re.compile(r"\b(memory|label|known)_(limit|time|by)=(?!\{)"), r"--\1-\2 "),
+    (re.compile(r"\bknown_by=\{'([^']+)': '([^']+)'\}"), r"--known-by \1=\2"),
     (re.compile(r"featkit\.connect\('([^']*)'\)"), r"--store \1"),
     (re.compile(r"connect\(\.\.\., (\w+)='(\w+)'\)"), r"\1 = '\2' in featkit.toml"),
 )

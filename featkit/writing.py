@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import tempfile
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -38,10 +36,11 @@ from featkit.errors import (
     nearest,
 )
 from featkit.keys import can_be_key
+from featkit.replacing import replacing
 from featkit.schema import FeatureRef
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from featkit.types import Duration, Frame
 
@@ -305,15 +304,6 @@ def _inline(value: dict[str, Any]) -> tomlkit.items.InlineTable:
     inline = tomlkit.inline_table()
     inline.update(value)
     return inline
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Give a file to write in, which takes the place of `path` only once it is whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".featkit-") as folder:
-        yield Path(folder, path.name)
-        Path(folder, path.name).replace(path)
 
 
 def _lazy(frame: Frame) -> pl.LazyFrame:

@@ -18,7 +18,7 @@ LONGEST = 450  # lines of a module
 LAYERS = {
     0: [
         *("errors", "types", "durations", "moments", "settings", "html", "forking", "waiting"),
-        "aligned",
+        *("aligned", "replacing"),
         "_version",
     ],
     1: [

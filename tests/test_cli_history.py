@@ -33,6 +33,11 @@ def folder(tmp_path, monkeypatch):
     text = spine.with_columns(pl.col("at").dt.strftime("%Y-%m-%dT%H:%M:%SZ"))
     text.write_csv("spine.csv")
     text.with_columns(pl.col("at").str.strip_suffix("Z")).write_csv("naive.csv")
+    text.rename({"shop": "visits"}).with_columns(shop=1).write_csv("taken.csv")
+    text.with_columns(at=pl.lit("01/05/2024")).write_csv("odd.csv")
+    text.with_columns(at=pl.Series([None, "2024-05-01", "2024-05-01T00:00Z", None])).write_csv(
+        "both.csv"
+    )
     return tmp_path
 
 
@@ -122,7 +127,24 @@ def test_report_manifest_and_json(folder):
         (
             ["spine.csv", "out.csv", "--at", "at", "-f", "hourly:*", "--memory-limit", "x"],
             2,
-            "cannot be read",
+            "--memory-limit 'x' cannot be read",
+        ),
+        (
+            ["spine.csv", "out.csv", "--at", "at", "-f", "hourly:*", "--engine", "x"],
+            2,
+            "--engine 'x'",
+        ),
+        (["taken.csv", "out.csv", "--at", "at", "-f", "hourly:*"], 2, "--full-names calls it"),
+        (
+            ["odd.csv", "out.csv", "--at", "at", "-f", "hourly:*"],
+            2,
+            "'01/05/2024', which is no ISO",
+        ),
+        (["both.csv", "out.csv", "--at", "at", "-f", "hourly:*"], 2, "'2024-05-01' has none"),
+        (
+            ["spine.csv", "out.csv", "--at", "at", "-f", "hourly:*", "--report", "spine.csv/r"],
+            2,
+            "spine.csv/r cannot be written",
         ),
     ],
 )
@@ -130,7 +152,38 @@ def test_what_cannot_be_done_says_so(folder, arguments, code, words):
     done = run("training-set", *arguments)
     assert done.exit_code == code
     assert words in done.stderr
-    assert not (folder / "out.csv").exists()
+    assert "featkit_" not in done.stderr
+    assert (folder / "out.csv").exists() == ("--report" in arguments)
+
+
+def test_moments_in_csv_are_written_in_several_ways(folder):  # noqa: ARG001
+    moments = [
+        *("2024-05-01 02:00:00+00:00", "2024-05-01T02:00:00.5Z", "2024-05-01 07:30:00+0530"),
+        *("2024-05-01T02:00Z", None),
+    ]
+    spine = pl.DataFrame({"at": moments}).with_columns(shop=1)
+    spine.write_csv("ways.csv")
+    done = run("training-set", "ways.csv", "out.csv", "--at", "at", "-f", "hourly:visits")
+    assert done.exit_code == 0
+    assert made("out.csv")["visits"].to_list() == [2, 2, 2, 2, None]
+    assert made("out.csv")["at"].to_list() == moments
+
+
+def test_audit_of_csv_reads_all_of_its_times(sets, folder):  # noqa: ARG001
+    arguments = ["--at", "at", "-f", "hourly:visits"]
+    run("training-set", "spine.csv", "set.csv", *arguments, "--timestamps")
+    done = run("audit", "set.csv", *arguments)
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert "timestamps in hourly__event_timestamp" in done.stdout
+    late = pl.read_csv("set.csv").rename({"visits": "v", "hourly__event_timestamp": "known"})
+    late.with_columns(at=pl.lit("2024-05-01T00:30:00Z"), labelled=pl.col("known")).write_csv(
+        "l.csv"
+    )
+    named = ["-f", "v=hourly:visits", "--timestamp", "known=hourly", "--label-time", "labelled"]
+    done = run("audit", "l.csv", "--at", "at", *named, "--tolerance", "0")
+    assert done.exit_code == 1
+    assert "error: known: the feature is later than the moment of its row" in done.stdout
+    assert "has the timestamp of the label" in done.stdout
 
 
 @pytest.fixture
@@ -177,7 +230,11 @@ def test_audit_as_json(sets):  # noqa: ARG001
         (["right.parquet", "--at", "when"], "no such column"),
         (["right.parquet", "--at", "at", "-f", "hourly:nope"], "no feature 'nope'"),
         (["right.parquet", "--at", "at", "--fail-on", "info"], "--fail-on"),
-        (["spine.parquet", "--at", "at", "-f", "hourly:visits"], "no column for 'hourly:visits'"),
+        (["spine.parquet", "--at", "at", "-f", "hourly:visits"], "--feature COLUMN=hourly:visits"),
+        (["right.parquet", "--at", "at", "-f", "a=hourly:visits", "-f", "hourly:*"], "or of none"),
+        (["right.parquet", "--at", "at", "--timestamp", "at"], "--timestamp takes COLUMN=VIEW"),
+        (["right.parquet", "--at", "at", "--label", "nope"], "--label 'nope'"),
+        (["right.parquet", "--at", "at", "--html", "right.csv/x"], "right.csv/x cannot be written"),
     ],
 )
 def test_audit_that_cannot_be_done_is_not_one_that_found_something(sets, arguments, words):  # noqa: ARG001

@@ -59,7 +59,7 @@ def audit(
     findings = list(_time_findings(columns, selection, options))
     done = [columns.said]
     if options.label is not None:
-        label = yield from reader.series(options.label)
+        label = yield from reader.series(options.label, "label")
         for each in columns.features.values():
             if each != options.label:
                 findings += checks.telling(each, (yield from reader.series(each)), label)
@@ -117,16 +117,16 @@ class _Reader:
     options: LeakageOptions
     zone: str | None
 
-    def series(self, name: Hashable) -> Flow[pl.Series]:
-        """Read one column."""
-        frames.refuse_unknown(self.frame, name, "column")
+    def series(self, name: Hashable, option: str = "column") -> Flow[pl.Series]:
+        """Read one column, which an option names."""
+        frames.refuse_unknown(self.frame, name, option)
         read = partial(self.frame.key_columns, {str(name): name})
         found: pl.DataFrame = yield Call(LocalRead(read, f"the column {name!r}"))
         return found.to_series()
 
-    def times(self, name: Hashable) -> Flow[pl.Series]:
-        """Read one column of timestamps."""
-        column = yield from self.series(name)
+    def times(self, name: Hashable, option: str = "column") -> Flow[pl.Series]:
+        """Read one column of timestamps, which an option names."""
+        column = yield from self.series(name, option)
         return check_moments(column, name=name, zone=self.zone, row=self.frame.row_label)
 
     def columns(self, selection: Selection) -> Flow[_Columns]:
@@ -146,7 +146,7 @@ class _Reader:
             stamps[name] = (yield from self.times(name)), of
         label_time = None
         if options.label_time is not None:
-            label_time = yield from self.times(options.label_time)
+            label_time = yield from self.times(options.label_time, "label_time")
         keys = found.drop(AT_COLUMN)
         about = pl.DataFrame(
             [pl.int_range(found.height, eager=True).alias("row"), *keys, at.alias("at")]

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import polars as pl
 
 from featkit.errors import LeakageError
 from featkit.html import UNBROKEN, badge, element, joined, page, table
+from featkit.replacing import write_text
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from featkit.html import Markup, Tone
 
 Level = Literal["error", "warning", "info"]
@@ -123,9 +125,7 @@ class AuditReport:
     def to_html(self, path: str | Path) -> None:
         """Write the report as a page of one file; one that is there is replaced."""
         title = "Audit"
-        Path(path).write_text(
-            page(title, element("h1", title), self._body(), style=UNBROKEN), encoding="utf-8"
-        )
+        write_text(page(title, element("h1", title), self._body(), style=UNBROKEN), path)
 
     def _repr_html_(self) -> str:
         return str(self._body())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -12,9 +11,11 @@ from featkit import aligned, figures, frames
 from featkit.audits.drift import Drift, drift
 from featkit.errors import InputError, KeyColumnError, nearest
 from featkit.html import UNBROKEN, badge, element, joined, page, table
+from featkit.replacing import write_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from matplotlib.axes import Axes
 
@@ -93,9 +94,7 @@ class SkewReport:
     def to_html(self, path: str | Path) -> None:
         """Write the report as a page of one file; one that is there is replaced."""
         title = "Skew"
-        Path(path).write_text(
-            page(title, element("h1", title), self._body(), style=UNBROKEN), encoding="utf-8"
-        )
+        write_text(page(title, element("h1", title), self._body(), style=UNBROKEN), path)
 
     def _repr_html_(self) -> str:
         return str(self._body())

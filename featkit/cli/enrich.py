@@ -66,7 +66,7 @@ def enrich(
     from featkit import files
     from featkit.api import features
     from featkit.references import select
-    from featkit.writing import replacing
+    from featkit.replacing import replacing
 
     for path in (source, target):
         files.format_of(path)
@@ -101,12 +101,19 @@ def enrich(
         typer.echo(client.last_summary, err=True)
 
 
-def pair(text: str) -> tuple[str, str]:
-    """Read ``KEY=COLUMN``."""
+def pair(text: str, option: str = "--on") -> tuple[str, str]:
+    """Read ``KEY=COLUMN``, or what another option takes."""
     key, equals, column = text.partition("=")
     if not (key and equals and column):
-        raise InputError(f"--on takes KEY=COLUMN, such as tailnum=aircraft, not {text!r}")
+        raise InputError(f"{option} takes {_PAIRS[option]}, not {text!r}")
     return key, column
+
+
+_PAIRS = {
+    "--on": "KEY=COLUMN, such as tailnum=aircraft",
+    "--feature": "COLUMN=VIEW:FEATURE, such as delay=carrier_history:mean_delay_7d",
+    "--timestamp": "COLUMN=VIEW, such as written_at=carrier_history",
+}
 
 
 def key_dtypes(selection: "Selection", columns: Mapping[str, str]) -> "dict[str, pl.DataType]":

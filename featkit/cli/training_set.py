@@ -2,6 +2,7 @@
 
 # ruff: noqa: PLC0415 - heavy libraries are imported inside the commands, so that help stays quick
 
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,12 +11,16 @@ import typer
 from featkit import terminal
 from featkit.cli.app import JsonOption, Names, NowOption, StoreOption, connect
 from featkit.cli.enrich import key_dtypes, pair
-from featkit.errors import FeatkitError, InputError, KeyColumnError, nearest
+from featkit.errors import FeatkitError, InputError, KeyColumnError, TimestampError, nearest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import polars as pl
 
 _MOMENT = "featkit_moment"
+_ZONED = ("%FT%T%.f%#z", "%FT%R%#z")
+_NAIVE = ("%FT%T%.f", "%FT%R", "%F")
 
 FeatureOption = Annotated[
     Names, typer.Option("--feature", "-f", metavar="REF", help="view:feature, or view:* for all.")
@@ -85,44 +90,44 @@ def training_set(
 
     Suffixes tell the formats: .parquet, .csv, .arrow and .feather.
     """
-    import polars as pl
-
     from featkit import files
+    from featkit.engines.plan import JoinPlan
     from featkit.references import select
-    from featkit.writing import replacing
+    from featkit.replacing import replacing
+    from featkit.training.methods import asked_flow
+    from featkit.training.options import TrainingOptions
 
     for path in (source, target):
         files.format_of(path)
     if not target.parent.is_dir():
         raise InputError(f"there is no folder {target.parent} for {target.name}")
     wanted = wanted_features(feature, service)
-    options: dict[str, Any] = {
-        "on": dict(pair(text) for text in on or []),
-        "lookback": lookback,
-        "known_by": known(known_by),
-        "strict": strict,
-        "feature_timestamps": timestamps,
-        "full_feature_names": full_names,
-        "engine": engine,
-        "memory_limit": memory_limit,
-    }
+    columns = dict(pair(text) for text in on or [])
+    runs_in: Any = engine  # the options refuse what they do not know
     client = connect(store, now)
     selection = client.run(select(client.operations.store, wanted, prefix="{view}__"))
-    dtypes = key_dtypes(selection, options["on"])
-    try:
-        spine, moment = opened(source, at, to=target, dtypes=dtypes)
-        if explain:
-            plan = client.get_historical_features(spine, wanted, at=moment, explain=True, **options)
-            typer.echo(str(plan))
+    with troubles(source, at, f"become {target}"):
+        spine = opened(source, at, to=target, dtypes=key_dtypes(selection, columns))
+        moment = at
+        if files.format_of(source) == "csv":  # the text stays as it is written
+            spine, moment = spine.with_columns(times(spine, at).alias(_MOMENT)), _MOMENT
+        options = TrainingOptions(
+            at=moment,
+            on=columns,
+            lookback=lookback,
+            known_by=known(known_by),
+            strict=strict,
+            feature_timestamps=timestamps,
+            full_feature_names=full_names,
+            engine=runs_in,
+            memory_limit=memory_limit,
+        )
+        made = client.run(asked_flow(client, spine, wanted, options, explain=explain))
+        if isinstance(made, JoinPlan):
+            typer.echo(str(made))
             return
-        made = client.get_historical_features(spine, wanted, at=moment, **options)
         with replacing(target) as file:
             files.sink(made.frame.drop(_MOMENT, strict=False), file)
-    except FeatkitError:
-        raise
-    except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
-        reason = str(error).partition("\n")[0]  # without the query that polars appends
-        raise InputError(f"{source} cannot become {target}: {reason}") from error
     if report is not None:
         made.report.to_html(report)
     if manifest is not None:
@@ -131,6 +136,22 @@ def training_set(
         terminal.write_json(made.report, json)
     else:
         typer.echo(made.report, err=True)
+
+
+@contextmanager
+def troubles(source: Path, at: str, aim: str) -> "Iterator[None]":
+    """Turn what goes wrong with a file into an error that is one message."""
+    import polars as pl
+
+    try:
+        yield
+    except TimestampError as error:
+        raise TimestampError(str(error).replace(_MOMENT, at)) from error
+    except FeatkitError:
+        raise
+    except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        reason = str(error).partition("\n")[0]  # without the query that polars appends
+        raise InputError(f"{source} cannot {aim}: {reason}") from error
 
 
 def wanted_features(feature: Names, service: Names) -> list[str]:
@@ -151,10 +172,8 @@ def known(words: Names) -> Any:  # noqa: ANN401 - as the option of Python is
     return {view: delay for view, _, delay in (text.partition("=") for text in words)}
 
 
-def opened(
-    source: Path, at: str, *, to: Path, dtypes: "dict[str, pl.DataType]"
-) -> "tuple[pl.LazyFrame, str]":
-    """Open a file, and name the column with its moments; those of CSV are read from text."""
+def opened(source: Path, at: str, *, to: Path, dtypes: "dict[str, pl.DataType]") -> "pl.LazyFrame":
+    """Open a file; its moments are text where it is CSV."""
     import polars as pl
 
     from featkit import files
@@ -162,12 +181,42 @@ def opened(
     if not source.is_file():
         raise InputError(f"there is no file {source}")
     if files.format_of(source) != "csv":
-        return files.scan(source, to=to, dtypes=dtypes), at
+        return files.scan(source, to=to, dtypes=dtypes)
     frame = files.scan(source, to=to, dtypes={**dtypes, at: pl.String()})
     names = frame.collect_schema().names()
     if at not in names:
         raise KeyColumnError(f"--at {at}: the file has no such column; {nearest(at, names)}")
-    first = frame.select(pl.col(at).drop_nulls().first()).collect().item()
-    zoned = bool(first) and pl.Series([first]).str.contains(r"(?:Z|[+-]\d\d:?\d\d)$").item()
-    read = pl.col(at).str.to_datetime(time_unit="us", time_zone="UTC" if zoned else None)
-    return frame.with_columns(read.alias(_MOMENT)), _MOMENT
+    return frame
+
+
+def times(frame: "pl.LazyFrame", column: str) -> "pl.Expr":
+    """Read times from text: ISO 8601, all with a zone or all without."""
+    import polars as pl
+
+    text = pl.col(column).str.strip_chars().str.replace(" ", "T", literal=True)
+    zoned = _read(text, _ZONED, "UTC")
+    naive = _read(text, _NAIVE, None)
+    odd = text.is_not_null() & zoned.is_null() & naive.is_null()
+    told = frame.select(
+        pl.col(column).filter(odd).first().alias("odd"),
+        pl.col(column).filter(naive.is_not_null()).first().alias("naive"),
+        zoned.is_not_null().any().alias("zoned"),
+    )
+    (found,) = told.collect().to_dicts()
+    if found["odd"] is not None:
+        raise TimestampError(
+            f"{column!r} has {found['odd']!r}, which is no ISO 8601 time, such as "
+            "2013-01-01T12:00:00Z"
+        )
+    if found["naive"] is not None and found["zoned"]:
+        raise TimestampError(f"times in {column!r} have a zone, but {found['naive']!r} has none")
+    return zoned if found["zoned"] else naive
+
+
+def _read(text: "pl.Expr", formats: tuple[str, ...], zone: str | None) -> "pl.Expr":
+    """Read times that are written in one of some ways; null for other ones."""
+    import polars as pl
+
+    return pl.coalesce(
+        text.str.to_datetime(each, time_unit="us", time_zone=zone, strict=False) for each in formats
+    )

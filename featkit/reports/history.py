@@ -10,8 +10,8 @@ from filelock import FileLock
 
 from featkit.dtypes import TIMESTAMP
 from featkit.errors import InputError
+from featkit.replacing import replacing
 from featkit.reports.rows import SCHEMAS, frame_of
-from featkit.writing import replacing
 
 if TYPE_CHECKING:
     from pathlib import Path

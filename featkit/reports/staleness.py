@@ -12,11 +12,11 @@ import polars as pl
 from featkit import aligned
 from featkit.durations import roughly
 from featkit.errors import InputError, StalenessError, UnknownNameError, nearest
+from featkit.replacing import write_text
 from featkit.reports import history, junit, staleness_page
 from featkit.reports.rows import feature_row, frame_of, plain, rows_of, view_row
 from featkit.staleness import worst
 from featkit.staleness.measures import time_column
-from featkit.writing import replacing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -389,10 +389,5 @@ def _by(by: By) -> By:
 
 def _written(text: str, path: str | PathLike[str] | None) -> str:
     if path is not None:
-        try:
-            with replacing(Path(path)) as file:
-                file.write_text(text, encoding="utf-8")
-        except OSError as error:
-            msg = f"{path} cannot be written: {error}"
-            raise InputError(msg) from error
+        write_text(text, path)
     return text

@@ -17,6 +17,7 @@ import polars as pl
 from featkit._version import __version__
 from featkit.errors import InputError
 from featkit.history import HistoryFile  # noqa: TC001 - the same
+from featkit.replacing import write_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -122,9 +123,7 @@ class Manifest:
 
     def to_json(self, path: str | Path) -> None:
         """Write the manifest as JSON."""
-        from pathlib import Path as File  # noqa: PLC0415 - only annotations need it otherwise
-
-        File(path).write_bytes(msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n")
+        write_text(msgspec.json.format(msgspec.json.encode(self), indent=2).decode() + "\n", path)
 
     @classmethod
     def from_json(cls, path: str | Path) -> Manifest:

@@ -10,6 +10,7 @@ import numpy as np
 
 from featkit import aligned
 from featkit.html import UNBROKEN, element, joined, page, table
+from featkit.replacing import write_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -144,12 +145,8 @@ class TrainingReport:
         path
             The file; one that is there is replaced.
         """
-        from pathlib import Path as File  # noqa: PLC0415 - only annotations need it otherwise
-
         title = "Training set"
-        File(path).write_text(
-            page(title, element("h1", title), self._body(), style=UNBROKEN), encoding="utf-8"
-        )
+        write_text(page(title, element("h1", title), self._body(), style=UNBROKEN), path)
 
     def _body(self) -> Markup:
         header, *lines = self._table()

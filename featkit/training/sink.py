@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from featkit.columns import KeyedColumn
 from featkit.errors import InputError
-from featkit.writing import replacing
+from featkit.replacing import replacing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
