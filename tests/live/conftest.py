@@ -23,6 +23,8 @@ HERE = Path(__file__).parent
 VENDORS = HERE / "vendors"
 SERVE = HERE / "feast" / "serve.py"
 
+pytest.register_assert_rewrite("tests.live.direct")  # it has tests that others inherit
+
 # These run in environments of their own, and none of it is a test.
 collect_ignore = ["feast", "vendors"]
 

@@ -21,33 +21,16 @@ from featkit.errors import (
     UnknownNameError,
 )
 from featkit.stores.base import OnlineRead
+from tests.live.direct import DRIVERS, KEYS, VIEWS
 
 pytestmark = [
     pytest.mark.live,
     pytest.mark.filterwarnings("ignore::featkit.errors.ExpiredWarning"),
 ]
-DRIVERS = [1001, 1002, 1003, 1004, 1006, 1007, 1009, 9999]
-KEYS = {
-    "driver_id": DRIVERS,
-    "customer_id": ["C1", "C2", "C3", "x", "", "Zoë ☃", "C1", "C1"],
-    "merch_key": ["m-1", "m-2", "m-3", "m-4", "m-9", "", "M-1", "m-1 "],
+ASKED = KEYS | {
     "km": [1.0, 2.0, 0.5, 10.0, 0.0, 1.5, 2.5, 3.0],
     "vip": [1, 0, 1, 0, 1, 0, 1, 0],
 }
-VIEWS = [
-    "driver_hourly_stats",
-    "affinity",
-    "merchant_profile",
-    "driver_stream",
-    "all_types",
-    "all_sets",
-    "exotic",
-    "more_exotic",
-    "documents",
-    "proto_only",
-    "bench_a",
-    "global_stats",
-]
 
 
 @pytest.fixture(scope="module", params=["http", "grpc"])
@@ -120,7 +103,7 @@ def as_featkit(value, feature, view, *, binary):
 @pytest.mark.parametrize("name", VIEWS)
 def test_every_value_is_what_feasts_own_sdk_says(feast, store, target, name):
     view = store.get_feature_metadata(name)
-    keys = {key: KEYS[key] for key in view.join_keys}
+    keys = {key: ASKED[key] for key in view.join_keys}
     frame = pl.DataFrame(keys) if keys else pl.DataFrame({"x": [1]})
     found = store.lookup(frame, [f"{name}:*"])
     refs = [f"{name}:{feature}" for feature in view.feature_names]

@@ -4,24 +4,21 @@ DynamoDB is moto. Bigtable is Google's emulator where it is installed, and alway
 its answers up as the service may; Feast's own client writes to both.
 """
 
-import asyncio
 from contextlib import ExitStack, contextmanager
 
 import pytest
 from moto.server import ThreadedMotoServer
 
 import featkit
-from featkit import Status
 from featkit.errors import StoreError
 from tests.fakes.bigtable import Bigtable, served
-from tests.live.direct import KEYS, VIEWS, agrees, filled
+from tests.live.direct import DRIVERS, ReadsLikeFeast, filled
 from tests.programs.running import bigtable_emulator, has_bigtable
 
 pytestmark = [
     pytest.mark.live,
     pytest.mark.filterwarnings("ignore::featkit.errors.ExpiredWarning"),
 ]
-DRIVERS = KEYS["driver_id"]
 AWS = {"AWS_ACCESS_KEY_ID": "AK", "AWS_SECRET_ACCESS_KEY": "SK", "AWS_EC2_METADATA_DISABLED": "1"}
 
 
@@ -82,45 +79,8 @@ def store(open_store):
         yield client
 
 
-@pytest.mark.parametrize("name", VIEWS)
-def test_every_value_is_what_feasts_own_sdk_says(direct, store, name):
-    agrees(store, direct, name)
-
-
-def test_statuses_tell_what_is_expired_null_and_missing(store):
-    keys = [1001, 1002, 1003, 1004, 1006, 1007, 1008, 9999, None]
-    found = store.lookup({"driver_id": keys}, ["driver_hourly_stats:conv_rate"])
-    assert found.statuses["conv_rate"].to_list() == [
-        Status.PRESENT,
-        Status.NULL,
-        Status.NULL,
-        Status.EXPIRED,
-        Status.PRESENT,
-        Status.EXPIRED,
-        Status.FUTURE,
-        Status.NOT_FOUND,
-        None,
-    ]
-
-
-def test_many_keys_come_back_in_order(store):
-    keys = [*range(1, 1001), *range(2000, 5000), *range(1000, 0, -1)]
-    found = store.lookup(keys, ["bench_a:f5", "bench_a:f8"])
-    first = found.values.head(1000)
-    assert first["f5"].null_count() == 0
-    assert found.values.tail(1000).reverse().equals(first)
-    assert found.values["f5"].null_count() == 3000
-
-
-def test_async_reads_the_same(open_store, store):
-    async def read():
-        async with open_store(featkit.connect_async) as client:
-            calls = [client.lookup(DRIVERS, ["driver_hourly_stats:*"]) for _ in range(10)]
-            return await asyncio.gather(*calls)
-
-    right = store.lookup(DRIVERS, ["driver_hourly_stats:*"]).to_polars(timestamps=True)
-    for found in asyncio.run(read()):
-        assert found.to_polars(timestamps=True).equals(right)
+class TestHashed(ReadsLikeFeast):
+    pass
 
 
 def test_the_registry_file_tells_the_same(direct, open_store, store):
@@ -129,12 +89,6 @@ def test_the_registry_file_tells_the_same(direct, open_store, store):
     with open_store(registry_url=None, registry=file) as client:
         found = client.lookup(DRIVERS, ["driver_hourly_stats:*"])
     assert found.to_polars(timestamps=True).equals(right)
-
-
-def test_both_ways_are_compared(direct, open_store):
-    with open_store(verify=True, server_url=direct.server_url) as client:
-        found = client.lookup([1001, 9999], ["driver_hourly_stats:*", "all_types:*"])
-        assert found.values["avg_daily_trips"].to_list() == [5555, None]
 
 
 def test_health_tells_what_answers(store):

@@ -1,6 +1,5 @@
 """Redis read without Feast's server, with Feast's own SDK over the same Redis as the oracle."""
 
-import asyncio
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
@@ -11,14 +10,13 @@ import featkit
 from featkit import Status
 from featkit.errors import NotSupportedError, ProtocolError, SettingsError, StoreError
 from featkit.stores.feast.entity_keys import field_names
-from tests.live.direct import KEYS, VIEWS, agrees, filled
+from tests.live.direct import DRIVERS, ReadsLikeFeast, agrees, filled
 from tests.programs.running import redis_server
 
 pytestmark = [
     pytest.mark.live,
     pytest.mark.filterwarnings("ignore::featkit.errors.ExpiredWarning"),
 ]
-DRIVERS = KEYS["driver_id"]
 
 
 @pytest.fixture(scope="module")
@@ -50,9 +48,8 @@ def store(open_store):
         yield client
 
 
-@pytest.mark.parametrize("name", VIEWS)
-def test_every_value_is_what_feasts_own_sdk_says(direct, store, name):
-    agrees(store, direct, name)
+class TestRedis(ReadsLikeFeast):
+    STRANGERS = 12_000  # more than one command asks for
 
 
 def test_the_registry_file_says_what_the_registry_server_says(direct, open_store, store):
@@ -73,22 +70,6 @@ def test_the_registry_file_says_what_the_registry_server_says(direct, open_store
     assert found.to_polars(timestamps=True, statuses=True).equals(
         right.to_polars(timestamps=True, statuses=True)
     )
-
-
-def test_statuses_tell_what_is_expired_null_and_missing(store):
-    keys = [1001, 1002, 1003, 1004, 1006, 1007, 1008, 9999, None]
-    found = store.lookup({"driver_id": keys}, ["driver_hourly_stats:conv_rate"])
-    assert found.statuses["conv_rate"].to_list() == [
-        Status.PRESENT,
-        Status.NULL,
-        Status.NULL,
-        Status.EXPIRED,
-        Status.PRESENT,
-        Status.EXPIRED,
-        Status.FUTURE,
-        Status.NOT_FOUND,
-        None,
-    ]
 
 
 def test_several_views_of_an_entity_are_read_in_one_command(direct, store, redis_url):
@@ -112,28 +93,6 @@ def test_several_views_of_an_entity_are_read_in_one_command(direct, store, redis
     assert found.values["f_int64"].to_list() == oracle["f_int64"].values
 
 
-def test_many_keys_come_back_in_order(store):
-    keys = [*range(1, 1001), *range(2000, 14000), *range(1000, 0, -1)]
-    found = store.lookup(keys, ["bench_a:f5", "bench_a:f8"])
-    again = store.lookup(keys[:1000], ["bench_a:f5", "bench_a:f8"])
-    first = found.values.head(1000)
-    assert first.equals(again.values)
-    assert first["f5"].null_count() == 0
-    assert found.values.tail(1000).reverse().equals(first)
-    assert found.values["f5"].null_count() == 12_000
-
-
-def test_async_reads_the_same(open_store, store):
-    async def read():
-        async with open_store(featkit.connect_async) as client:
-            calls = [client.lookup(DRIVERS, ["driver_hourly_stats:*"]) for _ in range(20)]
-            return await asyncio.gather(*calls)
-
-    right = store.lookup(DRIVERS, ["driver_hourly_stats:*"]).to_polars(timestamps=True)
-    for found in asyncio.run(read()):
-        assert found.to_polars(timestamps=True).equals(right)
-
-
 def test_what_a_server_computes_is_refused_by_name(store):
     with pytest.raises(NotSupportedError, match=r"'trip_fare' is computed on demand.*feast\+http"):
         store.lookup({"driver_id": [1001], "km": [1.0], "vip": [1]}, ["trip_fare:fare"])
@@ -143,12 +102,6 @@ def test_what_a_server_computes_is_refused_by_name(store):
 
 def test_a_service_of_stored_views_is_read(store):
     assert store.lookup([1001], "simple_v1").values["avg_daily_trips"].to_list() == [5555]
-
-
-def test_both_ways_are_compared(direct, open_store):
-    with open_store(verify=True, server_url=direct.server_url) as client:
-        found = client.lookup([1001, 9999], ["driver_hourly_stats:*", "all_types:*"])
-    assert found.values["avg_daily_trips"].to_list() == [5555, None]
 
 
 @contextmanager
