@@ -78,17 +78,22 @@ class Transports:
     def _new_workers(self) -> Workers:
         return Workers(max(WORKERS, self._options.limits.connections))
 
-    def submit(self, call: Call[Any], deadline: Deadline, settle: Callable[[Any], None]) -> None:
-        """Have a thread perform a call and settle it with the outcome."""
-        if isinstance(call.request, Wait):
-            call.request.subscribe(partial(settle, None))
-            return
-        job = partial(self._do, call, deadline, settle)
+    def submit(
+        self, calls: Sequence[Call[Any]], deadline: Deadline, settle: Callable[[int, Any], None]
+    ) -> None:
+        """Have threads perform calls, and settle each, by its place, with the outcome."""
+        jobs = []
+        for place, call in enumerate(calls):
+            if isinstance(call.request, Wait):
+                call.request.subscribe(partial(settle, place, None))
+            else:
+                jobs.append(partial(self._do, call, deadline, partial(settle, place)))
         with self._lock:
             if not self._closed:
-                self._workers.do(job)
+                self._workers.do(jobs)
                 return
-        job()  # which fails at once
+        for job in jobs:  # which fail at once
+            job()
 
     def _do(self, call: Call[Any], deadline: Deadline, settle: Callable[[Any], None]) -> None:
         try:
@@ -210,22 +215,19 @@ def _in_threads(
     calls: Sequence[Call[Any]], transports: Transports, deadline: Deadline, progress: Progress
 ) -> list[Any]:
     """Have calls performed by the threads of the pool, and wait for them."""
-    arrived: SimpleQueue[tuple[int, Any]] = SimpleQueue()
-    outcomes: dict[int, Any] = {}
-    submitted = 0
+    arrivals = _Arrivals(len(calls))
     try:
-        for place, call in enumerate(calls):
-            submitted += 1
-            transports.submit(call, deadline, partial(_put, arrived, place))
-        for place, outcome in _arriving(arrived, len(calls), _patience(deadline)):
-            outcomes[place] = outcome
-            progress.advance(calls[place].keys)
+        transports.submit(calls, deadline, arrivals.settle)
+        for places in arrivals.awaited(_patience(deadline)):
+            for place in places:
+                progress.advance(calls[place].keys)
     except BaseException:  # Ctrl-C, or what the progress raised
         deadline.abandon()
         # polars would have what the caller does next interrupted as well, while it runs here
-        for _ in _arriving(arrived, submitted - len(outcomes), _SETTLING):
+        for _ in arrivals.awaited(_SETTLING):
             pass
         raise
+    outcomes = dict(arrivals.outcomes)
     if len(outcomes) < len(calls):
         deadline.abandon()
     return [
@@ -252,10 +254,11 @@ async def adrive(
         progress.expect(sum(call.keys for call in calls))
         loop = asyncio.get_running_loop()
         futures = {loop.create_future(): call for call in calls}
+        places = list(futures)
         try:
             for future, call in futures.items():
                 future.add_done_callback(partial(_advance_by, progress, call.keys))
-                transports.submit(call, deadline, partial(_wake, loop, future))
+            transports.submit(calls, deadline, lambda place, told: _wake(loop, places[place], told))
             if futures:
                 await asyncio.wait(futures, timeout=_patience(deadline))
         finally:
@@ -308,23 +311,34 @@ _SLICE = 0.1  # seconds
 _SETTLING = 0.3  # seconds
 
 
-def _arriving(arrived: SimpleQueue[T], count: int, patience: float | None) -> Iterator[T]:
-    """Yield so many things as they arrive, fewer if the time is up before."""
-    ends = None if patience is None else time.monotonic() + patience
-    for _ in range(count):
-        while True:
+class _Arrivals:
+    """Outcomes of calls, by place; who waits for them is woken by the last, not by each."""
+
+    def __init__(self, count: int) -> None:
+        self.outcomes: dict[int, Any] = {}
+        self._count = count
+        self._complete: SimpleQueue[None] = SimpleQueue()
+
+    def settle(self, place: int, outcome: object) -> None:
+        """Add an outcome."""
+        self.outcomes[place] = outcome
+        if len(self.outcomes) == self._count:
+            self._complete.put(None)
+
+    def awaited(self, patience: float | None) -> Iterator[list[int]]:
+        """Wait for all, or until the time is up; tell now and then which have come."""
+        ends = None if patience is None else time.monotonic() + patience
+        told = 0
+        while told < self._count:
             left = _SLICE if ends is None else ends - time.monotonic()
             if left <= 0:
                 return
             # in slices: where polars was used, Ctrl-C does not end a wait, however long it is
             with suppress(Empty):
-                thing = arrived.get(timeout=min(left, _SLICE))
-                break
-        yield thing
-
-
-def _put(arrived: SimpleQueue[tuple[int, Any]], place: int, outcome: object) -> None:
-    arrived.put((place, outcome))
+                self._complete.get(timeout=min(left, _SLICE))
+            if places := list(self.outcomes)[told:]:
+                told += len(places)
+                yield places
 
 
 def _wake(loop: asyncio.AbstractEventLoop, future: asyncio.Future[Any], outcome: object) -> None:

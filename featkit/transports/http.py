@@ -1,18 +1,21 @@
 """HTTP: one pool of connections, one way to retry, one deadline, no secrets in what is said.
 
 The only module that imports httpx; a client of another library with its API will do as well.
-asyncio uses the same client from threads: that costs less CPU than httpx's own async client, and
-a call that is cancelled cannot lose a connection of the pool
-(``docs/decisions/0012-async-through-threads.md``).
+Without one, and without a proxy in the environment, requests go over connections of our own
+(`featkit.transports.connections`), which costs half as much. asyncio uses the same from threads:
+that costs less CPU than httpx's own async client, and a call that is cancelled cannot lose a
+connection of the pool (``docs/decisions/0012-async-through-threads.md``).
 """
 
 from __future__ import annotations
 
 import ssl
 import sys
+from abc import ABC, abstractmethod
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.request import getproxies
 
 import httpx
 
@@ -20,6 +23,7 @@ from featkit.calls import Call, HttpReply, HttpRequest, HttpRequests
 from featkit.errors import ClosedError, FeatkitError, ProtocolError, SettingsError
 from featkit.transports import bodies, sockets
 from featkit.transports.base import Exchange, Transport
+from featkit.transports.connections import ERRORS, Address, Connections, library
 from featkit.transports.failures import decoded, refusal, unsent
 
 if TYPE_CHECKING:
@@ -47,7 +51,7 @@ class HttpTransport(Transport[HttpRequest]):
         super().__init__(options, parent=parent)
         # inherited: to make it anew takes locks of OpenSSL, which may have been held in the fork
         self.trust: ssl.SSLContext | None = parent.trust if parent else None
-        self._client: Any = None
+        self._way: _Way | None = None
 
     def send(self, call: Call[T], request: HttpRequest | HttpRequests, deadline: Deadline) -> T:
         """Answer what may be answered from what is kept; send the rest, several in turn."""
@@ -78,22 +82,11 @@ class HttpTransport(Transport[HttpRequest]):
 
     def exchanged(self, request: HttpRequest, exchange: Exchange[Any]) -> HttpReply:
         """Send a request as it is, once, and read the reply, whatever its status."""
-        client, deadline = self._open_client(), exchange.deadline
-        library = _library(client)
-        left = deadline.left()
-        connect = self._options.limits.connect.total_seconds()
-        timeout = library.Timeout(left, connect=connect if left is None else min(connect, left))
+        way, deadline = self._open(), exchange.deadline
         headers = {"Accept-Encoding": bodies.CODING, **request.headers}
         _check_headers(headers)
         try:
-            outgoing = client.build_request(
-                request.method,
-                request.url,
-                content=request.body or None,
-                headers=headers,
-                timeout=timeout,
-            )
-            response = client.send(outgoing, stream=True, follow_redirects=False)
+            response = way.send(request, headers, deadline.left())
             try:
                 stream = response.extensions.get("network_stream")
                 if isinstance(stream, sockets.Stream):
@@ -102,10 +95,10 @@ class HttpTransport(Transport[HttpRequest]):
                 body = bodies.read_body(response, self._options.limits.reply, deadline)
             finally:
                 response.close()
-        except library.HTTPError as error:
+        except way.errors as error:
             deadline.left()  # a wait that ended because the time was up is that, whatever it says
-            raise unsent(error, library) from error
-        except library.InvalidURL as error:
+            raise unsent(error, way.library) from error
+        except way.invalid as error:
             msg = f"the address cannot be used: {error}"
             raise SettingsError(msg) from error
         except FeatkitError as error:
@@ -114,31 +107,108 @@ class HttpTransport(Transport[HttpRequest]):
         told = {name.lower(): value for name, value in response.headers.items()}
         return _Reply(response.status_code, told, body)
 
-    def _open_client(self) -> Any:  # noqa: ANN401 - a client with httpx's API
-        """Return the client of this process; a forked process must not share sockets."""
+    def _open(self) -> _Way:
+        """Return what sends requests in this process; a forked one must not share sockets."""
         with self._lock:
-            if self._client is None:
-                self._client = self._options.client
-                if self._client is None:
-                    self.trust = self.trust or _trust(self._options.ca)
-                    self._client = _client(self._options.limits, self.trust)
-                sockets.guard(self._client)
+            if self._way is None:
+                self._way = self._new_way()
             if self._parent is not None and self._options.client is not None:
                 msg = (
                     "client= was used before this process was forked, and its connections belong "
                     "to the other one; connect anew in each process"
                 )
                 raise SettingsError(msg)
-            if getattr(self._client, "is_closed", False):
+            if self._way.is_closed:
                 msg = "the HTTP client that was passed as client= is closed"
                 raise ClosedError(msg)
-            return self._client
+            return self._way
+
+    def _new_way(self) -> _Way:
+        limits = self._options.limits
+        if self._options.client is not None:
+            return _Client(self._options.client, limits)
+        self.trust = self.trust or _trust(self._options.ca)
+        if any(getproxies().get(scheme) for scheme in ("http", "https", "all")):
+            return _Client(_client(limits, self.trust), limits)
+        return _Own(Connections(limits, self.trust), limits)
 
     def disconnect(self) -> None:
         """Close the connections, unless they are the caller's."""
-        if self._client is not None and self._client is not self._options.client:
-            self._client.close()
-        self._client = None
+        if self._way is not None and self._options.client is None:
+            self._way.close()
+        self._way = None
+
+
+class _Way(ABC):
+    """What sends requests."""
+
+    errors: tuple[type[Exception], ...]
+    invalid: type[Exception]
+    library: Any
+    is_closed: bool = False
+
+    @abstractmethod
+    def send(self, request: HttpRequest, headers: dict[str, str], left: float | None) -> Any:  # noqa: ANN401 - a response with httpx's API
+        """Send a request and read the head of the reply."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close the connections."""
+
+
+class _Client(_Way):
+    """A client with httpx's API."""
+
+    def __init__(self, client: Any, limits: Limits) -> None:  # noqa: ANN401 - see above
+        self.library = _library(client)
+        self.errors, self.invalid = (self.library.HTTPError,), self.library.InvalidURL
+        self._client, self._connect = client, limits.connect.total_seconds()
+        sockets.guard(client)
+
+    @property
+    def is_closed(self) -> bool:  # type: ignore[override] # it is the client's
+        return bool(getattr(self._client, "is_closed", False))
+
+    def send(self, request: HttpRequest, headers: dict[str, str], left: float | None) -> Any:  # noqa: ANN401 - see above
+        connect = self._connect if left is None else min(self._connect, left)
+        outgoing = self._client.build_request(
+            request.method,
+            request.url,
+            content=request.body or None,
+            headers=headers,
+            timeout=self.library.Timeout(left, connect=connect),
+        )
+        return self._client.send(outgoing, stream=True, follow_redirects=False)
+
+    def close(self) -> None:
+        self._client.close()
+
+
+class _Own(_Way):
+    """Connections of our own, which need nothing that a client adds."""
+
+    errors, invalid, library = ERRORS, httpx.InvalidURL, library
+
+    def __init__(self, connections: Connections, limits: Limits) -> None:
+        self._connections, self._connect = connections, limits.connect.total_seconds()
+
+    def send(self, request: HttpRequest, headers: dict[str, str], left: float | None) -> Any:  # noqa: ANN401 - see above
+        connect = self._connect if left is None else min(self._connect, left)
+        address = _address(request.url)
+        return self._connections.send(request, headers, address, connect)
+
+    def close(self) -> None:
+        self._connections.close()
+
+
+@lru_cache(maxsize=256)
+def _address(url: str) -> Address:
+    """Take an address apart, once for all requests that are sent to it."""
+    parsed = httpx.URL(url)
+    if parsed.scheme not in {"http", "https"} or not parsed.host:
+        msg = "the address must begin with http:// or https://, and name a host"
+        raise SettingsError(msg)
+    return Address(parsed.raw_scheme, parsed.raw_host, parsed.port, parsed.raw_path, parsed.netloc)
 
 
 def _proved(call: Call[Any], reply: HttpReply) -> HttpReply:

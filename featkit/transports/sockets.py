@@ -7,6 +7,7 @@ time-outs, which are per read, a server that sends a byte now and then could hol
 from __future__ import annotations
 
 import sys
+from socket import socket
 from typing import TYPE_CHECKING, Any
 
 from featkit.transports.deadline import current
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _SLICE = 0.25  # seconds after which a wait for bytes looks whether somebody still waits for them
-_MOST = 256 * 1024  # bytes that are read at once, where they are there: half the work of 64 kB
+_SOME, _MOST = 64 * 1024, 256 * 1024  # bytes that are read at once; the latter where many come
 _PIECE = 64 * 1024  # bytes that are sent between two looks at the deadline
 
 
@@ -26,10 +27,10 @@ def guard(client: Any) -> None:  # noqa: ANN401 - a client with httpx's API
         pool: Any = getattr(transport, "_pool", None)
         inner = getattr(pool, "_network_backend", None)
         # over HTTP/2 one thread reads for others, whose deadlines are not its own
-        if inner is None or isinstance(inner, _Backend) or getattr(pool, "_http2", False):
+        if inner is None or isinstance(inner, Backend) or getattr(pool, "_http2", False):
             continue
         library = sys.modules[type(pool).__module__.partition(".")[0]]
-        pool._network_backend = _Backend(inner, library.ReadTimeout)  # noqa: SLF001 - see above
+        pool._network_backend = Backend(inner, library)  # noqa: SLF001 - see above
 
 
 class Stream:
@@ -41,9 +42,13 @@ class Stream:
         Whether anything was read since the last request was written.
     """
 
-    def __init__(self, inner: Any, too_late: type[Exception]) -> None:  # noqa: ANN401 - of httpcore or its like
+    def __init__(self, inner: Any, library: Any) -> None:  # noqa: ANN401 - of httpcore or its like
         self._inner = inner
-        self._too_late = too_late
+        self._library = library
+        self._socket = _socket_of(inner)
+        self._patience: float | None = None  # of the socket; to set it is a call of the system
+        self._held = b""
+        self._most = _SOME
         self._spoilt = False
         self.answered = False
 
@@ -53,27 +58,76 @@ class Stream:
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """Read what is there, or wait for it as long as the deadline in force allows."""
-        data: bytes
+        if self._held:
+            self.write(b"", timeout)
         self.answered = True
-        max_bytes = max(max_bytes, _MOST)
-        deadline = current.get()
+        data: bytes
+        deadline, most = current.get(), max(max_bytes, self._most)
         while deadline is not None:
-            left = deadline.left()
             try:
-                data = self._inner.read(max_bytes, _SLICE if left is None else min(left, _SLICE))
-            except self._too_late:
+                data = self._receive(most, deadline.left())
+            except self._library.ReadTimeout:
                 continue
+            self._most = _MOST if len(data) == most else _SOME
             return data
-        data = self._inner.read(max_bytes, timeout)
+        self._patience = None  # what reads below sets it
+        data = self._inner.read(most, timeout)
         return data
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        """Write all of it, as long as the deadline in force allows."""
+        """Write all of it, as long as the deadline in force allows.
+
+        What is short is held until more comes, or nothing, which ends a request: its head and its
+        body are one packet, and wake the server once.
+        """
         self.answered = False
-        deadline = current.get()
-        for start in range(0, len(buffer), _PIECE):
-            left = timeout if deadline is None else deadline.left()
-            self._inner.write(buffer[start : start + _PIECE], left)
+        if buffer and not self._held and len(buffer) < _PIECE:
+            self._held = buffer
+            return
+        whole, self._held = self._held + buffer, b""
+        deadline, rest = current.get(), memoryview(whole)
+        if deadline is None:
+            self._patience = None  # what writes below sets it
+            self._inner.write(whole, timeout)
+            return
+        while rest:
+            try:
+                rest = rest[self._send(rest[:_PIECE], deadline.left()) :]
+            except self._library.WriteTimeout:
+                if self._socket is None:  # nobody knows how much was sent
+                    raise
+
+    def _receive(self, most: int, left: float | None) -> bytes:
+        """Wait for bytes, a slice of time; as httpcore, with half the calls of the system."""
+        if self._socket is None:
+            data: bytes = self._inner.read(most, _slice(left))
+            return data
+        self._wait(_slice(left))
+        try:
+            return self._socket.recv(most)
+        except TimeoutError as error:
+            raise self._library.ReadTimeout(str(error)) from error
+        except OSError as error:
+            raise self._library.ReadError(str(error)) from error
+
+    def _send(self, piece: memoryview, left: float | None) -> int:
+        """Send some bytes, within a slice of time; return how many."""
+        if self._socket is None:
+            self._inner.write(bytes(piece), left)
+            return len(piece)
+        self._wait(_slice(left))
+        try:
+            return self._socket.send(piece)
+        except TimeoutError as error:
+            raise self._library.WriteTimeout(str(error)) from error
+        except OSError as error:
+            raise self._library.WriteError(str(error)) from error
+
+    def _wait(self, seconds: float) -> None:
+        if seconds != self._patience:
+            assert self._socket is not None  # noqa: S101 - who calls it has one
+            self._socket.settimeout(seconds)
+            self._patience = seconds
 
     def close(self) -> None:
         """Close the connection."""
@@ -87,7 +141,7 @@ class Stream:
     ) -> Stream:
         """Encrypt what follows."""
         inner = self._inner.start_tls(ssl_context, server_hostname, timeout)
-        return Stream(inner, self._too_late)
+        return Stream(inner, self._library)
 
     def get_extra_info(self, info: str) -> Any:  # noqa: ANN401 - as httpcore has it
         """Tell what is known of the connection."""
@@ -96,12 +150,12 @@ class Stream:
         return self._inner.get_extra_info(info)
 
 
-class _Backend:
+class Backend:
     """Opens connections that are `Stream`."""
 
-    def __init__(self, inner: Any, too_late: type[Exception]) -> None:  # noqa: ANN401 - of httpcore or its like
+    def __init__(self, inner: Any, library: Any) -> None:  # noqa: ANN401 - of httpcore or its like
         self._inner = inner
-        self._too_late = too_late
+        self._library = library
 
     def connect_tcp(
         self,
@@ -113,7 +167,7 @@ class _Backend:
     ) -> Stream:
         """Connect over a network."""
         inner = self._inner.connect_tcp(host, port, timeout, local_address, socket_options)
-        return Stream(inner, self._too_late)
+        return Stream(inner, self._library)
 
     def connect_unix_socket(
         self,
@@ -123,8 +177,19 @@ class _Backend:
     ) -> Stream:
         """Connect on this machine."""
         inner = self._inner.connect_unix_socket(path, timeout, socket_options)
-        return Stream(inner, self._too_late)
+        return Stream(inner, self._library)
 
     def sleep(self, seconds: float) -> None:
         """Wait."""
         self._inner.sleep(seconds)
+
+
+def _slice(left: float | None) -> float:
+    return _SLICE if left is None else min(left, _SLICE)
+
+
+def _socket_of(inner: Any) -> socket | None:  # noqa: ANN401 - of httpcore or its like
+    """Return the socket that a connection writes to as it is; None: something is between."""
+    found = inner.get_extra_info("socket")
+    layer = inner.get_extra_info("ssl_object")
+    return found if isinstance(found, socket) and layer in (None, found) else None

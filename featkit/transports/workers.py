@@ -9,12 +9,12 @@ strike; the main thread puts a job into a `queue.SimpleQueue`, which is one step
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     Job: TypeAlias = Callable[[], None]
 
@@ -30,11 +30,11 @@ class Workers:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._jobs: SimpleQueue[Job | None] = SimpleQueue()
+        self._jobs: SimpleQueue[Sequence[Job] | None] = SimpleQueue()
         self._begun = False
 
-    def do(self, job: Job) -> None:
-        """Have a job done, which must not raise."""
+    def do(self, jobs: Sequence[Job]) -> None:
+        """Have jobs done, which must not raise."""
         if not self._begun:
             # a daemon: it has nothing to finish, and must not keep the process from ending
             name, arguments = "featkit-workers", (self._jobs, self._most)
@@ -42,22 +42,45 @@ class Workers:
             try:
                 thread.start()
             except RuntimeError:  # the interpreter ends
-                job()
+                for job in jobs:
+                    job()
                 return
             self._begun = True
-        self._jobs.put(job)
+        self._jobs.put(jobs)
 
     def end(self) -> None:
         """Have the threads end once all jobs are done."""
         self._jobs.put(None)
 
 
-def _hand_out(jobs: SimpleQueue[Job | None], most: int) -> None:
+def _hand_out(jobs: SimpleQueue[Sequence[Job] | None], most: int) -> None:
     pool = ThreadPoolExecutor(most, thread_name_prefix="featkit")
-    while (job := jobs.get()) is not None:
-        try:
-            pool.submit(job)
-        except RuntimeError:  # the interpreter ends, and begins no thread any more
-            job()
-        del job  # what it holds, an answer among it, is not to wait for the next one
+    waiting: SimpleQueue[Job] = SimpleQueue()
+    while (several := jobs.get()) is not None:
+        _begin(several, waiting, pool, most)
+        del several  # what they hold, an answer among it, is not to wait for the next ones
     pool.shutdown(wait=False)
+
+
+def _begin(
+    jobs: Sequence[Job], waiting: SimpleQueue[Job], pool: ThreadPoolExecutor, most: int
+) -> None:
+    for job in jobs:
+        waiting.put(job)
+    try:
+        # not one by one: to hand over a job costs as much as to do it
+        for _ in jobs[:most]:
+            pool.submit(_work, waiting)
+    except RuntimeError:  # the interpreter ends, and begins no thread any more
+        _work(waiting)
+
+
+def _work(waiting: SimpleQueue[Job]) -> None:
+    """Do jobs until there is none."""
+    while True:
+        try:
+            job = waiting.get_nowait()
+        except Empty:
+            return
+        job()
+        del job
