@@ -12,7 +12,6 @@ import base64
 import json
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +20,9 @@ import mmh3
 
 from tests.fakes import sagemaker, tecton
 from tests.fakes.feast_format import entity_key, value
-from tests.fakes.feast_grpc import members, part
-from tests.fakes.vertex_grpc import answer_message, parts_of
+from tests.fakes.protobuf import members, part
+from tests.fakes.rpc import Methods, serving
+from tests.fakes.vertex_grpc import METHOD, answer_message, parts_of
 from tests.faults.serving import Reply, Request, Server, read_request
 
 if TYPE_CHECKING:
@@ -228,16 +228,9 @@ def streaming() -> Iterator[str]:
     """Serve the numbers over gRPC."""
     numbers = StreamedNumbers().answers
 
-    class Handler(grpc.GenericRpcHandler):  # type: ignore[misc] # grpc has no types
-        def service(self, details: Any) -> Any:  # noqa: ANN401 - as above
-            return grpc.stream_stream_rpc_method_handler(numbers) if details.method else None
-
-    server = grpc.server(ThreadPoolExecutor(8))
-    server.add_generic_rpc_handlers((Handler(),))
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    yield f"http://127.0.0.1:{port}"
-    server.stop(None).wait()
+    methods = {METHOD: grpc.stream_stream_rpc_method_handler(numbers)}
+    with serving(Methods(methods), threads=8) as address:
+        yield f"http://{address}"
 
 
 if __name__ == "__main__":

@@ -7,8 +7,6 @@ and written here by hand, so that nothing is shared with the code under test.
 from __future__ import annotations
 
 import re
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -17,10 +15,12 @@ import grpc
 import mmh3
 
 from tests.fakes.feast_format import rows as written_rows
-from tests.fakes.feast_grpc import members, part, varint
+from tests.fakes.protobuf import members, part, varint
+from tests.fakes.rpc import serving
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
 
     from featkit.schema import FeatureView
 
@@ -259,19 +259,9 @@ class Bigtable(grpc.GenericRpcHandler):  # type: ignore[misc] # grpc has no type
             before = family
 
 
-@contextmanager
-def served(fake: Bigtable) -> Iterator[str]:
+def served(fake: Bigtable) -> AbstractContextManager[str]:
     """Serve a fake, and give the address."""
-    pool = ThreadPoolExecutor(8)
-    server = grpc.server(pool, options=[("grpc.max_receive_message_length", -1)])
-    server.add_generic_rpc_handlers((fake,))
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    try:
-        yield f"127.0.0.1:{port}"
-    finally:
-        server.stop(None).wait()
-        pool.shutdown()
+    return serving(fake, threads=8, options=[("grpc.max_receive_message_length", -1)])
 
 
 def fill(address: str, project: str, views: Sequence[tuple[FeatureView, Any]]) -> None:

@@ -13,6 +13,7 @@ import mmh3
 import polars as pl
 
 from tests.fakes.feast import DUMMY, value_type
+from tests.fakes.protobuf import delimited, tag, varint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,22 +42,6 @@ NUMBERS = {
     "MAP": 20,
     "VALUE_LIST": 42,
 }
-
-
-def varint(number: int) -> bytes:
-    number, written = number % 2**64, bytearray()
-    while number > 0x7F:
-        written.append(number & 0x7F | 0x80)
-        number >>= 7
-    return bytes([*written, number])
-
-
-def tag(number: int, wire_type: int) -> bytes:
-    return varint(number << 3 | wire_type)
-
-
-def delimited(head: bytes, payload: bytes) -> bytes:
-    return head + varint(len(payload)) + payload
 
 
 def _seconds(moment: datetime) -> int:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import struct
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -16,38 +15,18 @@ from typing import TYPE_CHECKING, Any
 import grpc
 
 from tests.fakes.feast import Refused, value_type
+from tests.fakes.feast_format import NUMBERS
+from tests.fakes.protobuf import members, part, varint
+from tests.fakes.rpc import Methods, serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.fakes.feast import FeastFake
 
-NUMBERS = {
-    "BYTES": 1,
-    "STRING": 2,
-    "INT32": 3,
-    "INT64": 4,
-    "DOUBLE": 5,
-    "FLOAT": 6,
-    "BOOL": 7,
-    "UNIX_TIMESTAMP": 8,
-}
 NAMES = {number: name for name, number in NUMBERS.items()}
 STATUSES = {"PRESENT": 1, "NULL_VALUE": 2, "NOT_FOUND": 3, "OUTSIDE_MAX_AGE": 4}
 METHODS = ("/GrpcFeatureServer/GetOnlineFeatures", "/grpc.health.v1.Health/Check")
-
-
-def varint(value: int) -> bytes:
-    value %= 2**64
-    digits = []
-    while value > 0x7F:
-        digits.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes([*digits, value])
-
-
-def part(number: int, payload: bytes) -> bytes:
-    return varint(number << 3 | 2) + varint(len(payload)) + payload
 
 
 def scalar(kind: str, value: Any) -> bytes:
@@ -79,33 +58,6 @@ def message(kind: str, value: Any) -> bytes:
         return part(number + 10, packed if wire == 2 or not parts else part(1, packed))
     written = scalar(name, value)
     return varint(number << 3 | wire) + (varint(len(written)) if wire == 2 else b"") + written
-
-
-def members(data: bytes) -> Iterator[tuple[int, Any]]:
-    place = 0
-    while place < len(data):
-        tag, place = read_varint(data, place)
-        match tag & 7:
-            case 0:
-                value, place = read_varint(data, place)
-            case 1:
-                value, place = data[place : place + 8], place + 8
-            case 5:
-                value, place = data[place : place + 4], place + 4
-            case _:
-                length, place = read_varint(data, place)
-                value, place = data[place : place + length], place + length
-        yield tag >> 3, value
-
-
-def read_varint(data: bytes, place: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = data[place]
-        value |= (byte & 0x7F) << shift
-        place, shift = place + 1, shift + 7
-        if byte < 0x80:
-            return value, place
 
 
 def plain(number: int, held: Any) -> Any:
@@ -178,21 +130,9 @@ def served_over_grpc(fake: FeastFake) -> Iterator[str]:
         except Refused as refused:
             raise ValueError(refused.body) from refused
 
-    class Handler(grpc.GenericRpcHandler):
-        def service(self, details: Any) -> Any:
-            if details.method == METHODS[0]:
-                return grpc.unary_unary_rpc_method_handler(answer)
-            if details.method == METHODS[1]:
-                return grpc.unary_unary_rpc_method_handler(lambda *_: b"\x08\x01")
-            return None
-
-    pool = ThreadPoolExecutor(4)
-    server = grpc.server(pool)
-    server.add_generic_rpc_handlers((Handler(),))
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    try:
-        yield f"127.0.0.1:{port}"
-    finally:
-        server.stop(None).wait()
-        pool.shutdown()
+    methods = {
+        METHODS[0]: grpc.unary_unary_rpc_method_handler(answer),
+        METHODS[1]: grpc.unary_unary_rpc_method_handler(lambda *_: b"\x08\x01"),
+    }
+    with serving(Methods(methods)) as address:
+        yield address

@@ -9,13 +9,14 @@ from __future__ import annotations
 import base64
 import struct
 import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import grpc
 
-from tests.fakes.feast_grpc import members, part, stamp, varint
+from tests.fakes.feast_grpc import stamp
+from tests.fakes.protobuf import members, part, varint
+from tests.fakes.rpc import Methods, serving
 from tests.fakes.vertex import PLACE, STORE
 from tests.fakes.wire import Answer
 
@@ -146,20 +147,8 @@ def streamed(fake: VertexFake, *, longest: int | None = None) -> Iterator[str]:
             if code:
                 context.abort(grpc.StatusCode[code], "it broke off")
 
-    class Handler(grpc.GenericRpcHandler):
-        def service(self, details: Any) -> Any:
-            if details.method == METHOD:
-                return grpc.stream_stream_rpc_method_handler(serve)
-            return None
-
-    pool = ThreadPoolExecutor(16)
     ages = ("grpc.max_connection_age_ms", "grpc.max_connection_age_grace_ms")
-    server = grpc.server(pool, options=[(age, longest) for age in ages if longest is not None])
-    server.add_generic_rpc_handlers((Handler(),))
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    try:
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.stop(None).wait()
-        pool.shutdown()
+    options = [(age, longest) for age in ages if longest is not None]
+    methods = Methods({METHOD: grpc.stream_stream_rpc_method_handler(serve)})
+    with serving(methods, threads=16, options=options) as address:
+        yield f"http://{address}"

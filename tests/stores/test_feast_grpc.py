@@ -22,7 +22,8 @@ from featkit.stores.feast.types import named_type
 from featkit.testing import CONTRACT_NOW, StoreContract, contract_views
 from tests.fakes import feast_grpc
 from tests.fakes.feast import PROJECT, FeastFake, served
-from tests.fakes.feast_grpc import message, part, served_over_grpc, varint
+from tests.fakes.feast_grpc import message, served_over_grpc
+from tests.fakes.protobuf import part, varint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -20,7 +20,7 @@ from featkit.errors import (
     UnknownNameError,
 )
 from featkit.testing import CONTRACT_NOW, StoreContract, contract_keys, contract_views, described
-from tests.fakes.feast_grpc import part, varint
+from tests.fakes.protobuf import part, varint
 from tests.fakes.vertex import VertexFake, google
 from tests.fakes.vertex_grpc import answer_message, streamed
 from tests.stores.test_vertex import opened

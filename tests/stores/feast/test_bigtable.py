@@ -29,7 +29,7 @@ from featkit.transports.options import Limits, Retry
 from tests.fakes.bigtable import Bigtable, Chunk, fill, served
 from tests.fakes.feast import PROJECT, FeastFake
 from tests.fakes.feast import served as served_feast
-from tests.fakes.feast_grpc import part
+from tests.fakes.protobuf import part
 from tests.programs.running import bigtable_emulator, has_bigtable
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from featkit.errors import ProtocolError, SourceError
 from featkit.stores.feast.registry import Entities, Project, Services, Views, view_of
 from featkit.stores.feast.registry_file import read
-from tests.fakes.feast_format import delimited, tag, varint
+from tests.fakes.protobuf import delimited, tag, varint
 
 
 def text(number: int, said: str) -> bytes:

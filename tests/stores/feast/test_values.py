@@ -18,7 +18,8 @@ from featkit.codecs.binary_columns import BinaryColumn
 from featkit.errors import ProtocolError
 from featkit.stores.feast.types import NUMBERS, Column, column_type, named_type
 from featkit.stores.feast.values import decode, decode_times, json_texts
-from tests.fakes.feast_format import delimited, tag, value, varint
+from tests.fakes.feast_format import value
+from tests.fakes.protobuf import delimited, tag, varint
 
 DATA = Path(__file__).parents[2] / "data" / "feast" / "format.json"
 RECORDED = json.loads(DATA.read_text("utf-8"))
