@@ -26,6 +26,7 @@ RowLabel = Callable[[int], str]
 
 _MANY = 2**20  # rows, from which on memory is worth some care
 _LARGE = 2**19  # rows, from which on what Arrow holds on to is worth giving back
+_FEW = 2**10  # rows that tell of most columns that they are in no order
 _EXACT_FLOAT = 2**53  # the first whole number whose successor a float64 cannot hold
 
 
@@ -95,6 +96,8 @@ class EntityKeys:
     def rows_per_key(self) -> pl.Series:
         """For each key of `unique`, how many rows have it (UInt32)."""
         height = self.unique.height
+        if self.one_to_one:
+            return pl.repeat(1, height, dtype=pl.UInt32, eager=True)
         counts = np.zeros(height, np.int64)
         # some rows at a time, since numpy counts on a copy of eight bytes a row
         for piece in self.positions.to_frame().iter_slices(max(height, _MANY)):
@@ -130,6 +133,8 @@ def _encode(column: pl.Series) -> tuple[pl.Series, pl.Series]:
     """Return for each row the position of its value among the distinct ones, and these."""
     if not len(column):
         return pl.Series(dtype=pl.UInt32), column
+    if _ascends(column):
+        return pl.int_range(len(column), dtype=pl.UInt32, eager=True), column
     try:
         encoded = _arrow(column, pl.CompatLevel.newest()).dictionary_encode()
     except pa.ArrowNotImplementedError:  # an older pyarrow, which cannot encode views
@@ -144,6 +149,13 @@ def _encode(column: pl.Series) -> tuple[pl.Series, pl.Series]:
         # little, asking for it again costs more than it is worth
         pa.default_memory_pool().release_unused()
     return codes, distinct
+
+
+def _ascends(column: pl.Series) -> bool:
+    """Tell whether whole numbers grow from row to row, so that they are distinct as they are."""
+    if not column.dtype.is_integer() or column.null_count():
+        return False
+    return all((part[1:] > part[:-1]).all() for part in (column.head(_FEW), column))
 
 
 def _arrow(column: pl.Series, level: pl.CompatLevel) -> pa.ChunkedArray:

@@ -103,6 +103,16 @@ def test_more_than_a_million_distinct_keys():
     assert_series_equal(keys.unique["a"].gather(keys.positions), column, check_names=False)
 
 
+@pytest.mark.parametrize("last", [5000, 4999, 2000, 0])
+def test_keys_in_ascending_order_need_not_be_distinct(last):
+    column = pl.Series("a", [*range(5000), last])
+    keys = EntityKeys.of(column.to_frame())
+    assert keys.unique["a"].to_list() == list(dict.fromkeys(column.to_list()))
+    assert keys.positions.to_list() == [*range(5000), last]
+    assert keys.rows_per_key.sum() == len(column)
+    assert keys.rows_per_key.dtype == pl.UInt32
+
+
 def test_chunked_columns_are_one_column():
     parts = [pl.DataFrame({"a": [1, 2]}), pl.DataFrame({"a": [2, 3, None]})]
     keys = EntityKeys.of(pl.concat(parts, rechunk=False))

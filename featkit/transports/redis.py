@@ -50,7 +50,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _PIECE = 256 * 1024  # bytes that are written between two looks at the deadline
-_AT_ONCE = 3  # pipelines: one that it answers, one that waits, one that is being read
 _MOMENT = 0.005  # seconds without a byte after which what has come is counted
 
 

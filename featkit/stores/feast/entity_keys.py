@@ -67,6 +67,8 @@ def encode(
         return pa.array([_head([DUMMY_KEY], counted) + value + suffix] * keys.height, _BINARY)
     ordered = sorted(entities, key=lambda entity: entity.join_key)
     head = _head([each.join_key for each in ordered], counted)
+    if all(each.store_type in _FIXED for each in ordered):
+        return _alike(keys, ordered, head, suffix)
     columns = [part for each in ordered for part in _value(keys[each.join_key], each)]
     return pc.binary_join_element_wise(_scalar(head), *columns, _scalar(suffix), _scalar(b""))
 
@@ -79,14 +81,30 @@ def _head(join_keys: Sequence[str], counted: bool) -> bytes:  # noqa: FBT001 - a
     return b"".join(parts)
 
 
+def _alike(keys: pl.DataFrame, entities: Sequence[Entity], head: bytes, suffix: bytes) -> pa.Array:
+    """Write keys of numbers alone: copies of one key, with the numbers put in."""
+    one, places = bytearray(head), []
+    for entity in entities:
+        width = np.dtype(_FIXED[entity.store_type]).itemsize
+        one += _number(NUMBERS[entity.store_type]) + _number(width)
+        places.append(slice(len(one), len(one) + width))
+        one += bytes(width)
+    one += suffix
+    written = np.empty((keys.height, len(one)), np.uint8)
+    written[:] = np.frombuffer(one, np.uint8)
+    for entity, place in zip(entities, places, strict=True):
+        numbers = _numbers(keys[entity.join_key], entity.store_type)
+        written[:, place] = numbers.view(np.uint8).reshape(-1, numbers.itemsize)
+    return fixed_binary(written)
+
+
 def _value(column: pl.Series, entity: Entity) -> list[pa.Array | pa.Scalar]:
     """Write type, length and value of one part of each key."""
     kind = entity.store_type
     if kind in _FIXED:
-        numbers = column.dt.epoch("s") if kind == "UNIX_TIMESTAMP" else column
-        width = np.dtype(_FIXED[kind]).itemsize
-        head = _scalar(_number(NUMBERS[kind]) + _number(width))
-        return [head, fixed_binary(numbers.to_numpy().astype(_FIXED[kind]))]
+        numbers = _numbers(column, kind)
+        head = _scalar(_number(NUMBERS[kind]) + _number(numbers.itemsize))
+        return [head, fixed_binary(numbers)]
     if kind in _TEXTS:
         values = column.cast(pl.Binary).to_arrow().cast(pa.large_binary())
         lengths = fixed_binary(pc.binary_length(values).to_numpy().astype("<u4"))
@@ -96,6 +114,12 @@ def _value(column: pl.Series, entity: Entity) -> list[pa.Array | pa.Scalar]:
         f"of type {', '.join([*_TEXTS, *_FIXED])} only"
     )
     raise NotSupportedError(msg)
+
+
+def _numbers(column: pl.Series, kind: str) -> np.ndarray:
+    """Return the numbers of one part of each key, one after the other, as Feast writes them."""
+    numbers = column.dt.epoch("s") if kind == "UNIX_TIMESTAMP" else column
+    return np.ascontiguousarray(numbers.to_numpy().astype(_FIXED[kind]))
 
 
 def fixed_binary(numbers: np.ndarray) -> pa.Array:

@@ -209,8 +209,7 @@ def decode_times(column: BinaryColumn) -> pl.Series:
     """
     if len(column) > 1 and _are_alike(column):
         return decode_times(column.take(np.zeros(1, np.int64))).new_from_index(0, len(column))
-    found = protobuf.fields(column, {1: VARINT, 2: VARINT})
-    whole, nanos = (protobuf.varints(found[number]).view(np.int64) for number in (1, 2))
+    whole, nanos = _whole_seconds(column) or _seconds(column)
     if (np.abs(whole) > _LAST_SECOND).any() or ((nanos < 0) | (nanos >= 10**9)).any():
         msg = "an event timestamp that is none: before year 1, after 9999, or with odd nanoseconds"
         raise ProtocolError(msg)
@@ -227,6 +226,25 @@ def _are_alike(column: BinaryColumn) -> bool:
     return bool((words == words[0]).all())
 
 
+def _whole_seconds(column: BinaryColumn) -> tuple[Places, Places] | None:
+    """Read messages that say seconds and nothing else; None: some do not."""
+    if (column.lengths < _SHORTEST).any() or (column.data[column.starts] != _SECONDS).any():
+        return None
+    whole, ends = protobuf.varints_at(column.data, column.starts + 1, column.ends)
+    if (ends != column.ends).any():
+        return None
+    return whole.view(np.int64), np.zeros(len(whole), np.int64)
+
+
+def _seconds(column: BinaryColumn) -> tuple[Places, Places]:
+    """Read seconds and nanoseconds; 0 where a message does not say them."""
+    found = protobuf.fields(column, {1: VARINT, 2: VARINT})
+    whole, nanos = (protobuf.varints(found[number]).view(np.int64) for number in (1, 2))
+    return whole, nanos
+
+
+_SECONDS = 1 << 3 | VARINT  # the tag
+_SHORTEST = 2  # bytes of a message with seconds
 _WORD = 8  # bytes
 _LAST_SECOND = 253_402_300_799  # of the year 9999
 

@@ -18,6 +18,7 @@ from featkit.schema import Entity
 from featkit.stores.feast.entity_keys import encode, entity_ids, field_names, time_field
 from featkit.stores.feast.murmur import murmur3_32, murmur3_128
 from featkit.stores.feast.types import named_type
+from tests.fakes.feast_format import entity_key
 
 DATA = Path(__file__).parents[2] / "data" / "feast" / "format.json"
 RECORDED = json.loads(DATA.read_text("utf-8"))
@@ -53,6 +54,22 @@ def test_a_view_without_entities_has_one_key():
     (case,) = [case for case in RECORDED["keys"] if list(case["types"]) == ["__dummy_id"]]
     found = encode(pl.DataFrame(height=1), [])
     assert found.to_pylist() == [base64.b64decode(case["keys"][0])]
+
+
+def test_keys_of_several_numbers_are_those_of_another_writer():
+    types = {"b": "INT32", "a": "INT64", "c": "UNIX_TIMESTAMP"}
+    moment = dt.datetime(2024, 5, 1, tzinfo=dt.UTC)
+    rows = [{"b": 7, "a": -1, "c": moment}, {"b": -(2**31), "a": 2**63 - 1, "c": moment}]
+    entities = [entity(name, kind) for name, kind in types.items()]
+    keys = pl.DataFrame(rows, schema={each.join_key: each.dtype for each in entities})
+    wanted = [entity_key(types, row) + b"rides" for row in rows]
+    assert encode(keys, entities, suffix=b"rides").to_pylist() == wanted
+
+
+def test_no_keys_are_none():
+    entities = [entity("a", "INT64"), entity("b", "INT32")]
+    keys = pl.DataFrame(schema={each.join_key: each.dtype for each in entities})
+    assert encode(keys, entities, suffix=b"rides").to_pylist() == []
 
 
 def test_keys_of_version_2_count_neither_join_keys_nor_letters():

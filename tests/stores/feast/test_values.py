@@ -156,6 +156,21 @@ def test_event_times_are_read_to_the_microsecond():
     assert found.to_list() == [*wanted, None, None]
 
 
+@pytest.mark.parametrize("last", [b"\x08\x80\x01\x10\x80\x7d", b"\x10\x80\x7d", b"", None])
+def test_event_times_of_whole_seconds_are_read_alone_and_among_others(last):
+    whole = [b"\x08\x01", b"\x08\x80\x01", b"\x08\x00", b"\x08" + b"\xff" * 9 + b"\x01"]
+    found = decode_times(column_of([*whole, last])).dt.epoch("us")
+    rest = {6: 128_000_016, 3: 16}.get(len(last or b""))
+    assert found.to_list() == [1_000_000, 128_000_000, None, -1_000_000, rest]
+    assert decode_times(column_of(whole)).dt.epoch("us").to_list() == found.to_list()[:-1]
+
+
+@pytest.mark.parametrize("broken", [b"\x08", b"\x08\x80", b"\x08\x01\x01", b"\x09\x01"])
+def test_what_is_no_event_time_is_refused(broken):
+    with pytest.raises(ProtocolError):
+        decode_times(column_of([b"\x08\x01", broken]))
+
+
 def test_the_vector_of_a_grpc_answer_is_read_as_one_column():
     """Its values hold bytes that look like the beginning of the next one."""
     vector = column_of([base64.b64decode(RECORDED["vector"])])
