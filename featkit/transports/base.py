@@ -133,6 +133,9 @@ class Transport(ABC, Generic[RequestT]):
     patience: ClassVar[int] = 1
     """How many times as long as usual it is waited for."""
 
+    ahead: ClassVar[int] = 1
+    """How many calls of one kind run at once before it is known whether that makes them faster."""
+
     def __init__(self, options: TransportOptions, *, parent: Self | None = None) -> None:
         self._options = options
         self._parent = parent
@@ -237,7 +240,7 @@ class Transport(ABC, Generic[RequestT]):
     def _host(self, request: RequestT) -> Host:
         with self._lock:
             if request.host not in self._hosts:
-                self._hosts[request.host] = Host(Concurrency(self.at_once(request)))
+                self._hosts[request.host] = Host(Concurrency(self.at_once(request), self.ahead))
             return self._hosts[request.host]
 
     @contextmanager

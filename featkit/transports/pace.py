@@ -26,8 +26,8 @@ class Pace:
 
     Attributes
     ----------
-    most
-        The upper bound.
+    most, least
+        The bounds.
     level
         How many may run at once now.
     running
@@ -35,7 +35,8 @@ class Pace:
     """
 
     most: int
-    level: int = 1
+    least: int = 1
+    level: int = field(init=False)
     running: int = 0
     _before: int = 0  # the level that it grew from; 0: none
     _speeds: dict[int, list[float]] = field(default_factory=dict)  # by level: entities a second
@@ -44,6 +45,9 @@ class Pace:
     _size: int = 0  # entities of the largest call
     _area: float = 0.0  # calls that ran, times the seconds that they did
     _at: float = 0.0  # until when the area is counted
+
+    def __post_init__(self) -> None:
+        self.level = self.least
 
     def begin(self, now: float) -> float:
         """Count a call that begins; return what `end` wants."""
@@ -101,6 +105,6 @@ class Pace:
 
     def _begin_anew(self, entities: int, now: float) -> None:
         """Forget how fast it was, and go one step back, to see whether less would do as well."""
-        self.level = max(1, self.level // 2)
+        self.level = max(self.least, self.level // 2)
         self._before, self._settled, self._speeds = 0, False, {}
         self._size, self._since = max(self._size, entities), now

@@ -79,12 +79,15 @@ class Concurrency:
     ----------
     most
         The upper bound.
+    least
+        How many of one kind may run at once from the beginning, where the store is not overloaded.
     """
 
     DECREASE = 0.7
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, least: int = 1) -> None:
         self._most = float(most)
+        self._least = min(least, most)
         self._limit = float(most)
         self._running = 0
         self._paces: dict[Hashable, Pace] = {}
@@ -122,7 +125,7 @@ class Concurrency:
     def _pace(self, kind: Hashable) -> Pace | None:
         if kind is None:
             return None
-        pace = self._paces.pop(kind, None) or Pace(int(self._most))
+        pace = self._paces.pop(kind, None) or Pace(int(self._most), self._least)
         self._paces[kind] = pace  # the last one used comes last
         if len(self._paces) > _KINDS:
             del self._paces[next(iter(self._paces))]

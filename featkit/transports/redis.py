@@ -56,6 +56,8 @@ _MOMENT = 0.005  # seconds without a byte after which what has come is counted
 class RedisTransport(Transport[RedisRead | RedisSample]):
     """Reads hashes of a Redis."""
 
+    ahead = 2  # it works on one while the answer to the other is read
+
     def __init__(self, options: TransportOptions, *, parent: RedisTransport | None = None) -> None:
         super().__init__(options, parent=parent)
         self._servers: dict[RedisServer, _Server] = {}
@@ -427,8 +429,7 @@ def _failure(error: BaseException | None, server: RedisServer, *, sent: bool) ->
 
 
 def _lost(error: BaseException | None, said: str, *, sent: bool) -> StoreUnavailable:
-    reasons = _reasons(error)
-    if any(isinstance(reason, ssl.SSLCertVerificationError) for reason in reasons):
+    if any(isinstance(reason, ssl.SSLCertVerificationError) for reason in _reasons(error)):
         return StoreUnavailable(
             f"no secure connection: {said}; check the host name and the date, or name the file of "
             "its authority with connect(..., ca='ca.pem')",

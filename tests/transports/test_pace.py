@@ -104,16 +104,28 @@ def test_lookups_of_few_entities_say_nothing_of_large_ones():
     assert small_first.level == 1
 
 
+@pytest.mark.parametrize(("speed", "level"), [(one_worker, 2), (workers(4), 4)])
+def test_a_store_that_wants_the_next_call_early_has_it_from_the_beginning(speed, level):
+    pace = Pace(8, 2)
+    assert pace.level == 2
+    end = run(pace, speed, 40)
+    assert pace.level == level
+    run(pace, one_worker, 1, start=end + AGE)  # it is looked at again from half of it
+    assert pace.level >= 2
+
+
 @given(
+    st.integers(1, 32),
     st.integers(1, 32),
     st.lists(
         st.tuples(st.integers(1, 5000), st.floats(0, 1e3), st.floats(0, 40), st.floats(0, 1e3))
     ),
 )
-def test_the_level_stays_between_one_and_the_most(most, answers):
-    pace = Pace(most)
+def test_the_level_stays_between_the_least_and_the_most(one, other, answers):
+    least, most = sorted((one, other))
+    pace = Pace(most, least)
     now = 0.0
     for entities, seconds, at_once, pause in answers:
         now += pause
         pace.learn(entities, seconds, at_once, now)
-        assert 1 <= pace.level <= most
+        assert least <= pace.level <= most

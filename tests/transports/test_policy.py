@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -121,6 +122,19 @@ def test_no_more_calls_run_than_the_limit_says():
     for thread in threads:
         thread.join()
     assert peak == 3
+
+
+@pytest.mark.parametrize(("most", "running"), [(8, 2), (1, 1)])
+def test_calls_of_one_kind_begin_as_many_as_their_store_wants(most, running):
+    concurrency = Concurrency(most, 2)
+    with ExitStack() as stack:
+        for _ in range(running):
+            stack.enter_context(concurrency.slot(no_limit(), "a kind"))
+        with (
+            pytest.raises(DeadlineExceeded),
+            concurrency.slot(Deadline(timedelta(milliseconds=20)), "a kind"),
+        ):
+            raise AssertionError
 
 
 def test_who_waits_for_a_slot_waits_until_the_deadline():
