@@ -32,10 +32,10 @@ class Drift:
     rows, other_rows
         Rows of the two frames.
     psi
-        Population stability index: below 0.1 alike, above 0.25 another population, by a common
-        rule of thumb.
+        Population stability index, for which null is a value as well: below 0.1 alike, above 0.25
+        another population, by a common rule of thumb.
     distance
-        Jensen-Shannon distance, from 0 (alike) to 1.
+        Jensen-Shannon distance, from 0 (alike) to 1, of the same.
     statistic, p_value
         Of the test of Kolmogorov and Smirnov for numbers, of chi-squared for categories: how
         likely such a difference is if both come from one population.
@@ -66,18 +66,31 @@ def drift(own: pl.Series, other: pl.Series) -> Drift:
     MissingExtraError
         scipy, the extra ``audit``, is not installed.
     """
-    own, other = _as_numbers(own), _as_numbers(other)
+    own, other = _alike(own, other)
     if own.dtype.is_numeric() and other.dtype.is_numeric():
-        return _of_numbers(own, other)
+        return _of_numbers(
+            own.cast(pl.Float64).fill_nan(None), other.cast(pl.Float64).fill_nan(None)
+        )
     return _of_categories(own, other)
 
 
+def _alike(own: pl.Series, other: pl.Series) -> tuple[pl.Series, pl.Series]:
+    """Take times for numbers, flags too where the other column has numbers, and null for either."""
+    own, other = _as_numbers(own), _as_numbers(other)
+    for one, two in ((own, other), (other, own)):
+        if two.dtype.is_numeric() and one.dtype in {pl.Boolean, pl.Null}:
+            return own.cast(pl.Float64), other.cast(pl.Float64)
+    return own, other
+
+
 def _as_numbers(column: pl.Series) -> pl.Series:
-    """Take times for numbers: microseconds, or days."""
+    """Take times for numbers: microseconds."""
     match column.dtype:
         case pl.Datetime() | pl.Duration():
             return column.dt.cast_time_unit("us").to_physical()
-        case pl.Date() | pl.Time():
+        case pl.Date():
+            return column.cast(pl.Datetime("us")).to_physical()
+        case pl.Time():
             return column.to_physical()
         case _:
             return column
@@ -85,33 +98,45 @@ def _as_numbers(column: pl.Series) -> pl.Series:
 
 def _of_numbers(own: pl.Series, other: pl.Series) -> Drift:
     stats = _scipy_stats()
-    one, two = (
-        each.cast(pl.Float64).fill_nan(None).drop_nulls().to_numpy() for each in (own, other)
-    )
-    edges = np.unique(np.quantile(one, np.linspace(0, 1, _BINS + 1))) if len(one) else np.zeros(0)
-    inner = edges[1:-1] if len(edges) > 2 else edges  # noqa: PLR2004 - two ends are no bin's edge
-    before, after = (
-        np.bincount(np.searchsorted(inner, each, side="right"), minlength=len(inner) + 1)
-        for each in (one, two)
-    )
-    statistic, p_value = (0.0, 1.0)
+    one, two = (each.drop_nulls().to_numpy() for each in (own, other))
+    before, after = _histograms(one, two)
+    statistic, p_value, outside = 0.0, 1.0, 0.0
     if len(one) and len(two):
-        with np.errstate(divide="ignore"):  # of a single value each
+        with np.errstate(divide="ignore", invalid="ignore"):  # of a single value each
             test = stats.ks_2samp(one, two, method="asymp")
-        statistic, p_value = float(test.statistic), float(test.pvalue)
-    outside = 0.0
-    if len(one) and len(two):
+        statistic = float(test.statistic)
+        p_value = float(test.pvalue) if np.isfinite(test.pvalue) else 1.0
         outside = float(((two < one.min()) | (two > one.max())).mean())
     return Drift(
         column=own.name,
         kind="numbers",
-        **_shared(own.cast(pl.Float64).fill_nan(None), other.cast(pl.Float64).fill_nan(None)),
-        psi=psi(before, after),
-        distance=distance(before, after),
+        **_shared(own, other, before, after),
         statistic=statistic,
         p_value=p_value,
         outside=outside,
     )
+
+
+def _histograms(
+    one: npt.NDArray[np.float64], two: npt.NDArray[np.float64]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Count numbers in bins with as many of the first ones each; few values have a bin each."""
+    values = np.unique(one)
+    if len(values) <= _BINS:  # the bins between them are for numbers that the first ones lack
+        places = [
+            np.searchsorted(values, each, "left") + np.searchsorted(values, each, "right")
+            for each in (one, two)
+        ]
+        size = 2 * len(values) + 1
+    else:
+        tenths = np.quantile(one, np.linspace(0, 1, _BINS + 1), method="lower")
+        ends, times = np.unique(tenths, return_counts=True)
+        often = ends[times > 1]  # has a bin of its own
+        inner = np.unique([*ends[1:-1], *often, *np.nextafter(often, np.inf)])
+        places = [np.searchsorted(inner, each, "right") for each in (one, two)]
+        size = len(inner) + 1
+    before, after = (np.bincount(each, minlength=size) for each in places)
+    return before, after
 
 
 def _of_categories(own: pl.Series, other: pl.Series) -> Drift:
@@ -130,9 +155,7 @@ def _of_categories(own: pl.Series, other: pl.Series) -> Drift:
     return Drift(
         column=own.name,
         kind="categories",
-        **_shared(own, other),
-        psi=psi(*table),
-        distance=distance(*table),
+        **_shared(own, other, *table),
         statistic=statistic,
         p_value=p_value,
     )
@@ -151,12 +174,22 @@ def _counted(column: pl.Series) -> pl.DataFrame:
     )
 
 
-def _shared(own: pl.Series, other: pl.Series) -> dict[str, Any]:
+def _shared(
+    own: pl.Series,
+    other: pl.Series,
+    before: npt.NDArray[np.int64],
+    after: npt.NDArray[np.int64],
+) -> dict[str, Any]:
+    """Compare two histograms, in which null is a bin of its own."""
+    nulls = own.null_count(), other.null_count()
+    bins = [np.append(each, count) for each, count in zip((before, after), nulls, strict=True)]
     return {
         "rows": len(own),
         "other_rows": len(other),
-        "nulls": own.null_count() / max(len(own), 1),
-        "other_nulls": other.null_count() / max(len(other), 1),
+        "psi": psi(*bins),
+        "distance": distance(*bins),
+        "nulls": nulls[0] / max(len(own), 1),
+        "other_nulls": nulls[1] / max(len(other), 1),
     }
 
 
@@ -172,6 +205,7 @@ def psi(before: npt.NDArray[np.int64], after: npt.NDArray[np.int64]) -> float:
     """
     if not before.sum() or not after.sum():
         return 0.0
+    before, after = (each[(before > 0) | (after > 0)] for each in (before, after))
     # half a row in each empty bin, so that no share is zero
     p, q = (np.where(each > 0, each, 0.5) / each.sum() for each in (before, after))
     return float(((q - p) * np.log(q / p)).sum())

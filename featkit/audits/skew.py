@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING
 
 import polars as pl
 
 from featkit import aligned, figures, frames
 from featkit.audits.drift import Drift, drift
-from featkit.errors import InputError, KeyColumnError, nearest
+from featkit.errors import InputError, KeyColumnError, KeyTypeError, TimestampError, nearest
 from featkit.html import UNBROKEN, badge, element, joined, page, table
 from featkit.replacing import write_text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from matplotlib.axes import Axes
@@ -35,6 +35,8 @@ class SkewReport:
         One comparison per column.
     left_out
         Columns that only one of the frames has.
+    odd
+        By column of both, why it was not compared.
 
     Examples
     --------
@@ -48,6 +50,7 @@ class SkewReport:
 
     columns: tuple[Drift, ...]
     left_out: tuple[str, ...] = ()
+    odd: Mapping[str, str] = field(default_factory=dict)
 
     def __getitem__(self, column: str) -> Drift:
         """Return the comparison of one column."""
@@ -105,17 +108,19 @@ class SkewReport:
             [badge(*_verdict(each)), *line] for each, line in zip(self.columns, lines, strict=True)
         ]
         numbers = [name for name in header if name not in {"column", "kind"}]
-        left = f"only in one of the frames: {', '.join(self.left_out)}" if self.left_out else None
-        return joined(
-            [
-                table(["", *header], marked, caption=self._headline(), numbers=numbers),
-                element("p", left) if left else None,
-            ]
-        )
+        shown = table(["", *header], marked, caption=self._headline(), numbers=numbers)
+        return joined([shown, *(element("p", remark) for remark in self._remarks())])
+
+    def _remarks(self) -> list[str]:
+        said = [f"{name} was not compared: {why}" for name, why in self.odd.items()]
+        if self.left_out:
+            said.append(f"only in one of the frames: {', '.join(self.left_out)}")
+        return said
 
     def _headline(self) -> str:
         shifted = sum(each.psi > SHIFTED for each in self.columns)
-        return f"{len(self.columns)} columns compared, {shifted} of another population"
+        count = len(self.columns)
+        return f"{count} column{'s' * (count != 1)} compared, {shifted} of another population"
 
     def _table(self) -> list[list[str]]:
         header = ["column", "kind", "psi", "distance", "statistic", "p", "nulls", "other nulls"]
@@ -137,8 +142,7 @@ class SkewReport:
     def __str__(self) -> str:
         header, *lines = self._table()
         text = aligned.table(header, lines, numbers=header[2:])
-        left = [f"only in one of the frames: {', '.join(self.left_out)}"] if self.left_out else []
-        return "\n".join([self._headline(), *text, *left])
+        return "\n".join([self._headline(), *text, *self._remarks()])
 
     __repr__ = __str__
 
@@ -151,29 +155,61 @@ def _verdict(each: Drift) -> tuple[str, Tone]:
 
 def skew(own: object, other: object, columns: Sequence[str] | None = None) -> SkewReport:
     """Compare the columns that two frames share; see `featkit.FeaturesAccessor.skew`."""
-    left, right = _rows(own), _rows(other)
-    shared = [name for name in left.columns if name in right.columns]
-    chosen = shared if columns is None else list(columns)
+    left, right = _Columns.of(own), _Columns.of(other)
+    shared = [name for name in left.names if name in right.names]
+    odd = {name: why for name, why in {**right.odd, **left.odd}.items() if name in shared}
+    chosen = [name for name in shared if name not in odd]
+    if columns is not None:
+        chosen = [columns] if isinstance(columns, str) else list(columns)
     for name in chosen:
         if name not in shared:
             msg = f"{name!r} is not in both frames; {nearest(name, shared)}"
             raise KeyColumnError(msg)
+        if name in odd:
+            msg = f"{name!r} cannot be compared: {odd[name]}"
+            raise InputError(msg)
     if not chosen:
-        msg = "the two frames have no column in common, so that there is nothing to compare"
+        msg = "the two frames have no column in common that can be compared"
         raise InputError(msg)
-    drifts = [drift(left[name], right[name]) for name in chosen]
-    only = [*left.columns, *right.columns]
+    drifts = [drift(left.rows[name], right.rows[name]) for name in chosen]
+    whole = columns is None
+    only = dict.fromkeys(name for name in [*left.names, *right.names] if name not in shared)
     return SkewReport(
         columns=tuple(sorted(drifts, key=lambda each: -each.psi)),
-        left_out=tuple(dict.fromkeys(name for name in only if name not in shared))
-        if columns is None
-        else (),
+        left_out=tuple(only) if whole else (),
+        odd=odd if whole else {},
     )
 
 
-def _rows(frame: object) -> pl.DataFrame:
-    if isinstance(frame, pl.LazyFrame):
-        return frame.collect()
-    user = frames.adapt(frame)
-    names = [name for name in user.columns if isinstance(name, str)]
-    return user.key_columns({name: name for name in names})
+@dataclass(frozen=True, eq=False)
+class _Columns:
+    """The columns of a frame that can be read, and why others cannot."""
+
+    rows: pl.DataFrame
+    odd: Mapping[str, str]
+
+    @property
+    def names(self) -> list[str]:
+        return [*self.rows.columns, *self.odd]
+
+    @classmethod
+    def of(cls, frame: object) -> _Columns:
+        if isinstance(frame, pl.LazyFrame):
+            frame = frame.collect()
+        user = frames.adapt(frame)
+        names = [name for name in user.columns if isinstance(name, str)]
+        found, odd = [], {}
+        for name in dict.fromkeys(names):
+            if names.count(name) > 1:
+                odd[name] = "there are several columns of that name"
+                continue
+            try:
+                column = user.key_columns({name: name}).to_series()
+            except (KeyTypeError, TimestampError):
+                odd[name] = "it holds Python objects of several types"
+                continue
+            if column.dtype == pl.Object:
+                odd[name] = "it holds Python objects"
+            else:
+                found.append(column)
+        return cls(pl.DataFrame(found), odd)

@@ -1,5 +1,7 @@
 """Skew of two frames, and parity of two stores."""
 
+import datetime as dt
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -80,6 +82,63 @@ def test_odd_columns_do_not_break_it(values):
     found = drift(same, same)
     assert found.psi == 0
     assert found.distance == 0
+
+
+@pytest.mark.parametrize(
+    ("own", "other"),
+    [
+        ([1.0] * 50, [2.0] * 50),
+        ([0, 1, 2] * 20, [0, 2, 2] * 20),
+        ([0] * 90 + list(range(1, 21)), [1] * 90 + list(range(1, 21))),
+        ([0.5, 1.5] * 30, [0.5, 1.0] * 30),
+        (list(range(60)), [None] * 60),
+        ([1, 2] * 30, pl.Series([None] * 60, dtype=pl.Int64)),
+        (["a", "b"] * 30, ["a", None] * 30),
+        ([float("inf"), 1.0, -float("inf")] * 20, [1.0] * 60),
+    ],
+    ids=["constant", "few", "often", "between", "null", "nulls", "words", "infinite"],
+)
+def test_another_population_is_never_called_alike(own, other):
+    features = featkit.features
+    for one, two in ((own, other), (other, own)):
+        (found,) = features(pl.DataFrame({"x": one})).skew(pl.DataFrame({"x": two})).columns
+        assert found.psi > 0.25
+        assert found.distance > 0.2
+        (same,) = features(pl.DataFrame({"x": one})).skew(pl.DataFrame({"x": one[::-1]})).columns
+        assert same.psi == same.distance == 0
+
+
+@pytest.mark.parametrize(
+    ("own", "other"),
+    [
+        ([dt.date(2024, 1, 1), None], [dt.datetime(2024, 1, 1, tzinfo=dt.UTC), None]),
+        ([True, False, None], [1, 0, None]),
+        ([True, False, None], [1.0, 0.0, float("nan")]),
+        ([1, 2, 3], pl.Series(["3", "1", "2"])),
+    ],
+)
+def test_the_same_in_other_dtypes_is_alike(own, other):
+    features = featkit.features
+    for one, two in ((own, other), (other, own)):
+        (found,) = features(pl.DataFrame({"x": one})).skew(pl.DataFrame({"x": two})).columns
+        assert (found.psi, found.distance, found.p_value) == (0, 0, 1)
+
+
+def test_columns_that_cannot_be_compared_are_named():
+    frame = pd.DataFrame(
+        {"a": [1, "x"], "b": [1, 2], "c": [object(), None], "d": [3, 4], 5: [1, 2]}
+    )
+    frame = frame.set_axis(["a", "b", "c", "b", 5], axis=1).assign(d=[3, 4])
+    features = featkit.features
+    report = features(frame).skew(frame)
+    assert [each.column for each in report.columns] == ["d"]
+    assert set(report.odd) == {"a", "b", "c"}
+    assert "a was not compared: it holds Python objects of several types" in str(report)
+    assert "b was not compared: there are several columns" in report._repr_html_()
+    with pytest.raises(InputError, match="'b' cannot be compared: there are several"):
+        features(frame).skew(frame, columns="b")
+    objects = pl.DataFrame({"x": pl.Series([object()], dtype=pl.Object), "y": [1]})
+    assert set(features(objects).skew(objects).odd) == {"x"}
 
 
 def test_columns_are_chosen_and_the_others_named():
