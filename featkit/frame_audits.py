@@ -55,7 +55,7 @@ class FrameAudits(Generic[FrameT]):
         features
             The features that the frame holds, as for `training_set`: under their own names or as
             ``<view>__<feature>``. Where the columns have other names, a mapping from columns to
-            references. None of them: only times and labels are checked.
+            references. None of them: times are checked, and all columns against the label.
         at
             The column with the moment of each row.
         on

@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from featkit.audits.report import Level
+
 _WORST = 5
-_TELLING = 0.99  # area under the curve of one feature alone, from which on it tells too much
-_FEWEST = 20  # rows of each label below which a curve says nothing
+_OLD = "the value is older than its ttl, which a training set blanks"
 
 
 def times(
@@ -26,7 +27,7 @@ def times(
     *,
     at: pl.Series,
     label: pl.Series | None,
-    ttl: timedelta | None,
+    limit: timedelta | None,
     about: pl.DataFrame,
 ) -> Iterator[Finding]:
     """Compare the timestamps of a feature with the moments of the rows.
@@ -37,49 +38,32 @@ def times(
         What the timestamps are called.
     stamps, at, label
         Timestamps of the feature, moments, and when the label was known; UTC in microseconds.
-    ttl
-        How long a value is good; None: without limit.
+    limit
+        How old a value may be; None: of any age.
     about
         What identifies the rows.
     """
     known = stamps.is_not_null() & at.is_not_null()
-    examined = int(known.sum())
-    lead = (stamps - at).alias("later by")
-    future = known & (stamps > at)
-    if future.any():
-        yield Finding(
-            check="times",
-            level="error",
-            column=column,
-            rows=int(future.sum()),
-            examined=examined,
-            message="the feature is later than the moment of its row",
-            examples=_worst(about, future, lead, stamps.alias(column)),
-        )
+    lead, age = (stamps - at).alias("later by"), (at - stamps).alias("age")
+    suspects: list[tuple[Level, pl.Series, pl.Series, str]] = [
+        ("error", stamps > at, lead, "the feature is later than the moment of its row")
+    ]
     if label is not None:
-        same = (known & (stamps == label)).fill_null(value=False)
-        if same.any():
+        message = "the feature has the timestamp of the label, and may hold it"
+        suspects.append(("warning", stamps == label, lead, message))
+    if limit is not None:
+        suspects.append(("warning", age > limit, age, _OLD))
+    for level, found, by, message in suspects:
+        rows = (known & found).fill_null(value=False)
+        if rows.any():
             yield Finding(
                 check="times",
-                level="warning",
+                level=level,
                 column=column,
-                rows=int(same.sum()),
-                examined=examined,
-                message="the feature has the timestamp of the label, and may hold it",
-                examples=_worst(about, same, lead, stamps.alias(column)),
-            )
-    if ttl is not None:
-        age = (at - stamps).alias("age")
-        old = (known & (age > ttl)).fill_null(value=False)
-        if old.any():
-            yield Finding(
-                check="times",
-                level="warning",
-                column=column,
-                rows=int(old.sum()),
-                examined=examined,
-                message="the value is older than its ttl, which a training set blanks",
-                examples=_worst(about, old, age, stamps.alias(column)),
+                rows=int(rows.sum()),
+                examined=int(known.sum()),
+                message=message,
+                examples=_worst(about, rows, by, stamps.alias(column)),
             )
 
 
@@ -93,8 +77,9 @@ def _worst(
 def equal(left: pl.Series, right: pl.Series, tolerance: float) -> npt.NDArray[np.bool_]:
     """Tell which values are the same; null is null, NaN is NaN, numbers may differ a little."""
     if left.dtype.is_numeric() and right.dtype.is_numeric():
-        whole = left.dtype.is_integer() and right.dtype.is_integer()
-        if not whole:
+        if left.dtype.is_integer() and right.dtype.is_integer():
+            left, right = left.cast(pl.Int128), right.cast(pl.Int128)
+        else:
             one, two = (each.cast(pl.Float64).fill_nan(None) for each in (left, right))
             near = (one - two).abs() <= tolerance * pl.select(
                 pl.max_horizontal(one.abs(), two.abs())
@@ -110,8 +95,8 @@ def equal(left: pl.Series, right: pl.Series, tolerance: float) -> npt.NDArray[np
     return left.eq_missing(right).to_numpy()
 
 
-_SAYINGS: Mapping[str, tuple[str, str]] = {
-    "any age": ("warning", "the value is older than its ttl, which a training set blanks"),
+_SAYINGS: Mapping[str, tuple[Level, str]] = {
+    "any age": ("warning", _OLD),
     "next": ("error", "the value is that of the next row, which was not known yet"),
     "latest": ("error", "the value is that of the latest row, which was not known yet"),
     "missing": ("warning", "the value is null although one was known"),
@@ -159,7 +144,7 @@ def values(
         if hit.any():
             yield Finding(
                 check="values",
-                level=level,  # type: ignore[arg-type] # one of the levels, as written above
+                level=level,
                 column=column,
                 rows=int(hit.sum()),
                 examined=len(found),
@@ -167,39 +152,3 @@ def values(
                 examples=shown.filter(pl.Series(hit)).head(_WORST),
             )
         left &= ~hit
-
-
-def telling(column: str, feature: pl.Series, label: pl.Series) -> Iterator[Finding]:
-    """Suspect a feature that alone tells the label.
-
-    By the area under the curve where the label has two values, else by the correlation of ranks.
-    """
-    both = feature.is_not_null() & label.is_not_null()
-    if not feature.dtype.is_numeric() and feature.dtype != pl.Boolean:
-        return
-    values, outcome = feature.filter(both).cast(pl.Float64), label.filter(both)
-    if not len(values) or values.n_unique() == 1:
-        return
-    ranks = values.rank()
-    if outcome.n_unique() == 2:  # noqa: PLR2004 - yes and no
-        positive = outcome == outcome.max()
-        ones, zeros = int(positive.sum()), int((~positive).sum())
-        if min(ones, zeros) < _FEWEST:
-            return
-        area = (float(ranks.filter(positive).sum()) - ones * (ones + 1) / 2) / (ones * zeros)
-        strength, measure = max(area, 1 - area), "area under the curve"
-    elif outcome.dtype.is_numeric() and len(values) >= _FEWEST:
-        other = outcome.cast(pl.Float64).rank()
-        correlation = pl.DataFrame({"a": ranks, "b": other}).select(pl.corr("a", "b")).item()
-        strength, measure = abs(correlation or 0.0), "correlation of ranks"
-    else:
-        return
-    if strength >= _TELLING:
-        yield Finding(
-            check="label",
-            level="warning",
-            column=column,
-            rows=len(values),
-            examined=len(feature),
-            message=f"alone it tells the label almost surely ({measure} {strength:.3f})",
-        )

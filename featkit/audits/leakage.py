@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ import polars as pl
 from featkit import frames
 from featkit.audits import checks
 from featkit.audits.report import AuditReport, Finding, ordered
+from featkit.audits.telling import telling
 from featkit.calls import Call, LocalRead
 from featkit.columns import TIMESTAMP_SUFFIX
 from featkit.dtypes import TIMESTAMP
@@ -19,7 +21,7 @@ from featkit.durations import format_duration
 from featkit.engines import polars
 from featkit.engines.base import CREATED
 from featkit.engines.plan import Strategy
-from featkit.errors import InputError, KeyColumnError, nearest
+from featkit.errors import InputError, KeyColumnError, KeyTypeError, TimestampError, nearest
 from featkit.history import EVENT, Rule, rules
 from featkit.references import select
 from featkit.training.joined import join_by_store
@@ -60,10 +62,11 @@ def audit(
     done = [columns.said]
     if options.label is not None:
         label = yield from reader.series(options.label, "label")
-        for each in columns.features.values():
-            if each != options.label:
-                findings += checks.telling(each, (yield from reader.series(each)), label)
-        done.append("each feature alone against the label")
+        suspected = yield from reader.suspects(columns)
+        for name, values in suspected.items():
+            findings += telling(name, values, label)
+        count = len(suspected)
+        done.append(f"{count} column{'s' * (count != 1)} alone against the label")
     sampled = 0
     if selection.views and options.sample and store.capabilities.history != "none":
         again = _Again(store, selection, columns, options)
@@ -121,13 +124,18 @@ class _Reader:
         """Read one column, which an option names."""
         frames.refuse_unknown(self.frame, name, option)
         read = partial(self.frame.key_columns, {str(name): name})
-        found: pl.DataFrame = yield Call(LocalRead(read, f"the column {name!r}"))
+        try:
+            found: pl.DataFrame = yield Call(LocalRead(read, f"the column {name!r}"))
+        except KeyTypeError as error:
+            told = str(error).replace(f"the key {str(name)!r}", "it").replace("a key", "compared")
+            raise KeyTypeError(told) from error
         return found.to_series()
 
     def times(self, name: Hashable, option: str = "column") -> Flow[pl.Series]:
         """Read one column of timestamps, which an option names."""
         column = yield from self.series(name, option)
-        return check_moments(column, name=name, zone=self.zone, row=self.frame.row_label)
+        row = self.frame.row_label
+        return check_moments(column, name=name, zone=self.zone, row=row, option=option)
 
     def columns(self, selection: Selection) -> Flow[_Columns]:
         """Find and read all columns that take part."""
@@ -161,6 +169,24 @@ class _Reader:
             about=about,
             said=said,
         )
+
+    def suspects(self, columns: _Columns) -> Flow[dict[str, pl.Series]]:
+        """Read what may tell the label: the features, or where none are named all there is."""
+        options, found = self.options, {}
+        names = list(columns.features.values())
+        if not names:
+            every = [name for name in self.frame.columns if isinstance(name, str)]
+            names = [name for name in every if every.count(name) == 1]
+        others = {options.label, options.label_time, options.at, *columns.stamps}
+        for name in dict.fromkeys(names):
+            if name in others:
+                continue
+            try:
+                found[name] = yield from self.series(name)
+            except (KeyTypeError, TimestampError):  # Python objects of several types
+                if columns.features:
+                    raise
+        return found
 
     def _stamp_columns(self) -> dict[str, str]:
         """Find the columns with timestamps of features, and what each is of."""
@@ -200,16 +226,28 @@ class _Reader:
 def _time_findings(
     columns: _Columns, selection: Selection, options: LeakageOptions
 ) -> Iterator[Finding]:
-    ttls = {part.view.name: part.view.ttl for part in selection.views}
+    limits = {name: rule.limit for name, rule in _rules(selection, options).items()}
     views = {column: reference.partition(":")[0] for reference, column in columns.features.items()}
     for name, (stamps, of) in columns.stamps.items():
         view = of.partition(":")[0]
-        ttl = ttls.get(view, ttls.get(views.get(view, "")))
-        if options.lookback is not None:
-            ttl = None
+        limit = limits.get(view, limits.get(views.get(view, "")))
         yield from checks.times(
-            name, stamps, at=columns.at, label=columns.label_time, ttl=ttl, about=columns.about
+            name,
+            stamps,
+            at=columns.at,
+            label=columns.label_time,
+            limit=None if limit is None else timedelta(microseconds=limit),
+            about=columns.about,
         )
+
+
+def _rules(selection: Selection, options: LeakageOptions) -> dict[str, Rule]:
+    return rules(
+        [part.view for part in selection.views],
+        lookback=options.lookback,
+        known_by=options.known_by,
+        strict=options.strict,
+    )
 
 
 class _Again:
@@ -263,12 +301,7 @@ class _Again:
         )
 
     def _rules(self, known_by: Any, *, ever: bool = False) -> dict[str, Rule]:  # noqa: ANN401 - as the option is
-        made = rules(
-            [part.view for part in self._selection.views],
-            lookback=self._options.lookback,
-            known_by=known_by,
-            strict=self._options.strict,
-        )
+        made = _rules(self._selection, replace(self._options, known_by=known_by))
         return {name: replace(rule, limit=None) if ever else rule for name, rule in made.items()}
 
     def _joined(

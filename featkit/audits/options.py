@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import TYPE_CHECKING
 
 from featkit.errors import InputError
@@ -37,8 +38,13 @@ class LeakageOptions:
         if self.raise_on not in {None, "error", "warning", "info"}:
             msg = f"raise_on={self.raise_on!r} is not an option; choose 'error' or 'warning'"
             raise InputError(msg)
-        if self.sample < 0 or self.tolerance < 0:
-            msg = "sample= and tolerance= must not be negative"
+        for name in ("sample", "seed", "tolerance"):
+            value = getattr(self, name)
+            if not isinstance(value, Real) or value < 0:
+                msg = f"{name}={value!r} is not an option; give a number that is not negative"
+                raise InputError(msg)
+        if isinstance(self.features, Mapping) and len(self.named) < len(self.features):
+            msg = f"features= names a feature for several columns; one column each: {self.features}"
             raise InputError(msg)
 
     @property

@@ -127,6 +127,8 @@ class ParityReport:
 
     def _headline(self) -> str:
         agree = "all values agree" if self.ok else "values do not agree"
+        if not any(each.entities for each in self.features):
+            agree = "there was nothing to compare"
         return f"online against offline at {self.now:%Y-%m-%d %H:%M} UTC: {agree}"
 
     def _repr_html_(self) -> str:

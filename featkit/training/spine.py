@@ -140,9 +140,9 @@ def read_spine(frame: UserFrame, labels: Mapping[str, Hashable], at: Hashable) -
 
 
 def check_moments(
-    column: pl.Series, *, name: Hashable, zone: str | None, row: RowLabel
+    column: pl.Series, *, name: Hashable, zone: str | None, row: RowLabel, option: str = "at"
 ) -> pl.Series:
-    """Read the moments of a spine as UTC microseconds.
+    """Read the moments of a spine, or other times that an option names, as UTC microseconds.
 
     Raises
     ------
@@ -173,8 +173,8 @@ def check_moments(
             pass
         case dtype:
             msg = (
-                f"at={name!r}: the column is {format_dtype(dtype)}, not a timestamp; convert it "
-                "first, to aware timestamps"
+                f"{option}={name!r}: the column is {format_dtype(dtype)}, not a timestamp; "
+                "convert it first, to aware timestamps"
             )
             raise TimestampError(msg)
     return column.dt.convert_time_zone("UTC").cast(TIMESTAMP)

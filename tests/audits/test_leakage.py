@@ -2,13 +2,17 @@
 
 import datetime as dt
 
+import numpy as np
+import pandas as pd
 import polars as pl
 import pytest
 
 import featkit
+from featkit.audits.checks import equal
+from featkit.audits.telling import telling
 from featkit.errors import InputError, KeyColumnError, LeakageError, TimestampError
 
-from .conftest import HOUR
+from .conftest import DAY, HOUR
 
 REFS = ["hourly:visits", "hourly:rate"]
 
@@ -195,6 +199,106 @@ def test_feature_that_goes_with_a_numeric_label_is_suspected(client, spine):
 
 def remade_by(constructor):
     return lambda frame: remade(constructor, frame)
+
+
+random = np.random.default_rng(0)
+number, class_ = random.normal(size=2000), random.integers(0, 4, 2000)
+word = np.array(["a", "b", "c", "d"])[class_]
+
+
+@pytest.mark.parametrize(
+    ("feature", "label", "measure"),
+    [
+        (number, number > 1, "area under the curve"),
+        (-number, np.exp(number), "correlation of ranks"),
+        (number, number**2, "correlation ratio"),
+        (word, class_ * 10 + 0.1 * number, "correlation ratio"),
+        (class_ + 0.01 * number, word, "mutual information"),
+        (word, class_, "mutual information"),
+        (word, class_ > 1, "mutual information"),
+        (np.where(class_ > 1, np.nan, number), class_ > 1, "mutual information"),
+        ([dt.date(2024, 1, 1 + n) for n in class_], word, "mutual information"),
+    ],
+)
+def test_whatever_tells_the_label_is_suspected(feature, label, measure):
+    """Be it rising or not, of numbers or classes, or only by its nulls."""
+    (found,) = telling("x", pl.Series(feature), pl.Series(label))
+    assert (found.level, found.column) == ("warning", "x")
+    assert f"alone it tells the label almost surely ({measure} " in found.message
+
+
+@pytest.mark.parametrize(
+    ("feature", "label"),
+    [
+        (number, random.normal(size=2000)),
+        (number, number + random.normal(size=2000)),
+        (word, random.permutation(word)),
+        (np.where(random.random(2000) < 0.1, "a", word), word),
+        ([f"id{n}" for n in range(2000)], word),
+        (np.arange(2000), random.permutation(word)),
+        (number, np.arange(2000) < 10),
+        ([None] * 2000, word),
+        (word, ["a"] * 2000),
+        (word, [None] * 2000),
+        ([[n] for n in range(2000)], word),
+        (word[:10], word[:10]),
+        ([], []),
+    ],
+    ids=repr,
+)
+def test_what_does_not_tell_the_label_is_not_suspected(feature, label):
+    assert list(telling("x", pl.Series(feature), pl.Series(label))) == []
+
+
+def test_without_features_all_columns_are_held_against_the_label(constructor, client):
+    frame = constructor(
+        {"at": [DAY] * 60, "y": [0, 1] * 30, "leak": ["no", "yes"] * 30, "z": [1, 1, 2] * 20}
+    )
+    report = featkit.features(frame).audit(at="at", label="y", store=client)
+    assert [(each.check, each.column) for each in report.findings] == [("label", "leak")]
+    assert report.checks[-1] == "2 columns alone against the label"
+
+
+def test_columns_of_python_objects_do_not_hinder_it(client):
+    frame = pd.DataFrame(
+        {"at": DAY, "y": [0, 1] * 30, "odd": [1, "a"] * 30, "none": [object()] * 60}
+    )
+    report = featkit.features(frame).audit(at="at", label="y", store=client)
+    assert report.ok
+    assert report.checks[-1] == "0 columns alone against the label"
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"seed": -1}, "seed=-1 is not an option"),
+        ({"sample": "all"}, "sample='all' is not an option"),
+        ({"features": {"x": "hourly:visits", "y": "hourly:visits"}}, "for several columns"),
+        ({"label_time": "x"}, "^label_time='x': the column is int64, not a timestamp"),
+        ({"features": {"odd": "hourly:visits"}}, "^column 'odd': it mixes types .* be compared"),
+    ],
+)
+def test_what_cannot_be_audited_is_told_by_its_option(client, options, match):
+    frame = pd.DataFrame({"shop": [1, 2], "at": DAY, "x": 1, "y": 2, "odd": [1, "a"]})
+    with pytest.raises(InputError, match=match):
+        featkit.features(frame).audit(at="at", store=client, **options)
+
+
+def test_lookback_is_the_age_that_values_may_have(client):
+    frame = pl.DataFrame({"shop": [1], "at": [DAY + 10 * HOUR], "x": [DAY + 4 * HOUR]})
+    asked = {"at": "at", "timestamps": {"x": "hourly"}, "sample": 0, "store": client}
+    frame = frame.with_columns(visits=4)
+    for lookback, found in (("5h", 1), ("6h", 0), ({"hourly": None}, 0)):
+        report = featkit.features(frame).audit(["hourly:visits"], lookback=lookback, **asked)
+        assert len(report.findings) == found
+
+
+def test_whole_numbers_of_other_widths_are_compared_one_by_one():
+    left = pl.Series([1, 2**63, None], dtype=pl.UInt64)
+    right = pl.Series([1, -5, None], dtype=pl.Int64)
+    assert equal(left, right, 0).tolist() == [True, False, True]
+    assert equal(right, left, 0).tolist() == [True, False, True]
+    assert equal(pl.Series([2**53]), pl.Series([2**53 + 1]), 1e-9).tolist() == [False]
 
 
 # -- what comes of it ----------------------------------------------------------------------------

@@ -225,6 +225,11 @@ def test_values_that_differ_are_counted_and_shown(history_folder):
     assert "values do not agree" in report._repr_html_()
 
 
+def test_parity_of_nothing_does_not_say_that_all_agrees(client):
+    assert "there was nothing to compare" in str(client.parity(["hourly:visits"], sample=0))
+    assert "all values agree" in str(client.parity(["hourly:visits"], sample=1))
+
+
 def test_parity_is_drawn_where_it_is_told_to(client):
     from matplotlib import pyplot as plt  # noqa: PLC0415 - only plots need it
 
