@@ -56,6 +56,23 @@ class Population:
     total: int
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class EntityList:
+    """Who the entities of a view are.
+
+    Attributes
+    ----------
+    keys
+        One row per entity, distinct and without nulls; one column per join key, in the entities'
+        dtypes.
+    total
+        How many entities the view has, whether or not they are all named.
+    """
+
+    keys: pl.DataFrame
+    total: int
+
+
 def drawn(frame: pl.DataFrame, keys: Sequence[str], count: int) -> pl.DataFrame:
     """Draw rows by a hash of their keys, whatever the order of the rows.
 

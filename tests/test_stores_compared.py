@@ -10,10 +10,10 @@ from featkit.stores.databricks.gaps import gaps
 from featkit.stores.feast.gaps import DIRECT
 from featkit.stores.feast.gaps import GAPS as FEAST
 from featkit.stores.parquet import ParquetStore
-from featkit.stores.sagemaker import SageMakerStore
+from featkit.stores.sagemaker.gaps import gaps as sagemaker_gaps
 from featkit.stores.tecton.gaps import GAPS as TECTON
 from featkit.stores.tecton.gaps import ROW_TIMES
-from featkit.stores.vertex import VertexStore
+from featkit.stores.vertex.gaps import gaps as vertex_gaps
 from tests.live.differences import CLIENTS, DIFFERENCES
 
 ROOT = Path(__file__).parents[1]
@@ -23,10 +23,10 @@ LACKING = {
     "Feast": FEAST,
     "Feast, directly": DIRECT,
     "Tecton": {**TECTON, "row_timestamps": ROW_TIMES},
-    "Databricks": gaps(warehouse=True, times=False, missing=False),
-    "Lakebase": gaps(warehouse=True, times=True, missing=True),
-    "SageMaker": SageMakerStore.capabilities.lacking,
-    "Vertex AI": VertexStore.capabilities.lacking,
+    "Databricks": gaps(warehouse=True, times=False, missing=False, scans=True),
+    "Lakebase": gaps(warehouse=True, times=True, missing=True, scans=True),
+    "SageMaker": sagemaker_gaps(scans=True),
+    "Vertex AI": vertex_gaps(scans=True),
 }
 
 
@@ -49,7 +49,7 @@ def reasons():
             told.setdefault(lack, []).append(f"`{name}`")
         yield f"**{store}**"
         yield ""
-        yield from (f"- {', '.join(names)}: {lack}" for lack, names in told.items())
+        yield from [f"- {', '.join(names)}: {lack}" for lack, names in told.items()] or ["Nothing."]
         yield ""
 
 

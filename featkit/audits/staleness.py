@@ -16,11 +16,13 @@ from featkit.errors import (
     FeatkitError,
     InputError,
     KeyColumnError,
+    NotSupportedError,
     StoreError,
     UnknownNameError,
     nearest,
 )
-from featkit.populations import Arrivals, Population, PopulationRead, Sync, drawn
+from featkit.flows import at_once
+from featkit.populations import Arrivals, EntityList, Population, PopulationRead, Sync, drawn
 from featkit.references import Selection, ViewSelection, select
 from featkit.reports.staleness import StalenessReport
 from featkit.staleness import Thresholds, ViewStaleness, learn, measure
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from featkit.calls import Flow
     from featkit.capabilities import Capabilities
     from featkit.columns import FeatureColumns
+    from featkit.flows import Task
     from featkit.frames import UserFrame
     from featkit.online.lookup import Lookup
     from featkit.schema import FeatureView
@@ -193,25 +196,37 @@ class Audit:
     def _populations(self, selection: Selection) -> Flow[StalenessReport]:
         """Ask the store for the latest rows of its entities, and for their history, all at once."""
         asked = [self._population(part) for part in selection.views]
-        answers = yield from _together([*asked, *self._history(selection)])
+        answers = yield from at_once([*asked, *self._history(selection)])
         count = len(asked)
-        seen = [
-            _listed(part, answer, self.store.capabilities)
-            for part, answer in zip(selection.views, answers[:count], strict=True)
-        ]
+        seen = []
+        for part, answer in zip(selection.views, answers[:count], strict=True):
+            if isinstance(answer, EntityList):
+                seen.append((yield from self._named(selection, part, answer)))
+            else:
+                seen.append(_listed(part, answer, self.store.capabilities))
         return (yield from self._report(selection, seen, answers[count:]))
 
-    def _population(self, part: ViewSelection) -> Call[Any] | None:
+    def _population(self, part: ViewSelection) -> Task[Any] | None:
+        """Ask for the entities with their rows, or for their names where that is the only way."""
+        if not part.view.online:
+            return None
         read = PopulationRead(part.view, part.features, self.now, self.options.sample)
-        return self.store.read_population(read) if part.view.online else None
+        return self.store.read_population(read) or self.store.name_entities(read)
 
-    def _history(self, selection: Selection) -> list[Call[Any] | None]:
+    def _named(self, selection: Selection, part: ViewSelection, found: EntityList) -> Flow[_Seen]:
+        """Look the entities up that the source of a view names."""
+        one, keys = replace(selection, views=(part,)), found.keys
+        whose = f"{_shown(keys.height, found.total)}, as its source has them"
+        seen = yield from self._one(one, keys, frames.adapt(keys), whose)
+        return replace(seen, population=whose)
+
+    def _history(self, selection: Selection) -> list[Task[Any] | None]:
         """Make the calls that tell in which rhythm the rows of each view came."""
         views = [part.view for part in selection.views]
         calls = [
             self.store.read_arrivals(view, self.now) if view.timestamp else None for view in views
         ]
-        return [call and _learning(call) for call in calls]
+        return [None if call is None else _learning(call) for call in calls]
 
     def _of_entities(
         self,
@@ -242,7 +257,7 @@ class Audit:
             next(found_of) if part.view.online else _listed(part, None, self.store.capabilities)
             for part in selection.views
         ]
-        history = yield from _together(self._history(selection))
+        history = yield from at_once(self._history(selection))
         return (yield from self._report(selection, seen, history))
 
     def _one(
@@ -315,13 +330,6 @@ class Audit:
         return replace(measured, population=seen.population, notes=notes)
 
 
-def _together(calls: list[Call[Any] | None]) -> Flow[list[Any]]:
-    """Make calls at once; None answers None, and what fails stands in the place of its answer."""
-    real = [call for call in calls if call is not None]
-    answers = iter((yield real) if real else [])
-    return [None if call is None else next(answers) for call in calls]
-
-
 def _fitting(
     views: list[FeatureView], frame: UserFrame, on: Mapping[str, Hashable] | Hashable | None
 ) -> list[FeatureView]:
@@ -356,20 +364,25 @@ def _level(view: FeatureView, store: Store) -> Level:
 def _listed(
     part: ViewSelection, answer: Population | FeatkitError | None, able: Capabilities
 ) -> _Seen:
-    if not part.view.online:
-        return _Seen(part, reason="the view is not served online")
     if answer is None:
+        return _Seen(part, reason="the view is not served online")
+    if isinstance(answer, NotSupportedError):
         return _Seen(
             part,
             reason="the store cannot list its entities; name them: staleness(entities=...), or "
-            f"frame.features.staleness(): {able.lack('read_population')}",
+            f"frame.features.staleness(): {able.lacking.get('read_population', answer)}",
         )
     if isinstance(answer, FeatkitError):
         return _Seen(part, reason=str(answer), failed=True)
     n = answer.keys.height
-    whole = f"all {_counted(n)} of the view"
-    words = whole if n == answer.total else f"{n:,} of {_counted(answer.total)}, drawn evenly"
+    words = _shown(n, answer.total)
     return _Seen(part, n, words, answer.keys, answer.columns.rename(part.names))
+
+
+def _shown(count: int, total: int) -> str:
+    if count == total:
+        return f"all {_counted(count)} of the view"
+    return f"{count:,} of {_counted(total)}, drawn evenly"
 
 
 def _counted(count: int) -> str:
@@ -394,14 +407,23 @@ def _looked_up(found: Lookup, place: int, whose: str) -> _Seen:
     return _Seen(part.selection, keys.height, words, keys, part.columns, notes=notes)
 
 
-def _learning(call: Call[Arrivals]) -> Call[_History]:
-    """Learn the rhythm where the answer is read: in the worker, while other answers come."""
+def _learning(task: Task[Arrivals]) -> Task[_History]:
+    """Learn the rhythm, of one call where its answer is read: while other answers come."""
+    if not isinstance(task, Call):
+        return _learning_after(task)
 
     def decode(reply: object) -> _History:
-        arrivals = call.decode(reply)
-        return _History(arrivals.newest, learn(arrivals.moments))
+        return _learnt(task.decode(reply))
 
-    return Call(call.request, decode, explain=call.explain)
+    return Call(task.request, decode, explain=task.explain)
+
+
+def _learning_after(flow: Flow[Arrivals]) -> Flow[_History]:
+    return _learnt((yield from flow))
+
+
+def _learnt(arrivals: Arrivals) -> _History:
+    return _History(arrivals.newest, learn(arrivals.moments))
 
 
 def _arrived(

@@ -55,6 +55,10 @@ class Dialect:
         How the text of a key becomes a value, by the dtype's class; ``{text}`` is the text.
     micros
         The microseconds of a time since 1970; ``{time}`` is the time.
+    minute
+        The minute that a time is in.
+    digest
+        A hash of ``{text}``, as text.
     """
 
     quoted: Callable[[str], str]
@@ -64,6 +68,8 @@ class Dialect:
     whole: str
     types: Mapping[type[pl.DataType], str]
     micros: str
+    minute: str
+    digest: str = "MD5({text})"
 
     def takes(self, read: JoinRead) -> bool:
         """Tell whether it can hold all keys of the spine."""

@@ -23,6 +23,7 @@ from featkit.errors import (
     nearest,
 )
 from featkit.flows import made_once
+from featkit.populations import PopulationRead
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,8 +33,9 @@ if TYPE_CHECKING:
 
     from featkit.calls import Auth, Call, Flow
     from featkit.columns import FeatureColumns
+    from featkit.flows import Task
     from featkit.history import HistoryRead, HistoryRows, JoinRead
-    from featkit.populations import Arrivals, Population, PopulationRead, Sync
+    from featkit.populations import Arrivals, EntityList, Population, Sync
     from featkit.schema import Entity, Feature, FeatureService, FeatureView
 
 Described: TypeAlias = "tuple[list[FeatureView], dict[str, FeatkitError]]"
@@ -239,9 +241,9 @@ class Store(ABC):
 
     def sample_entities(
         self,
-        view: FeatureView,  # noqa: ARG002 - for the stores that can
-        count: int,  # noqa: ARG002
-        now: datetime,  # noqa: ARG002
+        view: FeatureView,
+        count: int,
+        now: datetime,
     ) -> Flow[pl.DataFrame]:
         """Name some entities of a view, for who has none at hand but wants to see values.
 
@@ -265,6 +267,20 @@ class Store(ABC):
         NotSupportedError
             The store answers for the entities that it is asked about, and names none.
         """
+        named = yield from self.name_entities(PopulationRead(view, view.features, now, count))
+        return named.keys
+
+    def name_entities(self, read: PopulationRead) -> Flow[EntityList]:  # noqa: ARG002 - for the subclasses
+        """Name the entities of a view, as its source has them; values are looked up afterwards.
+
+        For stores that hold values where they can be looked up only, with a source beside that
+        knows whose they are. As many as ``read.sample`` wants, the same ones each time.
+
+        Raises
+        ------
+        NotSupportedError
+            The store answers for the entities that it is asked about, and names none.
+        """
         lack = self.capabilities.lack("sample_entities")
         msg = f"the store {self.scheme!r} cannot list entities: {lack}; pass some: entities=[...]"
         raise NotSupportedError(msg)
@@ -276,10 +292,13 @@ class Store(ABC):
         yield  # a flow that yields nothing
 
     def read_population(self, read: PopulationRead) -> Call[Population] | None:  # noqa: ARG002 - for the subclasses
-        """Ask for the latest rows of a view's entities; None: the store cannot list them."""
+        """Ask for the latest rows of a view's entities, all at once.
+
+        None: the store has no such way; the entities that it names are looked up, if it names any.
+        """
         return None
 
-    def read_arrivals(self, view: FeatureView, now: datetime) -> Call[Arrivals] | None:  # noqa: ARG002 - for the subclasses
+    def read_arrivals(self, view: FeatureView, now: datetime) -> Task[Arrivals] | None:  # noqa: ARG002 - for the subclasses
         """Ask when the rows of a view came, up to `now`; None: the store has no history of it."""
         return None
 

@@ -69,7 +69,9 @@ def _has(ability: str, store: Store, client: FeatureStoreClient) -> bool:
             return _answers(client, store.sample_entities(view, 1, CONTRACT_NOW))
         case "read_population":
             question = PopulationRead(view, view.features, CONTRACT_NOW)
-            return store.read_population(question) is not None
+            return store.read_population(question) is not None or _answers(
+                client, store.name_entities(question)
+            )
         case "read_arrivals":
             return store.read_arrivals(view, CONTRACT_NOW) is not None
         case "read_offline_times":

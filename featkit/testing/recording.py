@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
     from featkit.calls import Call, Flow
     from featkit.columns import FeatureColumns
+    from featkit.flows import Task
     from featkit.history import HistoryRead, HistoryRows, JoinRead
-    from featkit.populations import Arrivals, Population, PopulationRead, Sync
+    from featkit.populations import Arrivals, EntityList, Population, PopulationRead, Sync
     from featkit.schema import Entity, FeatureService, FeatureView
 
 
@@ -128,11 +129,15 @@ class RecordingStore(Store):
         """Ask the store."""
         return self._store.sample_entities(view, count, now)
 
+    def name_entities(self, read: PopulationRead) -> Flow[EntityList]:
+        """Ask the store."""
+        return self._store.name_entities(read)
+
     def read_population(self, read: PopulationRead) -> Call[Population] | None:
         """Ask the store."""
         return self._store.read_population(read)
 
-    def read_arrivals(self, view: FeatureView, now: datetime) -> Call[Arrivals] | None:
+    def read_arrivals(self, view: FeatureView, now: datetime) -> Task[Arrivals] | None:
         """Ask the store."""
         return self._store.read_arrivals(view, now)
 

@@ -7,6 +7,7 @@ input, keys of the right type, 16 MB, tokens of three kinds, lists without const
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import time
 from contextlib import ExitStack, contextmanager
@@ -113,6 +114,7 @@ class DatabricksFake:
     asked: list[Asked] = field(default_factory=list)
     tokens: list[str] = field(default_factory=list)
     _left: int = 0
+    _numbers: Iterator[int] = field(default_factory=itertools.count)
     statements: dict[str, Any] = field(default_factory=dict)
     links: dict[str, bytes] = field(default_factory=dict)
     storage_url: str = ""
@@ -334,7 +336,7 @@ class DatabricksFake:
             return refused(404, "NOT_FOUND", f"SQL warehouse {body.get('warehouse_id')} not found")
         if (body.get("disposition"), body.get("format")) != ("EXTERNAL_LINKS", "ARROW_STREAM"):
             return refused(400, "INVALID_PARAMETER_VALUE", "INLINE supports JSON_ARRAY only")
-        name = f"st{len(self.statements)}"
+        name = f"st{next(self._numbers)}"  # several may run at once
         try:
             table = self._run(body)
         except duckdb.Error as error:
@@ -395,7 +397,7 @@ class DatabricksFake:
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, batch.schema) as writer:
             writer.write_batch(batch)
-        place = f"/{name}/{number}/{len(self.links)}"
+        place = f"/{name}/{number}/{next(self._numbers)}"
         self.links[place] = sink.getvalue().to_pybytes()
         return {"chunk_index": number, "external_link": f"{self.storage_url}{place}?signature=x"}
 

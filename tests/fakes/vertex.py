@@ -6,6 +6,7 @@ JSON as protobuf's mapping has it: 64-bit integers as text, absent for default, 
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import time
 from contextlib import contextmanager
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 PROJECT, LOCATION, STORE, DATASET = "p", "us-central1", "fos", "lake"
 PLACE = f"projects/{PROJECT}/locations/{LOCATION}"
 PAGE_OF_ROWS = 7
-_JOB = {"projectId": PROJECT, "jobId": "job1", "location": "US"}
 PAGE = 2  # views; fewer than the tests have
 BIGQUERY = {
     pl.Int64(): "INTEGER",
@@ -123,7 +123,8 @@ class VertexFake:
     lie: Callable[[Any], Any] = list
     breaks: list[tuple[int, str]] = field(default_factory=list)
     pause: float = 0.0
-    _found: pl.DataFrame = field(default_factory=pl.DataFrame)
+    _found: dict[str, pl.DataFrame] = field(default_factory=dict)
+    _numbers: Iterator[int] = field(default_factory=itertools.count)
     asked: list[Asked] = field(default_factory=list)
     keys: list[dict[str, Any]] = field(default_factory=list)
     tokens: list[str] = field(default_factory=list)
@@ -248,8 +249,8 @@ class VertexFake:
         match asked.parts[2:]:
             case ["projects", "p", "queries"] if asked.method == "POST":
                 return self._query(json.loads(asked.body))
-            case ["projects", "p", "queries", "job1"]:
-                return self._results(int(asked.query.get("pageToken", "0")))
+            case ["projects", "p", "queries", job] if job in self._found:
+                return self._results(job, int(asked.query.get("pageToken", "0")))
             case ["projects", "p", "datasets", "lake", "tables", name]:
                 view, _ = self.named(name.removesuffix("_more"))
                 fields = [column(e.join_key, e.dtype, e.description) for e in view.entities]
@@ -267,14 +268,13 @@ class VertexFake:
             own["name"]: (own["parameterType"]["type"], own["parameterValue"]["value"])
             for own in body.get("queryParameters", [])
         }
+        job = f"job{next(self._numbers)}"
         try:
-            self._found = self._run(body["query"], values)
+            self._found[job] = self._run(body["query"], values)
         except duckdb.Error as error:
             return refused(400, "INVALID_ARGUMENT", str(error))
-        self.answered = self._found.height
-        if self.running:
-            return Answer(body={"jobReference": _JOB, "jobComplete": False})
-        return self._results(0)
+        self.answered = self._found[job].height
+        return self._results(job, 0)
 
     def _run(self, text: str, values: dict[str, tuple[str, str]]) -> pl.DataFrame:
         tree = sqlglot.parse_one(text, read="bigquery")
@@ -297,17 +297,18 @@ class VertexFake:
             table = database.sql(tree.sql("duckdb", identify=True)).to_arrow_table()
             return pl.DataFrame(pl.from_arrow(table))
 
-    def _results(self, start: int) -> Answer:
-        found = self._found
+    def _results(self, job: str, start: int) -> Answer:
+        found = self._found[job]
+        told = {"projectId": PROJECT, "jobId": job, "location": "US"}
         if self.running:
             self.running -= 1
-            return Answer(body={"jobReference": _JOB, "jobComplete": False})
+            return Answer(body={"jobReference": told, "jobComplete": False})
         rows = [
             {"f": [{"v": cell(value)} for value in row]}
             for row in found.slice(start, PAGE_OF_ROWS).iter_rows()
         ]
         more = start + PAGE_OF_ROWS
-        body = {"jobReference": _JOB, "jobComplete": True, "totalRows": str(found.height)}
+        body = {"jobReference": told, "jobComplete": True, "totalRows": str(found.height)}
         body |= {"pageToken": str(more)} if more < found.height else {}
         return Answer(body=body | ({"rows": rows} if rows else {}))
 

@@ -99,11 +99,11 @@ class TestSageMaker(StoreContract):
             group = Group.of(view, rows)
             folder = tmp_path / group.name / "data"
             folder.mkdir(parents=True)
-            _recorded(view, rows, group).write_parquet(folder / "part-0.parquet")
+            recorded(view, rows, group).write_parquet(folder / "part-0.parquet")
         return opened(fake.url, offline_path=str(tmp_path))
 
 
-def _recorded(view: FeatureView, rows: pl.DataFrame, group: Group) -> pl.DataFrame:
+def recorded(view: FeatureView, rows: pl.DataFrame, group: Group) -> pl.DataFrame:
     event = pl.col(view.timestamp) if view.timestamp else pl.lit(CONTRACT_NOW)
     written = pl.coalesce([view.created, event]) if view.created else event
     ids = [joined(list(key), None) for key in rows.select(view.join_keys).iter_rows()]
@@ -524,7 +524,7 @@ def recorded_group() -> Group:
 
 
 @pytest.mark.parametrize("number", [1, 2, 3, 4, 6, 7])
-def test_the_fake_answers_as_recorded(number: int) -> None:
+def test_the_fake_answers_asrecorded(number: int) -> None:
     pair = RECORDED[number]
     asked, said = pair["req"], pair["resp"]
     auth = AwsSignature("sagemaker", REGION, key_id=KEY_ID, secret=Secret(SECRET))

@@ -27,6 +27,7 @@ from featkit.errors import (
 )
 from featkit.flows import together
 from featkit.stores.base import Store, not_supported
+from featkit.stores.databricks import listing
 from featkit.stores.databricks.answers import Question
 from featkit.stores.databricks.catalog import (
     Endpoint,
@@ -48,6 +49,7 @@ from featkit.stores.databricks.workspace import Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import datetime
 
     import polars as pl
 
@@ -55,7 +57,7 @@ if TYPE_CHECKING:
     from featkit.columns import FeatureColumns
     from featkit.errors import FeatkitError
     from featkit.history import JoinRead
-    from featkit.populations import Sync
+    from featkit.populations import Arrivals, EntityList, PopulationRead, Sync
     from featkit.schema import FeatureService, FeatureView
     from featkit.stores.base import OnlineRead, Target
 
@@ -103,6 +105,10 @@ class DatabricksStore(Store):
         pushdown
             Whether the warehouse joins training sets, where the spine is small enough to go with
             the statement; else the rows that can count are read and joined here.
+        scan_source
+            Whether the warehouse, or Lakebase, is asked who the entities of a table are, and the
+            warehouse when its rows came, for `staleness`, `browse` and `parity` without entities.
+            It reads the keys and times of all rows, which costs its time.
         lakebase
             The database instance that holds online tables; views without an endpoint are looked
             up there.
@@ -128,6 +134,7 @@ class DatabricksStore(Store):
         lakebase: str | None = None
         warehouse_id: str | None = None
         pushdown: bool = True
+        scan_source: bool = False
         views: dict[str, ViewOptions] = {}
         ca: str | None = None
 
@@ -147,6 +154,7 @@ class DatabricksStore(Store):
                 warehouse=options.warehouse_id is not None,
                 times=options.timestamps or direct,
                 missing=direct,
+                scans=options.scan_source,
             ),
         )
         self._workspace = Workspace(auth)
@@ -354,14 +362,37 @@ class DatabricksStore(Store):
 
     def join_history(self, reads: Sequence[JoinRead]) -> Flow[list[pl.DataFrame]]:
         """Have the SQL warehouse join the history, or join here what can count of it."""
-        if self._options.warehouse_id is None:
+        warehouse = self._warehouse
+        if warehouse is None:
             not_supported(self, "get_historical_features")
-        warehouse = Warehouse(self._workspace, self._options.warehouse_id)
         frames = []
         for read in reads:
             there = self._options.pushdown and read.view.name not in self._naive
             frames.append((yield from warehouse.join(read, self._zone, there=there)))
         return frames
+
+    @property
+    def _warehouse(self) -> Warehouse | None:
+        name = self._options.warehouse_id
+        return None if name is None else Warehouse(self._workspace, name)
+
+    def name_entities(self, read: PopulationRead) -> Flow[EntityList]:
+        """Have Lakebase or the warehouse name the entities, where they may be asked."""
+        warehouse, name = self._warehouse, read.view.name
+        if self._options.scan_source and self._lakebase and self._endpoint(name) is None:
+            table = self._online_table(name)
+            yield from self._lakebase.locate([table])
+            named: EntityList = yield self._lakebase.name_entities(read, table, self._zone)
+            return named
+        if self._options.scan_source and warehouse:
+            return (yield from listing.entities(warehouse, read, self._zone))
+        return (yield from super().name_entities(read))
+
+    def read_arrivals(self, view: FeatureView, now: datetime) -> Flow[Arrivals] | None:
+        """Have the warehouse tell when rows came, where it may be asked."""
+        if not (self._options.scan_source and self._warehouse):
+            return None
+        return listing.arrivals(self._warehouse, view, now, self._zone)
 
     # -- health and age
 

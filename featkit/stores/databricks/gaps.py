@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from featkit.capabilities import Lack, Lacking
 
-_TABLE = "a statement on a SQL warehouse could tell, and this version does not ask"
-
-_ALWAYS: Lacking = {
-    "sample_entities": Lack.notyet(_TABLE),
-    "read_population": Lack.notyet(_TABLE),
-    "read_arrivals": Lack.notyet(_TABLE),
-}
+_KNOWS = (
+    "its table knows them; to read its keys and times takes a SQL warehouse, whose time is billed, "
+)
+_NO_ENTITIES = Lack.never(
+    f"an endpoint answers for the keys that it is given, and names none; {_KNOWS}or Lakebase, "
+    "which serves others meanwhile, and is therefore asked for: connect(..., warehouse_id='ID', "
+    "scan_source=True), or with lakebase='NAME'"
+)
+_NO_ARRIVALS = Lack.never(
+    f"when rows came is not served; {_KNOWS}and is therefore asked for: connect(..., "
+    "warehouse_id='ID', scan_source=True)"
+)
 _NO_WAREHOUSE = Lack.never(
     "it needs a SQL warehouse; name one with connect(..., warehouse_id='ID')"
 )
@@ -24,7 +29,7 @@ _NO_MISSING = Lack.never(
 )
 
 
-def gaps(*, warehouse: bool, times: bool, missing: bool) -> Lacking:
+def gaps(*, warehouse: bool, times: bool, missing: bool, scans: bool) -> Lacking:
     """Tell what is lacking, by what there is.
 
     Parameters
@@ -34,9 +39,15 @@ def gaps(*, warehouse: bool, times: bool, missing: bool) -> Lacking:
     times
         Whether answers have event timestamps.
     missing
-        Whether an unknown entity is told from nulls.
+        Whether an unknown entity is told from nulls, as Lakebase does.
+    scans
+        Whether tables may be read for entities and times.
     """
-    found = dict(_ALWAYS)
+    found: dict[str, Lack] = {}
+    if not (scans and (warehouse or missing)):
+        found |= dict.fromkeys(("sample_entities", "read_population"), _NO_ENTITIES)
+    if not (scans and warehouse):
+        found["read_arrivals"] = _NO_ARRIVALS
     if not warehouse:
         found |= dict.fromkeys(("get_historical_features", "read_offline_times"), _NO_WAREHOUSE)
     if not times:

@@ -27,7 +27,7 @@ from featkit.errors import (
     UnknownNameError,
     nearest,
 )
-from featkit.populations import Sync
+from featkit.populations import EntityList, Sync
 from featkit.queries import Login, PostgresQuery
 from featkit.settings import Secret
 from featkit.stores.databricks.types import kind_of
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from featkit.calls import Flow
+    from featkit.populations import PopulationRead
     from featkit.schema import Entity, Feature
     from featkit.stores.base import OnlineRead
     from featkit.stores.databricks.workspace import Workspace
@@ -202,6 +203,20 @@ class Lakebase:
         )
         return Call(query, decode=question.answer, keys=read.keys.height)
 
+    def name_entities(self, read: PopulationRead, table: str, zone: str | None) -> Call[EntityList]:
+        """Ask who has a row in a table that was located."""
+        synced = self._tables[table]
+        question = KeysQuestion(read, synced, zone)
+        query = PostgresQuery(
+            server=self._server or "",
+            database=synced.database,
+            text=question.text(),
+            parameters=question.parameters(),
+            login=self._login,
+            ca=self._ca,
+        )
+        return Call(query, decode=question.answer)
+
     def _login(self) -> Flow[Login]:
         """Log in as who the workspace takes us for, with a password for an hour."""
         me: Me = yield self._workspace.get("/api/2.0/preview/scim/v2/Me", Me)
@@ -287,6 +302,63 @@ class LakebaseQuestion:
             msg = f"expected {self.read.keys.height} rows, got {len(series)}; nothing was joined"
             raise RowMismatch(msg)
         return series
+
+
+@dataclass(frozen=True, slots=True)
+class KeysQuestion:
+    """The question who has a row in a table.
+
+    Attributes
+    ----------
+    read
+        What is asked.
+    table
+        Where the rows are.
+    zone
+        What naive timestamps mean; None: they are refused.
+    """
+
+    read: PopulationRead
+    table: SyncedTable
+    zone: str | None
+
+    def text(self) -> str:
+        """Write the query: each key as one JSON array, and how many entities there are."""
+        view, place = self.read.view, ".".join(map(_quoted, self.table.table))
+        keys = [_quoted(key) for key in view.join_keys]
+        there = [f"{key} IS NOT NULL" for key in keys]
+        there += [f"{_quoted(view.timestamp)} <= %s::timestamptz"] if view.timestamp else []
+        listed = ", ".join(keys)
+        digest = f"md5(concat_ws('|', {listed}))"
+        some = "" if self.read.sample is None else f" LIMIT {self.read.sample}"
+        distinct = f"SELECT DISTINCT {listed} FROM {place} WHERE {' AND '.join(there)}"  # noqa: S608 - names, quoted
+        drawn = (
+            f"SELECT {listed}, count(*) OVER () AS featkit_total, "  # noqa: S608 - as well
+            f"row_number() OVER (ORDER BY {digest}) AS featkit_n "
+            f"FROM ({distinct}) AS entities ORDER BY featkit_n{some}"
+        )
+        columns = ", ".join(
+            f"coalesce(json_agg({key} ORDER BY featkit_n), '[]')::text" for key in keys
+        )
+        return f"SELECT {columns}, coalesce(max(featkit_total), 0)::text FROM ({drawn}) AS drawn"  # noqa: S608 - as well
+
+    def parameters(self) -> tuple[str, ...]:
+        """Write the moment that counts as now, where the table has times."""
+        return (self.read.now.isoformat(),) if self.read.view.timestamp else ()
+
+    def answer(self, row: tuple[str, ...] | None) -> EntityList:
+        """Read the keys."""
+        entities = self.read.view.entities
+        if row is None or len(row) != 1 + len(entities) or None in row:
+            msg = f"PostgreSQL answered with {row and len(row)} columns of keys"
+            raise ProtocolError(msg)
+        keys = pl.DataFrame(
+            [
+                kind_of(own.store_type, self.zone).decode(text.encode(), own.join_key)
+                for own, text in zip(entities, row, strict=False)
+            ]
+        )
+        return EntityList(keys, int(row[-1]))
 
 
 def _quoted(name: str | None) -> str:

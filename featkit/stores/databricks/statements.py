@@ -101,9 +101,9 @@ class Warehouse:
                 return (yield from self._joined_there(read, zone, spine))
         text, parameters = history_query(read)
         rows = yield from self.rows(text, parameters)
-        shaped = partial(_shaped, read, rows, zone)
+        run = partial(_joined_here, read, rows, zone)
         what = f"history of {read.view.name}"
-        found: pl.DataFrame = yield Call(LocalRead(shaped, what, threaded=True))
+        found: pl.DataFrame = yield Call(LocalRead(run, what, threaded=True))
         return found
 
     def _joined_there(self, read: JoinRead, zone: str | None, spine: str) -> Flow[pl.DataFrame]:
@@ -111,15 +111,13 @@ class Warehouse:
         names = [*read.view.join_keys, *(own.name for own in read.features)]
         names += [read.view.timestamp] if read.view.timestamp else []
         columns = {name: _quoted(name) for name in names}
-        table = _table(read.view)
+        table = table_of(read.view)
         text = join_query(read, DIALECT, table=table, columns=columns, where=where)
         rows = yield from self.rows(text, {SPINE: ("STRING", spine), **times})
         dtypes: dict[str, pl.DataType | None] = {ROW: pl.Int64()}
         dtypes |= {own.name: own.dtype for own in read.features}
         dtypes |= {EVENT: TIMESTAMP} if read.view.timestamp else {}
-        return (
-            rows.select(_columns(rows, dtypes, zone)) if rows.width else pl.DataFrame(schema=dtypes)
-        )
+        return shaped(rows, dtypes, zone)
 
     def rows(self, text: str, parameters: Mapping[str, tuple[str, str]]) -> Flow[pl.DataFrame]:
         """Run a query; its parameters are types and texts."""
@@ -178,7 +176,7 @@ def history_query(read: JoinRead) -> tuple[str, dict[str, tuple[str, str]]]:
     columns = [*view.join_keys, *([view.timestamp] if view.timestamp else [])]
     columns += [feature.name for feature in read.features]
     listed = ", ".join(map(_quoted, columns))
-    text = f"SELECT {listed} FROM {_table(view)}"  # noqa: S608 - names, quoted
+    text = f"SELECT {listed} FROM {table_of(view)}"  # noqa: S608 - names, quoted
     where, times = _period(read)
     return (f"{text} WHERE {where}" if where else text), times
 
@@ -195,7 +193,8 @@ def _period(read: JoinRead) -> tuple[str, dict[str, tuple[str, str]]]:
     return f"{where} AND {_quoted(read.view.timestamp)} >= :since", times
 
 
-def _table(view: FeatureView) -> str:
+def table_of(view: FeatureView) -> str:
+    """Write the table of a view, as it stands behind FROM."""
     return ".".join(map(_quoted, view.source.split(".")))
 
 
@@ -217,6 +216,7 @@ DIALECT = Dialect(
         pl.Datetime: "TIMESTAMP_MICROS(CAST({text} AS BIGINT))",
     },
     micros="UNIX_MICROS({time})",
+    minute="DATE_TRUNC('MINUTE', {time})",
 )
 
 
@@ -242,21 +242,22 @@ def _failed(status: _Status) -> Exception:
     return named(error.error_code, said)
 
 
-def _shaped(read: JoinRead, rows: pl.DataFrame, zone: str | None) -> pl.DataFrame:
+def _joined_here(read: JoinRead, rows: pl.DataFrame, zone: str | None) -> pl.DataFrame:
     """Bring rows to the dtypes of the view, and join them."""
     view = read.view
     dtypes: dict[str, pl.DataType | None]
     dtypes = {entity.join_key: entity.dtype for entity in view.entities}
     dtypes |= {feature.name: feature.dtype for feature in read.features}
     dtypes |= {view.timestamp: TIMESTAMP} if view.timestamp else {}
-    made = _columns(rows, dtypes, zone)
-    return joined(read, rows.select(made) if rows.width else pl.DataFrame(schema=dtypes))
+    return joined(read, shaped(rows, dtypes, zone))
 
 
-def _columns(
+def shaped(
     rows: pl.DataFrame, dtypes: Mapping[str, pl.DataType | None], zone: str | None
-) -> list[pl.Expr]:
+) -> pl.DataFrame:
     """Bring columns to their dtypes; naive times are those of a zone."""
+    if not rows.width:  # no chunk came
+        return pl.DataFrame(schema=dtypes)
     made = []
     for name, dtype in dtypes.items():
         column = pl.col(name)
@@ -264,4 +265,4 @@ def _columns(
         if isinstance(found, pl.Datetime) and found.time_zone is None:
             column = column.dt.replace_time_zone(zone or "UTC").dt.convert_time_zone("UTC")
         made.append(column.cast(dtype) if dtype is not None else column)
-    return made
+    return rows.select(made)

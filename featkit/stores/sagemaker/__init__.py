@@ -29,6 +29,7 @@ from featkit.dtypes import parse_dtype
 from featkit.errors import (
     AuthError,
     FeatkitError,
+    NotSupportedError,
     SettingsError,
     UnknownNameError,
     nearest,
@@ -36,9 +37,9 @@ from featkit.errors import (
 from featkit.online.gathering import Gathering
 from featkit.schema import Entity, Feature, FeatureView
 from featkit.stores.base import Store
-from featkit.stores.sagemaker import together
+from featkit.stores.sagemaker import listing, together
 from featkit.stores.sagemaker.answers import EVENT_TIME, EVENT_TYPE, GROUP, IDENTIFIER, Question
-from featkit.stores.sagemaker.gaps import GAPS, ICEBERG
+from featkit.stores.sagemaker.gaps import ICEBERG, gaps
 from featkit.stores.sagemaker.history import Reader, history
 from featkit.stores.sagemaker.messages import (
     Group,
@@ -52,16 +53,18 @@ from featkit.stores.sagemaker.options import Told, ToldFeature, check_dtypes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime
 
     from featkit.calls import Flow
     from featkit.columns import FeatureColumns
     from featkit.history import HistoryRead, HistoryRows
+    from featkit.populations import Arrivals, EntityList, PopulationRead
     from featkit.stores.base import OnlineRead, Target
     from featkit.stores.sagemaker.messages import Described
 
 T = TypeVar("T")
 
-_FORMAT, _ICEBERG = "offline_store_format", "Iceberg"
+_FORMAT = "offline_store_format"
 _PAGE = 100  # results of the control plane
 _REGION = re.compile(r"[a-z]{2,}(-[a-z]+)+-\d+")
 
@@ -71,7 +74,10 @@ class SageMakerStore(Store):
 
     scheme = "sagemaker"
     capabilities = Capabilities(
-        batch_size=together.RECORDS, serves_future=True, history="rows", lacking=GAPS
+        batch_size=together.RECORDS,
+        serves_future=True,
+        history="rows",
+        lacking=gaps(scans=False),
     )
 
     class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -90,6 +96,9 @@ class SageMakerStore(Store):
         offline_path
             A folder with a copy of the offline stores, one folder per feature group; without it,
             they are read from S3.
+        scan_source
+            Whether the offline store is read for who the entities are and when records came, for
+            `staleness`, `browse` and `parity` without entities. A copy on disk always is.
         s3_url
             Address of S3, where it is not the usual.
         views
@@ -108,6 +117,7 @@ class SageMakerStore(Store):
         endpoint_url: str | None = None
         control_url: str | None = None
         offline_path: str | None = None
+        scan_source: bool = False
         s3_url: str | None = None
         views: dict[str, Told] = {}
         ca: str | None = None
@@ -124,6 +134,8 @@ class SageMakerStore(Store):
         names = listed.split(",") if isinstance(listed, str) else listed
         self._names = tuple(dict.fromkeys(name.strip() for name in names if name.strip()))
         self._copies = options.offline_path
+        self._scans = options.scan_source or "://" not in (options.offline_path or "s3://")
+        self.capabilities = replace(self.capabilities, lacking=gaps(scans=self._scans))
         self._told = options.views
         check_dtypes(options.views)
         self.ca = options.ca
@@ -286,7 +298,7 @@ class SageMakerStore(Store):
                 IDENTIFIER: identifier.feature_name,
                 EVENT_TIME: event.feature_name,
                 EVENT_TYPE: event.feature_type,
-                **_format(group),
+                **({_FORMAT: "Iceberg"} if group.is_iceberg else {}),
             },
         )
 
@@ -294,10 +306,7 @@ class SageMakerStore(Store):
         """Tell where the files of the offline store are; nothing where they cannot be read."""
         if self._copies is not None:
             return f"{self._copies.rstrip('/')}/{group.feature_group_name}"
-        config = group.offline_store_config
-        if config is None or config.table_format == _ICEBERG:
-            return ""
-        return config.s3_storage_config.resolved_output_s3_uri or config.s3_storage_config.s3_uri
+        return "" if group.is_iceberg else group.place
 
     def _types(self, group: Group) -> dict[str, ValueType]:
         """Find the types of what is neither the identifier nor the event time."""
@@ -354,16 +363,33 @@ class SageMakerStore(Store):
         """Say that it is an Iceberg table, or that there is none."""
         return str(ICEBERG) if _FORMAT in view.tags else super().why_not_offline(view)
 
+    def name_entities(self, read: PopulationRead) -> Flow[EntityList]:
+        """Read who the entities are from the offline store, where it may be read."""
+        if not self._scans:
+            return (yield from super().name_entities(read))
+        if not read.view.offline:
+            msg = f"feature view {read.view.name!r} has no offline store that can be read: "
+            raise NotSupportedError(msg + self.why_not_offline(read.view))
+        found: EntityList = yield listing.entities(read, self._reader, self._separator(read.view))
+        return found
+
+    def read_arrivals(self, view: FeatureView, now: datetime) -> Call[Arrivals] | None:
+        """Read when records came from the offline store, where it may be read."""
+        if not (self._scans and view.offline):
+            return None
+        return listing.arrivals(view, now, self._reader, self._separator(view))
+
+    def _separator(self, view: FeatureView) -> str | None:
+        return self._told.get(view.tags[GROUP], Told()).separator
+
     def read_history(self, read: HistoryRead) -> Call[HistoryRows]:
         """Describe all rows of the offline store."""
-        separator = self._told.get(read.view.tags[GROUP], Told()).separator
-        run = partial(history, read, read.view.source, self._reader, separator)
+        run = partial(history, read, read.view.source, self._reader, self._separator(read.view))
         return Call(LocalRead(run, f"files of feature view {read.view.name!r}", threaded=True))
 
     def _question(self, read: OnlineRead) -> Question:
-        separator = self._told.get(read.view.tags[GROUP], Told()).separator
         types = {own.name: ValueType.named(own.store_type, own.dtype) for own in read.features}
-        return Question(read, types, separator)
+        return Question(read, types, self._separator(read.view))
 
     def _asked(self, read: OnlineRead, asked: bytes, decode: Callable[[Any], T]) -> Call[T]:
         request = together.RecordsRequest(
@@ -417,9 +443,3 @@ class SageMakerStore(Store):
 
     def __repr__(self) -> str:
         return f"<SageMakerStore {self._region}>"
-
-
-def _format(group: Group) -> dict[str, str]:
-    """Tell of an offline store that cannot be read."""
-    config = group.offline_store_config
-    return {_FORMAT: _ICEBERG} if config and config.table_format == _ICEBERG else {}

@@ -4,21 +4,34 @@ from __future__ import annotations
 
 from featkit.capabilities import Lack, Lacking
 
-_FILES = "the files of the offline store could tell"
+_FILES = Lack.never(
+    "the online store answers for the records that it is given, and names none; the files of the "
+    "offline store know them. All of their keys and times are read for it, which takes its time "
+    "and, from S3, is billed, and is therefore asked for: connect(..., scan_source=True)"
+)
 
-GAPS: Lacking = {
-    "list_feature_services": Lack.never(
-        "SageMaker has no feature services; name the features, or feature groups as 'GROUP:*'"
-    ),
-    "sample_entities": Lack.notyet(_FILES),
-    "read_population": Lack.notyet(
-        "only groups of the storage type Standard_V2 list their records, 100 a call"
-    ),
-    "read_arrivals": Lack.notyet(_FILES),
-    "read_syncs": Lack.never(
-        "records are written to the online store one by one; nothing is synchronised"
-    ),
-}
+
+def gaps(*, scans: bool) -> Lacking:
+    """Tell what is lacking.
+
+    Parameters
+    ----------
+    scans
+        Whether the offline store may be read for entities and times.
+    """
+    found = {
+        "list_feature_services": Lack.never(
+            "SageMaker has no feature services; name the features, or feature groups as 'GROUP:*'"
+        ),
+        "read_syncs": Lack.never(
+            "records are written to the online store one by one; nothing is synchronised"
+        ),
+    }
+    if not scans:
+        names = ("sample_entities", "read_population", "read_arrivals")
+        found |= dict.fromkeys(names, _FILES)
+    return found
+
 
 ICEBERG = Lack.notyet(
     "its offline store is an Iceberg table, of which not every file counts: its log tells which, "

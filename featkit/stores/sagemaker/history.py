@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from featkit.history import HistoryRead
     from featkit.schema import Feature
 
-_WRITTEN, _DELETED = "api_invocation_time", "is_deleted"
+DELETED = "is_deleted"
+"""The column that says that an entity is gone."""
+_WRITTEN = "api_invocation_time"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +82,8 @@ def history(read: HistoryRead, place: str, reader: Reader, separator: str | None
             "with it"
         )
         raise SourceError(msg)
-    if _DELETED in schema:
-        gone = pl.col(_DELETED).fill_null(value=False)
+    if DELETED in schema:
+        gone = pl.col(DELETED).fill_null(value=False)
         scan = scan.with_columns(pl.when(~gone).then(pl.col(name)).alias(name) for name in names)
     timed = read.view.timestamp is not None
     return HistoryRows(

@@ -77,6 +77,20 @@ class Group(_Message, frozen=True):
     description: str = ""
     next_token: str | None = None
 
+    @property
+    def is_iceberg(self) -> bool:
+        """Whether its offline store is an Iceberg table."""
+        offline = self.offline_store_config
+        return offline is not None and offline.table_format == "Iceberg"
+
+    @property
+    def place(self) -> str:
+        """Where the files of its offline store are; empty where it has none."""
+        if self.offline_store_config is None:
+            return ""
+        place = self.offline_store_config.s3_storage_config
+        return place.resolved_output_s3_uri or place.s3_uri
+
     def definition(self, name: str) -> Definition:
         """Find a feature by its name."""
         for own in self.feature_definitions:

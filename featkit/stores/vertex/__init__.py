@@ -33,9 +33,10 @@ from featkit.errors import (
 from featkit.flows import together
 from featkit.online.gathering import Gathering
 from featkit.stores.base import Store
+from featkit.stores.vertex import listing
 from featkit.stores.vertex.api import Api
 from featkit.stores.vertex.description import described
-from featkit.stores.vertex.gaps import GAPS
+from featkit.stores.vertex.gaps import gaps
 from featkit.stores.vertex.history import BigQuery, Source
 from featkit.stores.vertex.refusals import refused
 from featkit.stores.vertex.registry import (
@@ -51,6 +52,7 @@ from featkit.stores.vertex.values import UNKNOWN, Answers, body_of, features_of,
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from datetime import datetime
 
     import polars as pl
 
@@ -58,7 +60,7 @@ if TYPE_CHECKING:
     from featkit.calls import Flow
     from featkit.columns import FeatureColumns
     from featkit.history import JoinRead
-    from featkit.populations import Sync
+    from featkit.populations import Arrivals, EntityList, PopulationRead, Sync
     from featkit.schema import FeatureView
     from featkit.stores.base import OnlineRead, Target
 
@@ -81,7 +83,7 @@ class VertexStore(Store):
         serves_future=True,
         history="joined",
         history_options=frozenset({"known_by", "lookback", "strict", "feature_timestamps"}),
-        lacking=GAPS,
+        lacking=gaps(scans=False),
     )
 
     class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -100,6 +102,10 @@ class VertexStore(Store):
         pushdown
             Whether BigQuery joins training sets, where the spine is small enough to go with the
             query; else the rows that can count are read and joined here.
+        scan_source
+            Whether BigQuery is asked who the entities of a view are, and when its rows came, for
+            `staleness`, `browse` and `parity` without entities. Google bills these queries by the
+            columns that they read: keys and times, of all rows.
         views
             What Vertex AI does not tell of a view: ``ttl``, ``timestamp``.
         grpc
@@ -117,6 +123,7 @@ class VertexStore(Store):
         token: Any = None
         bigquery: bool = True
         pushdown: bool = True
+        scan_source: bool = False
         views: dict[str, ViewOptions] = {}
         api_endpoint: str | None = None
         grpc: bool = False
@@ -128,6 +135,7 @@ class VertexStore(Store):
     def __init__(self, project: str, location: str, store: str, options: Options) -> None:
         self.auth = _auth(options)
         self.ca = options.ca
+        self.capabilities = replace(self.capabilities, lacking=gaps(scans=options.scan_source))
         if options.grpc:
             self.capabilities = replace(
                 self.capabilities, batch_size=options.batch_size or _STREAMED, one_by_one=False
@@ -288,18 +296,37 @@ class VertexStore(Store):
 
     def join_history(self, reads: Sequence[JoinRead]) -> Flow[list[pl.DataFrame]]:
         """Have BigQuery join the history, or join here what can count of it."""
-        bigquery = BigQuery(self._options.bigquery_endpoint, self._project, self._api.explained)
         there = self._options.pushdown
         frames = []
         for read in reads:
-            sources = self._sources.get(read.view.name, [])
-            if not all(source.uri.startswith("bq://") for source in sources) or not sources:
-                msg = (
-                    f"feature view {read.view.name!r} has no table in BigQuery to read history from"
-                )
-                raise NotSupportedError(msg)
-            frames.append((yield from bigquery.join(read, sources, there=there)))
+            sources = self._tables(read.view)
+            frames.append((yield from self._bigquery.join(read, sources, there=there)))
         return frames
+
+    def name_entities(self, read: PopulationRead) -> Flow[EntityList]:
+        """Have BigQuery name the entities, where it may be asked."""
+        if not self._options.scan_source:
+            return (yield from super().name_entities(read))
+        return (yield from listing.entities(self._bigquery, read, self._tables(read.view)))
+
+    def read_arrivals(self, view: FeatureView, now: datetime) -> Flow[Arrivals] | None:
+        """Have BigQuery tell when rows came, where it may be asked."""
+        return self._arrivals(view, now) if self._options.scan_source else None
+
+    def _arrivals(self, view: FeatureView, now: datetime) -> Flow[Arrivals]:
+        return (yield from listing.arrivals(self._bigquery, view, self._tables(view), now))
+
+    @property
+    def _bigquery(self) -> BigQuery:
+        return BigQuery(self._options.bigquery_endpoint, self._project, self._api.explained)
+
+    def _tables(self, view: FeatureView) -> list[Source]:
+        """Tell the tables behind a view."""
+        sources = self._sources.get(view.name, [])
+        if not all(source.uri.startswith("bq://") for source in sources) or not sources:
+            msg = f"feature view {view.name!r} has no table in BigQuery to read history from"
+            raise NotSupportedError(msg)
+        return sources
 
     # -- health
 

@@ -4,13 +4,27 @@ from __future__ import annotations
 
 from featkit.capabilities import Lack, Lacking
 
-_SOURCE = "the online store tells it for no entity that is not named; its BigQuery source could"
+_SOURCE = Lack.never(
+    "the online store answers for the entities that it is given, and names none; the tables in "
+    "BigQuery behind a view know them, by queries that Google bills by the columns of keys and "
+    "times that they read, and that are therefore asked for: connect(..., scan_source=True)"
+)
 
-GAPS: Lacking = {
-    "list_feature_services": Lack.never(
-        "Vertex AI has no feature services: a feature view is what a model is served"
-    ),
-    "sample_entities": Lack.notyet(_SOURCE),
-    "read_population": Lack.notyet(_SOURCE),
-    "read_arrivals": Lack.notyet("a query of its BigQuery source could tell"),
-}
+
+def gaps(*, scans: bool) -> Lacking:
+    """Tell what is lacking.
+
+    Parameters
+    ----------
+    scans
+        Whether BigQuery may be asked for entities and times.
+    """
+    found = {
+        "list_feature_services": Lack.never(
+            "Vertex AI has no feature services: a feature view is what a model is served"
+        ),
+    }
+    if not scans:
+        names = ("sample_entities", "read_population", "read_arrivals")
+        found |= dict.fromkeys(names, _SOURCE)
+    return found

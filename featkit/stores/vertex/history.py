@@ -304,6 +304,8 @@ DIALECT = Dialect(
         pl.Datetime: "TIMESTAMP_MICROS(CAST({text} AS INT64))",
     },
     micros="UNIX_MICROS({time})",
+    minute="TIMESTAMP_TRUNC({time}, MINUTE)",
+    digest="TO_HEX(MD5({text}))",
 )
 
 

@@ -1,0 +1,77 @@
+"""Who the entities of a view are and when its rows came, as its tables in BigQuery tell."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from featkit.calls import Call, LocalRead
+from featkit.dtypes import TIMESTAMP
+from featkit.engines.listing import (
+    TIME,
+    TOTAL,
+    Listed,
+    arrivals_of,
+    arrivals_query,
+    entities_of,
+    entities_query,
+    until,
+)
+from featkit.stores.vertex.history import DIALECT, cells_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from featkit.calls import Flow
+    from featkit.populations import Arrivals, EntityList, PopulationRead
+    from featkit.schema import FeatureView
+    from featkit.stores.vertex.history import BigQuery, Source
+
+
+def entities(
+    bigquery: BigQuery, read: PopulationRead, sources: Sequence[Source]
+) -> Flow[EntityList]:
+    """Ask for the entities that have a row by now in any of the tables."""
+    view = read.view
+    text = entities_query(_tables(view, sources), view.join_keys, DIALECT, read.sample)
+    dtypes = {entity.join_key: entity.dtype or pl.String() for entity in view.entities}
+    found = yield from _asked(bigquery, view, text, read.now, dtypes | {TOTAL: pl.Int64()})
+    return entities_of(found)
+
+
+def arrivals(
+    bigquery: BigQuery, view: FeatureView, sources: Sequence[Source], now: datetime
+) -> Flow[Arrivals]:
+    """Ask when rows came, to any of the tables."""
+    text = arrivals_query(_tables(view, sources), DIALECT)
+    return arrivals_of((yield from _asked(bigquery, view, text, now, {TIME: TIMESTAMP})))
+
+
+def _tables(view: FeatureView, sources: Sequence[Source]) -> list[Listed]:
+    quoted = DIALECT.quoted
+    return [
+        Listed(
+            table=quoted(source.table),
+            keys=tuple(map(quoted, source.keys or view.join_keys)),
+            time=quoted(source.timestamp) if source.timestamp else None,
+            where=f"{quoted(source.timestamp)} <= @now" if source.timestamp else "",
+        )
+        for source in sources
+    ]
+
+
+def _asked(
+    bigquery: BigQuery,
+    view: FeatureView,
+    text: str,
+    now: datetime,
+    dtypes: Mapping[str, pl.DataType],
+) -> Flow[pl.DataFrame]:
+    parameters = {"now": ("TIMESTAMP", until(now))} if "@now" in text else {}
+    pages = yield from bigquery.pages(text, parameters)
+    run = partial(cells_of, pages, dtypes, view.name)
+    found: pl.DataFrame = yield Call(LocalRead(run, f"tables of {view.name}", threaded=True))
+    return found
