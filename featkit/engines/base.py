@@ -12,7 +12,7 @@ from featkit.dtypes import TIMESTAMP
 from featkit.history import EVENT, NEVER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     import numpy.typing as npt
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from featkit.history import HistoryRows, Rule
 
 CREATED = "featkit_created_timestamp"
+FAILURES = (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException)
+"""What reading rows with polars raises; it panics over some of the files that are corrupt."""
 _ENOUGH = 100_000  # rows of a piece
 
 
@@ -68,10 +70,22 @@ class JoinTask:
         chosen = [] if event is None else [event.alias(EVENT)]
         return [*chosen, *([] if created is None else [created.alias(CREATED)])]
 
-    def rows(self, *predicates: pl.Expr) -> pl.LazyFrame:
-        """Select keys, times and features of the rows for which the predicates hold."""
+    def rows(self, *predicates: pl.Expr, timed: bool = True, valued: bool = True) -> pl.LazyFrame:
+        """Select of the rows for which the predicates hold keys and times, and the features.
+
+        Parameters
+        ----------
+        predicates
+            What rows are read.
+        timed, valued
+            Whether keys and times, and whether features are wanted.
+        """
         scan = self.history.scan.filter(*predicates) if predicates else self.history.scan
-        return scan.select(*self.keys(), *self.times(), *map(pl.col, self.features))
+        return scan.select(
+            *(self.keys() if timed else ()),
+            *(self.times() if timed else ()),
+            *(map(pl.col, self.features) if valued else ()),
+        )
 
     def none(self) -> pl.DataFrame:
         """Return what is kept of rows, without a row."""
@@ -107,16 +121,29 @@ def timestamp(microseconds: int) -> pl.Expr:
     return pl.lit(microseconds, pl.Int64).cast(TIMESTAMP)
 
 
-def in_pieces(frame: pl.LazyFrame) -> Iterator[pl.DataFrame]:
+def in_pieces(frame: pl.LazyFrame, *, rows: int = _ENOUGH) -> Iterator[pl.DataFrame]:
     """Read rows in their order, some at a time, while the next ones are read already.
 
-    What a scan leaves of many row groups is put together: each piece has its cost.
+    Parameters
+    ----------
+    frame
+        The rows.
+    rows
+        As many at least are put together: each piece has its cost.
     """
     waiting: list[pl.DataFrame] = []
     for piece in frame.collect_batches(maintain_order=True, engine="streaming"):
         waiting.append(piece)
-        if sum(each.height for each in waiting) >= _ENOUGH:
+        if sum(each.height for each in waiting) >= rows:
             yield pl.concat(waiting) if len(waiting) > 1 else piece
             waiting = []
     if waiting:
         yield pl.concat(waiting)
+
+
+def numbered(pieces: Iterable[pl.DataFrame]) -> Iterator[tuple[int, pl.DataFrame]]:
+    """Tell of each piece the number of its first row."""
+    first = 0
+    for piece in pieces:
+        yield first, piece
+        first += piece.height

@@ -15,8 +15,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from featkit.engines.base import in_pieces
-from featkit.engines.polars import FAILURES
+from featkit.engines.base import FAILURES, in_pieces
 from featkit.errors import SourceError
 from featkit.history import NEVER, Match
 

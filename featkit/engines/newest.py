@@ -9,7 +9,7 @@ import polars as pl
 
 from featkit.calls import Call, LocalRead
 from featkit.dtypes import TIMESTAMP
-from featkit.engines.polars import FAILURES
+from featkit.engines.base import FAILURES
 from featkit.errors import NotSupportedError
 from featkit.history import AT, EVENT, ROW, HistoryRead, JoinRead, Rule, places
 

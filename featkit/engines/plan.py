@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from featkit.engines.base import timestamp
+from featkit.engines.threads import cores
 from featkit.errors import MissingExtraError
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ _READER = 60_000_000  # what reading takes whatever is read
 _BASE = 260_000_000  # a process that has loaded polars, numpy and pyarrow
 _IN_FLIGHT = 2  # pieces that are read, matched or waiting at the same time
 _PIECE = 500_000  # rows of a piece
+_RUN, _SHORTEST = 2**19, 2**18  # rows that are matched at a time
+_FEWEST = 4  # runs of a source, as long as they are not shorter than that
 _MOST = 16  # buckets; each reads the source again, or its own part of a sorted one
 
 
@@ -49,6 +52,10 @@ class Strategy:
         Rows of other event timestamps are left out by the scan, in microseconds; None: no bound.
     buckets
         In how many parts the entities are joined, one after the other.
+    later
+        Whether features are read once it is known which rows are chosen, else with keys and times.
+    run, threads
+        How many rows at least are matched at a time, and how many times that at once.
     memory
         The limit that the user set, in bytes; None: none.
     rows, files, size
@@ -63,6 +70,9 @@ class Strategy:
     earliest: int | None = None
     latest: int | None = None
     buckets: int = 1
+    later: bool = False
+    run: int = _RUN
+    threads: int = 1
     memory: int | None = None
     rows: int = -1
     files: int = 0
@@ -140,6 +150,8 @@ class _Planner:
         earliest, latest = self._time_range(rows)
         if not by_key and earliest is None and latest is None:
             self.why.append("every row is read once, front to back")
+        if later := rows >= _SMALL and not by_key:
+            self.why.append("keys and times first, then the features of the rows that are chosen")
         buckets = self._buckets(rows, size)
         return Strategy(
             engine=self._engine(),
@@ -147,6 +159,9 @@ class _Planner:
             earliest=earliest,
             latest=latest,
             buckets=buckets,
+            later=later,
+            run=self._run(rows),
+            threads=1 if self.memory else cores(),
             memory=self.memory,
             rows=rows,
             files=len(self.task.history.files),
@@ -226,6 +241,12 @@ class _Planner:
                 f"{self.memory / 1e6:,.0f} MB, so the entities are joined in {buckets} buckets"
             )
         return int(buckets)
+
+    def _run(self, rows: int) -> int:
+        """Choose how many rows are matched at a time."""
+        if self.task.history.in_order:  # there is nothing to sort
+            return _SHORTEST
+        return min(max(rows // _FEWEST, _SHORTEST), _RUN)
 
     def _engine(self) -> Literal["polars", "duckdb"]:
         if self.engine == "duckdb":

@@ -1,24 +1,26 @@
-"""Point-in-time joins with polars and numpy: each source is read once, front to back.
+"""Point-in-time joins with polars and numpy: keys and times first, then the features chosen.
 
-polars reads, decodes and filters. Each piece of the source is matched with the slots of the spine
-at which its rows become known, and loses at once whatever a later row beats. So the memory that a
-join takes depends on the spine and on the features, not on the source, and no source is ever
+polars reads, decodes and filters. Each run of rows is matched with the slots of the spine at which
+its rows become known, and of each slot only the best row so far is remembered. So the memory that
+a join takes depends on the spine and on the features, not on the source, and no source is ever
 sorted as a whole.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
-from featkit.engines.base import in_pieces, timestamp
+from featkit.engines.base import FAILURES, in_pieces, numbered, timestamp
+from featkit.engines.features import HeldFeatures, LaterFeatures
 from featkit.engines.memory import give_back
-from featkit.engines.winners import Best, Times, Winners, best_of
+from featkit.engines.runs import Best, Run, best_of
+from featkit.engines.threads import in_turn
+from featkit.engines.winners import Winners
 from featkit.history import Match
 
 if TYPE_CHECKING:
@@ -29,10 +31,6 @@ if TYPE_CHECKING:
     from featkit.engines.base import JoinTask
     from featkit.engines.plan import Strategy
 
-FAILURES = (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException)
-"""What reading rows with polars raises; it panics over some of the files that are corrupt."""
-
-_AHEAD = 2  # pieces that are matched at the same time
 _LATEST = np.iinfo(np.int64).max
 
 
@@ -49,30 +47,34 @@ def join(task: JoinTask, strategy: Strategy) -> Match:
 
 def _joined(task: JoinTask, strategy: Strategy) -> Match:
     created = task.created is not None
-    winners = Winners(task.spine, created=created, revised=task.rule.created and created)
-    rows = task.rows(*strategy.predicates(task))
-    for best in _matched(task, in_pieces(rows), ahead=1 if strategy.memory else _AHEAD):
+    revised = task.rule.created and created
+    winners = Winners(task.spine, created=created, revised=revised)
+    features: HeldFeatures | LaterFeatures
+    if strategy.later:
+        features = LaterFeatures(task, strategy)
+    else:
+        features = HeldFeatures(task, strategy, winners)
+    pieces = in_pieces(features.scan(), rows=strategy.run)
+    match = partial(_matched, task, revised=revised)
+    for best, first, frame in in_turn(match, numbered(pieces), ahead=strategy.threads):
         winners.take(best)
-    return _explained(task, strategy, winners.match(task.none()))
+        features.take(best, first, frame)
+    return _explained(task, strategy, winners.match(features.of, timed=not task.static))
 
 
-def _matched(task: JoinTask, frames: Iterator[pl.DataFrame], *, ahead: int) -> Iterator[Best]:
-    """Match pieces with the spine, the next ones in other threads meanwhile."""
-    waiting: deque[Future[Best]] = deque()
-    with ThreadPoolExecutor(ahead, thread_name_prefix="featkit-join") as pool:
-        for frame in frames:
-            waiting.append(pool.submit(_best, task, frame))
-            if len(waiting) > ahead:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-
-
-def _best(task: JoinTask, frame: pl.DataFrame) -> Best:
+def _matched(
+    task: JoinTask, piece: tuple[int, pl.DataFrame], *, revised: bool
+) -> tuple[Best, int, pl.DataFrame]:
+    first, frame = piece
     codes, event, created = task.usable(frame)
-    known = None if task.static else task.rule.known_from(event, created)
-    times = Times(event, created, known)
-    return best_of(task.spine, codes, times, frame.select(task.kept()))
+    run = Run(
+        numbers=np.arange(first, first + frame.height),
+        codes=codes,
+        event=event,
+        created=created,
+        known=None if task.static else task.rule.known_from(event, created),
+    )
+    return best_of(task.spine, run, revised=revised), first, frame
 
 
 def _united(task: JoinTask, matches: Iterable[Match]) -> Match:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from copy import copy
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
+
+from featkit.engines.order import order_of
+from featkit.engines.threads import at_once, even, in_slices
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -44,36 +47,39 @@ class Spine:
         self.entities = Entities(unique)
         usable = (keys.positions.is_not_null() & at.is_not_null()).to_numpy()
         whole = bool(usable.all())
-        codes = places[keys.positions.fill_null(0).to_numpy()]
+        positions = keys.positions.fill_null(0).to_numpy()
         moments = at.to_physical().fill_null(0).to_numpy()
         if not whole:
-            codes, moments = codes[usable], moments[usable]
-        self._ticks = _Ticks(moments, max(len(self.entities), 1))
-        packed = self._ticks.packed(codes, moments)
-        order = np.argsort(packed)
-        # to sort again and to unpack takes a tenth of the time of putting three columns in order
-        self._packed = np.sort(packed)
-        self.rows = order if whole else np.flatnonzero(usable)[order]
-        counts = np.bincount(codes, minlength=len(self.entities))
-        self.codes = np.repeat(np.arange(len(counts)), counts)
-        self.at = self._ticks.moments(self.codes, self._packed)
+            positions, moments = positions[usable], moments[usable]
+        self._ticks = Ticks(moments, len(self.entities))
+        packed = np.empty(len(moments), np.uint64)
+
+        def pack(own: slice) -> npt.NDArray[np.int64]:
+            codes = places[positions[own]]
+            packed[own] = self._ticks.packed(codes, moments[own])
+            return np.bincount(codes, minlength=len(self.entities))
+
+        counts = np.sum(in_slices(pack, even(len(packed))), axis=0)
+        # to sort again takes a fraction of the time of putting columns in order
+        order, ascending = at_once(partial(order_of, packed), partial(np.sort, packed))
+        self._packed: npt.NDArray[np.uint64] = ascending
+        self.rows = np.arange(len(packed)) if order is None else order
+        if not whole:
+            self.rows = np.flatnonzero(usable)[self.rows]
+        self.codes = np.repeat(np.arange(len(self.entities)), counts)
+        self.at = np.empty(len(packed), np.int64)
+
+        def unpack(own: slice) -> None:
+            self.at[own] = self._ticks.moments(self.codes[own], self._packed[own])
+
+        in_slices(unpack, even(len(packed)))
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def parts(self, count: int) -> list[Spine]:
         """Cut the spine into parts of about as many slots, each with entities of its own."""
-        ends = [len(self) * n // count for n in range(1, count + 1)]
-        edges = sorted(
-            {
-                0,
-                *(
-                    int(np.searchsorted(self.codes, self.codes[end - 1], "right"))
-                    for end in ends
-                    if end
-                ),
-            }
-        )
+        edges = sorted({0, *(self._edge(len(self) * n // count) for n in range(1, count + 1))})
         return [self._part(*pair) for pair in pairwise(edges)] or [self]
 
     def _part(self, begin: int, end: int) -> Spine:
@@ -83,8 +89,7 @@ class Spine:
         part.rows, part.at = self.rows[begin:end], self.at[begin:end]
         part.codes = self.codes[begin:end] - first
         part._packed = part._ticks.packed(part.codes, part.at)  # noqa: SLF001 - its own class
-        for known in ("starts", "_ends", "duration"):
-            part.__dict__.pop(known, None)
+        part.__dict__.pop("starts", None)
         return part
 
     @cached_property
@@ -108,149 +113,93 @@ class Spine:
         """
         return self._ticks.packed(codes, known)
 
-    def first_slots(
-        self, codes: npt.NDArray[np.int64], packed: npt.NDArray[np.uint64]
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """Find the first slot of the entity at or after each moment.
+    def exact(self, moments: npt.NDArray[np.int64]) -> bool:
+        """Tell whether moments stay in their order when packed, as far as they can matter.
 
-        Parameters
-        ----------
-        codes, packed
-            As for `pack`, and its result.
-
-        Returns
-        -------
-        index
-            Those that have such a slot, ordered by slot.
-        slots
-            The slots, ascending.
+        Those before the first slot are alike to it, and so are those between two slots if there is
+        no room for every moment.
         """
-        order = np.argsort(packed)  # neighbours are found much faster one after the other
-        slots = np.searchsorted(self._packed, packed[order])
-        inside = slots < len(self)
-        slots[~inside] = 0
-        inside &= self.codes[slots] == codes[order]
-        return order[inside], slots[inside]
+        return self._ticks.exact(moments)
 
-    def slots_of(
-        self, codes: npt.NDArray[np.int64], packed: npt.NDArray[np.uint64]
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """Find the first slot at or after each moment, of moments that are nearly ascending.
+    def edges(self) -> list[int]:
+        """Cut the slots into parts of about one size, between entities; see `threads.in_slices`."""
+        return [self._edge(place) for place in even(len(self))]
 
-        Parameters and result are those of `slots_within`.
-        """
-        slots = np.searchsorted(self._packed, packed)
-        inside = np.flatnonzero(slots < self._ends[codes])
-        return slots[inside], inside
+    def _edge(self, place: int) -> int:
+        """Find the end of the entity that the slot before a place is of."""
+        if not 0 < place < len(self):
+            return place
+        return int(np.searchsorted(self.codes, self.codes[place - 1], "right"))
 
-    def slots_within(
-        self,
-        codes: npt.NDArray[np.int64],
-        packed: npt.NDArray[np.uint64],
-        within: tuple[int, int],
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """Find the first slot at or after each moment, of moments that lie close together.
-
-        Few slots of an entity lie in so little time, so that a row's own is found in a step or
-        two, without sorting.
-
-        Parameters
-        ----------
-        codes, packed
-            As for `pack`, and its result.
-        within
-            The earliest and the latest of the moments, in microseconds.
-
-        Returns
-        -------
-        slots
-            Of those that have one, in the order of the moments.
-        index
-            Which ones these are.
-        """
-        low, high = (self._first_of_each(moment) for moment in within)
-        slots = _between(self._packed, packed, low[codes], high[codes])
-        inside = np.flatnonzero(slots < self._ends[codes])
-        return slots[inside], inside
-
-    def _first_of_each(self, moment: int) -> npt.NDArray[np.int64]:
-        """Find for each entity the first slot at or after a moment, as if it had one."""
-        codes = np.arange(len(self.entities))
-        wanted = self._ticks.packed(codes, np.full(len(codes), moment))
-        found: npt.NDArray[np.int64] = np.searchsorted(self._packed, wanted)
-        return np.minimum(found, self._ends)
-
-    @cached_property
-    def _ends(self) -> npt.NDArray[np.int64]:
-        """For each entity, the slot after its last."""
-        found: npt.NDArray[np.int64] = np.searchsorted(
-            self.codes, np.arange(len(self.entities)), side="right"
-        )
-        return found
-
-    @cached_property
-    def duration(self) -> int:
-        """Tell how much time the moments cover, in microseconds."""
-        return int(self.at.max() - self.at.min()) if len(self) else 0
-
-    def latest_rows(
-        self, codes: npt.NDArray[np.int64], packed: npt.NDArray[np.uint64]
+    def last_before(
+        self, codes: npt.NDArray[np.int64], packed: npt.NDArray[np.uint64], within: tuple[int, int]
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Find among ascending moments of entities the last one at or before each slot.
 
         Parameters
         ----------
-        codes, packed
-            As for `pack`, and its result, ascending.
+        codes
+            The lowest and the highest of the entities.
+        packed
+            As made by `pack`, ascending.
+        within
+            The earliest and the latest of the moments, in microseconds.
 
         Returns
         -------
         index
-            The moments that are the last before some slot.
+            The moments that are the last before some slot; maybe of an entity before the slot's.
         slots
             The first such slot of each, ascending.
         """
-        begin = np.searchsorted(self._packed, packed[0])
-        end = np.searchsorted(self.codes, codes[-1], side="right")
-        found = np.searchsorted(packed, self._packed[begin:end], side="right") - 1
-        first = np.ones(len(found), bool)
-        np.not_equal(found[1:], found[:-1], out=first[1:])
-        slots = np.flatnonzero(first)
-        found = found[slots]
+        slots = self._concerned(codes, within)
+        if len(packed) < len(slots):
+            index, slots = self._by_moment(packed)
+        else:
+            index = np.searchsorted(packed, self._packed[slots], side="right") - 1
+        first = np.ones(len(index), bool)
+        np.not_equal(index[1:], index[:-1], out=first[1:])
+        if not first.all():
+            index, slots = index[first], slots[first]
+        return index, slots
+
+    def _concerned(
+        self, codes: npt.NDArray[np.int64], within: tuple[int, int]
+    ) -> npt.NDArray[np.int64]:
+        """Find the slots at which some of these moments may be the last ones for the first time."""
+        begin = np.searchsorted(self.codes, codes[0], "left")
+        end = np.searchsorted(self.codes, codes[1], "right")
+        at = self.at[begin:end]
+        concerned = at >= within[0]
+        later = at[:-1] >= within[1]  # all were known at the slot before
+        later &= ~self.starts[begin + 1 : end]
+        concerned[1:] &= ~later
+        slots: npt.NDArray[np.int64] = np.flatnonzero(concerned)
         slots += begin
-        own = codes[found] == self.codes[slots]
-        return found[own], slots[own]
+        return slots
+
+    def _by_moment(
+        self, packed: npt.NDArray[np.uint64]
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Find the slots the other way round, which is faster where they are many."""
+        slots: npt.NDArray[np.int64] = np.searchsorted(self._packed, packed)
+        last = np.ones(len(slots), bool)
+        np.not_equal(slots[1:], slots[:-1], out=last[:-1])
+        last &= slots < len(self)
+        index: npt.NDArray[np.int64] = np.flatnonzero(last)
+        return index, slots[index]
 
 
-def _between(
-    ascending: npt.NDArray[np.uint64],
-    wanted: npt.NDArray[np.uint64],
-    low: npt.NDArray[np.int64],
-    high: npt.NDArray[np.int64],
-) -> npt.NDArray[np.int64]:
-    """Find the first place with at least each number, where it lies from `low` to `high`."""
-    found = low
-    open_ = np.flatnonzero(low < high)
-    low, high, wanted = low[open_], high[open_], wanted[open_]
-    while len(open_):
-        middle = (low + high) >> 1
-        after = ascending[middle] < wanted
-        low = np.where(after, middle + 1, low)
-        high = np.where(after, high, middle)
-        found[open_] = low
-        left = low < high
-        open_, low, high, wanted = open_[left], low[left], high[left], wanted[left]
-    return found
-
-
-class _Ticks:
+class Ticks:
     """Moments as small whole numbers, so that one number holds an entity and a moment."""
 
     def __init__(self, moments: npt.NDArray[np.int64], entities: int) -> None:
         self._first = int(moments.min()) if len(moments) else 0
         span = int(moments.max()) - self._first if len(moments) else 0
         self._width, self._known = span + 2, None
-        if self._width * entities > _PACKED:  # then by their place among the moments that occur
+        if (
+            self._width * (entities + 1) > _PACKED
+        ):  # then by their place among the moments that occur
             self._known = np.unique(moments)
             self._width = len(self._known) + 1
 
@@ -269,6 +218,10 @@ class _Ticks:
             ticks -= self._first
         packed += ticks.view(np.uint64)
         return packed
+
+    def exact(self, moments: npt.NDArray[np.int64]) -> bool:
+        """Tell whether none of these is before the first moment or between two of them."""
+        return self._known is None and (not len(moments) or int(moments.min()) >= self._first)
 
     def moments(
         self, codes: npt.NDArray[np.int64], packed: npt.NDArray[np.uint64]

@@ -10,7 +10,7 @@ import numpy as np
 
 from featkit.calls import Call, LocalRead
 from featkit.engines import duckdb, polars
-from featkit.engines.base import JoinTask
+from featkit.engines.base import FAILURES, JoinTask
 from featkit.engines.plan import PlanStep, Strategy, choose, kept_bytes
 from featkit.errors import FeatkitError
 from featkit.history import EVENT, HistoryRead
@@ -87,7 +87,7 @@ def _planned(
     task = _task(group, spine)
     try:
         strategy = choose(task, engine=options.engine, memory=options.memory(), held=held)
-    except polars.FAILURES as error:
+    except FAILURES as error:
         raise task.history.unreadable(error) from error
     return PlannedJoin(task, strategy, group)
 

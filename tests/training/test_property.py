@@ -95,6 +95,9 @@ def every_strategy(task):
     yield polars, Strategy(**bounds)
     yield polars, Strategy(by_key=True, **bounds)
     yield polars, Strategy(buckets=3)
+    yield polars, Strategy(later=True, run=1, threads=2)
+    yield polars, Strategy(later=True, run=3, buckets=2, **bounds)
+    yield polars, Strategy(run=2, threads=3)
     yield polars, Strategy(buckets=2, memory=10**9, **bounds)
     yield duckdb, Strategy(engine="duckdb")
 

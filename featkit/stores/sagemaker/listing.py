@@ -9,7 +9,7 @@ import polars as pl
 
 from featkit.calls import Call, LocalRead
 from featkit.dtypes import TIMESTAMP
-from featkit.engines.polars import FAILURES
+from featkit.engines.base import FAILURES
 from featkit.history import HistoryRead
 from featkit.populations import Arrivals, EntityList, drawn
 from featkit.stores.sagemaker.history import DELETED, Reader, history
