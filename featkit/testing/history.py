@@ -1,10 +1,13 @@
-"""What training sets of every store must hold: a part of the contract."""
+"""What the history of every store must be: a part of the contract."""
 # ruff: noqa: S101 - an assertion is the point
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from functools import reduce
+from operator import and_
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import polars as pl
 import pytest
@@ -16,117 +19,217 @@ from featkit.errors import NotSupportedError
 from featkit.testing.data import CONTRACT_NOW, contract_keys, contract_views
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
+    from featkit.capabilities import Capabilities
     from featkit.clients.client import FeatureStoreClient
     from featkit.schema import FeatureView
     from featkit.stores.base import Store
+    from featkit.training.report import ViewReport
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
-_TICK = timedelta(microseconds=1)
+_TICK, _HALF = timedelta(microseconds=1), timedelta(minutes=30)
 _AT = "moment_of_the_row"  # no name of a feature
-_EACH = pytest.mark.parametrize(
-    ("view", "rows"), contract_views(), ids=[view.name for view, _ in contract_views()]
-)
+_RULES: Mapping[str, Mapping[str, Any]] = {
+    "event": {},
+    "created": {"known_by": "created"},
+    "delayed": {"known_by": _HALF},
+    "strict": {"strict": True},
+    "lookback": {"lookback": 2 * _HALF},
+    "any age": {"lookback": None},
+}
+_CASES = [
+    pytest.param(view, rows, rule, id=f"{view.name}-{rule}")
+    for view, rows in contract_views()
+    for rule in (_RULES if view.timestamp and rows.height else ("event",))
+]
 
 
 class HistoryContract:
     """The tests of the contract about history; `StoreContract` has them.
 
-    A store that gives its rows is held to the rules. One that joins by itself has rules of its own,
-    which its capabilities tell: it must refuse the options that it does not heed.
+    A store is held to the rules whether it gives its rows or joins by itself. Of one that joins by
+    itself its capabilities tell which options it heeds: the others it must refuse. What it cannot
+    tell is not expected: without created timestamps any of several rows of one event will do, and
+    where it does not tell times, nothing but nulls is no row.
+
+    Attributes
+    ----------
+    history_differs
+        By rule ("event", "created", "delayed", "strict", "lookback", "any age"), why the store's
+        answer is another one. It must be: a difference that is gone fails.
     """
 
-    @_EACH
-    @pytest.mark.parametrize("known_by", ["event", "created"])
+    history_differs: ClassVar[Mapping[str, str]] = {}
+
+    @pytest.mark.parametrize(("view", "rows", "rule"), _CASES)
     def test_each_row_gets_what_was_known_then(
-        self,
-        store: Store,
-        view: FeatureView,
-        rows: pl.DataFrame,
-        known_by: Literal["event", "created"],
+        self, past: Store, view: FeatureView, rows: pl.DataFrame, rule: str
     ) -> None:
         """At, just before and just after each event, each writing and the end of each ttl."""
-        spine = _spine(view, rows)
-        with featkit.connect(store, now=CONTRACT_NOW, cache=None) as client:
-            if store.capabilities.history == "joined":
-                _refuses_what_it_does_not_heed(store, client, spine, view)
+        with featkit.connect(past, now=CONTRACT_NOW, cache=None) as client:
+            case = _Case(past.capabilities, client, view, rows, _RULES[rule])
+            if case.refused():
                 return
-            if store.capabilities.history == "none":
-                with pytest.raises(NotSupportedError, match="get_historical_features"):
-                    client.get_historical_features(spine, f"{view.name}:*", at=_AT)
-                return
-            if not client.get_feature_metadata(view.name).offline:
-                with pytest.raises(NotSupportedError, match="has no history"):
-                    client.get_historical_features(spine, f"{view.name}:*", at=_AT)
-                return
-            made = client.get_historical_features(
-                spine,
-                f"{view.name}:*",
-                at=_AT,
-                known_by=known_by,
-            )
-        names = [feature.name for feature in view.features]
-        places = pl.Series(list(_places(view, rows, spine, known_by)), dtype=pl.UInt32)
-        assert_frame_equal(made.frame.select(names), rows.select(names)[places])
+            if rule in self.history_differs:
+                with pytest.raises(AssertionError):
+                    case.check()
+            else:
+                case.check()
+
+
+class _Fate(NamedTuple):
+    """What becomes of a row of the spine: how it is counted, and which rows it may get."""
+
+    counted: str
+    places: tuple[int, ...] = ()
+    tied: bool = False
+
+
+class _Case:
+    """A view of a store, and options of a training set."""
+
+    def __init__(
+        self,
+        able: Capabilities,
+        client: FeatureStoreClient,
+        view: FeatureView,
+        rows: pl.DataFrame,
+        options: Mapping[str, Any],
+    ) -> None:
+        self.able, self.client, self.view, self.rows = able, client, view, rows
+        self.options: dict[str, Any] = {
+            name: {view.name: value} if isinstance(value, timedelta | None) else value
+            for name, value in options.items()
+        }
+        self.names = [feature.name for feature in view.features]
+
+    def made(self, spine: pl.DataFrame) -> Any:  # noqa: ANN401 - a training set
+        asked: Any = self.options
+        return self.client.get_historical_features(spine, f"{self.view.name}:*", at=_AT, **asked)
+
+    def refused(self) -> bool:
+        """Tell whether there is nothing to compare, since the store refuses, as it must."""
+        if self.able.history == "none":
+            match = "get_historical_features"
+        elif not self.client.get_feature_metadata(self.view.name).offline:
+            match = "has no history"
+        elif self.able.history == "joined" and self.options.keys() - self.able.history_options:
+            match = f"does not heed {next(iter(self.options))}="
+        else:
+            return False
+        with pytest.raises(NotSupportedError, match=match):
+            self.made(_spine(self.view, self.rows))
+        return True
+
+    def check(self) -> None:
+        """Compare each row with those that it may get, and the report with what became of them."""
+        spine = _spine(self.view, self.rows)
+        made = self.made(spine)
+        fates = list(self.fates(spine))
         assert_frame_equal(made.frame.select(spine.columns), spine)
+        first, other = (self.rows.select(self.names)[_places(fates, which)] for which in (0, -1))
+        assert made.frame.select(self.names).schema == first.schema
+        right = reduce(
+            and_,
+            (
+                made.frame[name].eq_missing(first[name]) | made.frame[name].eq_missing(other[name])
+                for name in self.names
+            ),
+        )
+        wrong = spine.filter(~right)
+        assert not wrong.height, f"{wrong}, which get {made.frame.filter(~right)}"
         (told,) = made.report.views
-        assert told.hit == len(places) - places.null_count()
+        self.check_report(told, fates)
+
+    def check_report(self, told: ViewReport, fates: Sequence[_Fate]) -> None:
+        """Hold the counts to what became of the rows, as far as the store can tell."""
+        counts = dict.fromkeys(("hit", "expired", "future_only", "unknown_entity", "null"), 0)
+        for fate in fates:
+            counts[fate.counted] += 1
+        assert told.null_key_or_time == counts["null"]
+        if self.able.history == "rows":
+            assert told.hit == counts["hit"]
+            assert told.expired == counts["expired"]
+            assert told.future_only == counts["future_only"]
+            assert told.unknown_entity == counts["unknown_entity"]
+            assert told.tied == sum(fate.tied for fate in fates)
+            return
+        hits = [fate.places for fate in fates if fate.counted == "hit"]
+        if "feature_timestamps" not in self.able.history_options or not self.view.timestamp:
+            values = self.rows.select(self.names)
+            full = ~values.select(pl.all_horizontal(pl.all().is_null())).to_series()
+            hits = [places for places in hits if full[places[0]]]
+        assert told.hit == len(hits)
+        missed = told.expired + told.future_only + told.unknown_entity + told.unexplained
+        assert told.hit + told.null_key_or_time + missed == len(fates)
+
+    def fates(self, spine: pl.DataFrame) -> Iterator[_Fate]:
+        """Find what becomes of each row by looking at all of history, one after the other."""
+        view, rows = self.view, self.rows
+        created = self.client.get_feature_metadata(view.name).created or self.able.history == "rows"
+        times = [
+            rows[name].to_list() if name else [None] * rows.height
+            for name in (view.timestamp, view.created if created else None)
+        ]
+        own: dict[tuple[Any, ...], list[_Row]] = {}
+        for place, key in enumerate(rows.select(view.join_keys).rows()):
+            own.setdefault(key, []).append(_Row(place, times[0][place], times[1][place]))
+        for *entity, at in spine.rows():
+            yield self.fate(own.get(tuple(entity), []), at, known=None not in entity)
+
+    def fate(self, own: list[_Row], at: datetime, *, known: bool) -> _Fate:
+        """Find what becomes of one row of the spine, from all rows of its entity."""
+        if not known:
+            return _Fate("null")
+        if not own:
+            return _Fate("unknown_entity")
+        seen = [row for row in own if self.sees(row, at)]
+        if not seen:
+            return _Fate("future_only")
+        best = max(map(_rank, seen))
+        limit = self.options.get("lookback", {}).get(self.view.name, self.view.ttl)
+        if limit is not None and self.view.timestamp and at - best[0] > limit:
+            return _Fate("expired")
+        places = tuple(row.place for row in seen if _rank(row) == best)
+        tied = sum(_rank(row)[0] == best[0] for row in seen) > 1
+        return _Fate("hit", places if self.able.history == "joined" else places[-1:], tied)
+
+    def sees(self, row: _Row, at: datetime) -> bool:
+        """Tell whether a row was known at a moment."""
+        known_by = self.options.get("known_by", "event")
+        delay = known_by[self.view.name] if isinstance(known_by, Mapping) else timedelta()
+        latest = at - _TICK if self.options.get("strict") else at
+        if row.event is not None and row.event + delay > latest:
+            return False
+        return known_by != "created" or row.created is None or row.created <= at
 
 
-def _refuses_what_it_does_not_heed(
-    store: Store, client: FeatureStoreClient, spine: pl.DataFrame, view: FeatureView
-) -> None:
-    options: dict[str, Any] = {
-        "known_by": "created",
-        "lookback": "1d",
-        "strict": True,
-        "feature_timestamps": True,
-    }
-    assert store.capabilities.history_options <= options.keys()
-    for name in options.keys() - store.capabilities.history_options:
-        with pytest.raises(NotSupportedError, match=f"does not heed {name}="):
-            client.get_historical_features(spine, f"{view.name}:*", at=_AT, **{name: options[name]})
+class _Row(NamedTuple):
+    place: int
+    event: datetime | None
+    created: datetime | None
+
+
+def _rank(row: _Row) -> tuple[datetime, datetime]:
+    return row.event or _NEVER, row.created or _NEVER
+
+
+def _places(fates: Sequence[_Fate], which: int) -> pl.Series:
+    chosen = [fate.places[which] if fate.places else None for fate in fates]
+    return pl.Series(chosen, dtype=pl.UInt32)
 
 
 def _spine(view: FeatureView, rows: pl.DataFrame) -> pl.DataFrame:
     """Put each entity beside each moment at which something changes; and one without a key."""
     moments = pl.Series([CONTRACT_NOW], dtype=TIMESTAMP)
     if view.timestamp and rows.height:
-        ends = rows[view.timestamp] + view.ttl if view.ttl else moments
+        event = rows[view.timestamp]
+        ends = event + view.ttl if view.ttl else moments
         written = rows[view.created] if view.created else moments
-        changes = pl.concat([rows[view.timestamp], ends, written]).drop_nulls().unique()
+        changes = pl.concat([event, event + _HALF, event + 2 * _HALF, ends, written])
+        changes = changes.drop_nulls().unique()
         moments = pl.concat([changes - _TICK, changes, changes + _TICK]).unique().sort()
     keys = contract_keys(view.name)
     keys = pl.concat([keys, pl.DataFrame([dict.fromkeys(keys.columns)], keys.schema)])
     return keys.join(moments.alias(_AT).to_frame(), how="cross")
-
-
-def _places(
-    view: FeatureView, rows: pl.DataFrame, spine: pl.DataFrame, known_by: str
-) -> Iterator[int | None]:
-    """Find the row of each row of the spine by looking at all of them, one after the other."""
-    own: dict[tuple[Any, ...], list[tuple[int, datetime | None, datetime | None]]] = {}
-    times = [
-        rows[name].to_list() if name else [None] * rows.height
-        for name in (view.timestamp, view.created)
-    ]
-    for place, key in enumerate(rows.select(view.join_keys).rows()):
-        own.setdefault(key, []).append((place, times[0][place], times[1][place]))
-    for *names, at in spine.rows():
-        best = None
-        for row in own.get(tuple(names), []):
-            _, event, created = row
-            if event is not None and event > at:
-                continue
-            if known_by == "created" and created is not None and created > at:
-                continue
-            if best is None or _rank(row) >= _rank(best):
-                best = row
-        old = best and best[1] and view.ttl and at - best[1] > view.ttl
-        yield None if best is None or old else best[0]
-
-
-def _rank(row: tuple[int, datetime | None, datetime | None]) -> tuple[datetime, datetime]:
-    _, event, created = row
-    return event or _NEVER, created or _NEVER

@@ -89,6 +89,8 @@ def _joined(
     spine: SpineColumns,
 ) -> Joined:
     found = places(read, answer)
+    there = _there(read, answer)
+    found = np.where(there[found], found, -1) if len(there) else found
     positions = np.where(moments >= 0, found[moments] if len(found) else -1, -1)
     values = {feature.name: _value(read, answer, feature.name) for feature in part.features}
     rows = pl.DataFrame([series.alias(name) for name, series in values.items()])
@@ -103,6 +105,18 @@ def _joined(
         usable=spine.usable(part),
         notes=tuple(_notes(read, answer)),
     )
+
+
+def _there(read: JoinRead, answer: pl.DataFrame) -> npt.NDArray[np.bool_]:
+    """Tell which rows of an answer hold a row of the view, and not only stand for the spine's.
+
+    Without an event timestamp, one that has nothing but nulls cannot be told from none.
+    """
+    told = [EVENT] if EVENT in answer.columns else [feature.name for feature in read.features]
+    found: npt.NDArray[np.bool_] = (
+        answer.select(pl.any_horizontal(pl.col(told).is_not_null())).to_series().to_numpy()
+    )
+    return found
 
 
 def _value(read: JoinRead, answer: pl.DataFrame, name: str) -> pl.Series:
@@ -121,4 +135,9 @@ def _notes(read: JoinRead, answer: pl.DataFrame) -> Iterator[str]:
         yield (
             f"the store left out {dropped:,} of {read.spine.height:,} distinct moments; they were "
             "put back, with nulls"
+        )
+    if EVENT not in answer.columns and (empty := int((~_there(read, answer)).sum())):
+        yield (
+            f"of {empty:,} of {read.spine.height:,} distinct moments the store gave nothing but "
+            "nulls, which does not tell a row of nulls from none: they count as no row"
         )

@@ -52,7 +52,8 @@ class ViewReport:
     null_key_or_time
         Rows without a key or a moment.
     unexplained
-        Rows for which a store that joins by itself gave none, without saying why.
+        Rows for which a store that joins by itself gave none, without saying why; where it does
+        not tell event timestamps, also those for which it gave nothing but nulls.
     tied
         Rows for which several rows shared the latest event timestamp, so that the created
         timestamp or their order decided; None: the store does not tell.

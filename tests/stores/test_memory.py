@@ -172,6 +172,40 @@ WRONG = {
 }
 
 
+CUSTOMERS = contract_views()[0]
+
+
+class Late(MemoryStore):
+    """Says that rows were written a second later than they were."""
+
+    def read_history(self, read):
+        call = super().read_history(read)
+
+        def later(reply):
+            rows = call.decode(reply)
+            return replace(rows, event=rows.event + timedelta(seconds=1))
+
+        return replace(call, decode=later)
+
+
+@pytest.mark.parametrize("rule", ["event", "created", "delayed", "strict", "lookback", "any age"])
+def test_history_that_differs_is_found_and_may_be_declared(rule):
+    contract = StoreContract()
+    with pytest.raises(AssertionError):
+        contract.test_each_row_gets_what_was_known_then(Late(contract_views()), *CUSTOMERS, rule)
+    contract.history_differs = {rule: "its clock is late"}
+    contract.test_each_row_gets_what_was_known_then(Late(contract_views()), *CUSTOMERS, rule)
+
+
+def test_a_difference_of_history_that_is_gone_fails():
+    contract = StoreContract()
+    contract.history_differs = {"event": "there was one"}
+    with pytest.raises(pytest.fail.Exception, match="DID NOT RAISE"):
+        contract.test_each_row_gets_what_was_known_then(
+            MemoryStore(contract_views()), *CUSTOMERS, "event"
+        )
+
+
 def run(test, store, view):
     """Run one test of the contract over a store, with the arguments that it takes."""
     contract = StoreContract()

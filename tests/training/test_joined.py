@@ -69,6 +69,29 @@ def test_rows_that_are_left_out_are_put_back_and_reported(constructor, joining):
     assert "left out 1 of 2 distinct moments; they were put back" in str(made.report)
 
 
+def test_nothing_but_nulls_is_no_row_where_times_are_not_told(constructor, joining):
+    """Feast answers for entities that it does not know, too."""
+    empty = pl.col("x").replace(20, None)
+    made = joined(constructor, joining(lambda read: honest(read).with_columns(x=empty)))
+    (view,) = made.report.views
+    assert (view.hit, view.unexplained, view.null_value) == (2, 1, 0)
+    assert "of 1 of 2 distinct moments the store gave nothing but nulls" in str(made.report)
+
+
+def test_row_without_event_timestamp_is_none_where_times_are_told(constructor, joining):
+    """Warehouses answer for each row of the spine; a row of nulls has a time of its own."""
+
+    def answer(read):
+        known = pl.col("k") == 1
+        stamps = pl.when(known).then(pl.col(AT)).alias(EVENT)
+        return read.spine.select(ROW, pl.lit(None, pl.Int64).alias("x"), stamps)
+
+    made = joined(constructor, joining(answer))
+    (view,) = made.report.views
+    assert (view.hit, view.unexplained, view.null_value) == (2, 1, 2)
+    assert "nothing but nulls" not in str(made.report)
+
+
 def test_order_of_the_answer_does_not_matter(constructor, joining):
     made = joined(constructor, joining(lambda read: honest(read).reverse()))
     assert constructor.values(made.frame, "x") == [10, None, 20, 10, None]
