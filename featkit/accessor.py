@@ -304,6 +304,39 @@ class FeaturesAccessor(FrameAudits[FrameT]):
         flow = asked_flow(client, self._frame, features, options, explain=explain)
         return given(client.run(flow, progress=progress))
 
+    @overload
+    async def training_set_async(
+        self,
+        features: Features,
+        *,
+        at: Hashable,
+        sink: None = None,
+        explain: Literal[False] = False,
+        store: Client | None = None,
+        **options: Unpack[HistoryOptions],
+    ) -> FrameT: ...
+    @overload
+    async def training_set_async(
+        self,
+        features: Features,
+        *,
+        at: Hashable,
+        sink: str | Path,
+        explain: Literal[False] = False,
+        store: Client | None = None,
+        **options: Unpack[HistoryOptions],
+    ) -> pl.LazyFrame: ...
+    @overload
+    async def training_set_async(
+        self,
+        features: Features,
+        *,
+        at: Hashable,
+        sink: str | Path | None = None,
+        explain: Literal[True],
+        store: Client | None = None,
+        **options: Unpack[HistoryOptions],
+    ) -> JoinPlan: ...
     @twin_of(training_set)
     async def training_set_async(
         self,
@@ -312,8 +345,8 @@ class FeaturesAccessor(FrameAudits[FrameT]):
         explain: bool = False,
         store: Client | None = None,
         progress: ProgressOption = None,
-        **options: Any,  # noqa: ANN401 - those of the twin
-    ) -> Any:  # noqa: ANN401 - as above
+        **options: Any,
+    ) -> Any:
         """Do what `training_set` does without blocking the event loop.
 
         Parameters, result and errors are those of `training_set`; either kind of client will do.

@@ -364,10 +364,16 @@ def _cells(view: ViewStaleness, now: datetime) -> list[str]:
         *("" if age is None else roughly(age) for age in (view.freshness, ages.p50, ages.p95)),
         "" if ages.max is None else roughly(ages.max),
         ttl,
-        "" if share is None else f"{share:.1%}",
+        "" if share is None else f"{share:.1%}{_nulls(view)}",
         "" if cadence is None else str(cadence),
         due + late,
     ]
+
+
+def _nulls(view: ViewStaleness) -> str:
+    """Tell the share of nulls, which do not expire, beside that of expired values."""
+    share = view.total("null") / view.total("n")
+    return f", {share:.1%} null" if share else ""
 
 
 def _lines(table: list[list[str]]) -> list[str]:

@@ -15,6 +15,7 @@ from featkit.testing import MemoryStore, described
 
 NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+NOW = datetime(2024, 5, 1, tzinfo=UTC)
 
 
 # -- verdicts ------------------------------------------------------------------------------------
@@ -199,3 +200,18 @@ def test_text_fits_in_words(report):
     assert "lost: the disk of lost is full" in lines
     assert "good: online against offline: 2 of 4 behind, by 2h at most" in lines
     assert repr(report) == str(report)
+
+
+def test_nulls_stand_beside_the_share_that_expired(tmp_path):
+    """They do not expire, so that the share alone contradicts the reason beside it."""
+    ages = [1, 1, 50, 50]
+    rows = {"k": range(4), "t": [NOW - age * HOUR for age in ages], "x": [1, None, None, 4]}
+    frame = pl.DataFrame(rows)
+    featkit.write_view(tmp_path, frame, name="v", join_keys="k", timestamp="t", ttl="1d")
+    with featkit.connect(f"parquet:{tmp_path}", now=NOW) as client:
+        report = client.staleness()
+        header, cells = report.table()
+        assert cells[header.index("expired")] == "25.0%, 50.0% null"
+        assert report["v"].reason.startswith("2 of 4 entities older than 1d")
+        header, cells = client.staleness(["v:*"], [0, 3]).table()
+        assert cells[header.index("expired")] == "50.0%"

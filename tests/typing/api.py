@@ -30,6 +30,25 @@ async def frames_keep_their_kind_when_awaited(
     assert_type(await featkit.features(lazy).enrich_async("a:b"), pl.LazyFrame)
 
 
+async def training_sets_keep_their_kind(
+    pandas: pd.DataFrame, lazy: pl.LazyFrame, client: featkit.AsyncFeatureStoreClient
+) -> None:
+    """But for what goes to a file, and for a plan; awaited or not, of a frame or of a client."""
+    own, plan = featkit.features(pandas), featkit.features(lazy)
+    assert_type(own.training_set("a:b", at="t"), pd.DataFrame)
+    assert_type(plan.training_set("a:b", at="t", strict=True), pl.LazyFrame)
+    assert_type(own.training_set("a:b", at="t", sink="set.parquet"), pl.LazyFrame)
+    assert_type(own.training_set("a:b", at="t", explain=True), featkit.JoinPlan)
+    assert_type(await own.training_set_async("a:b", at="t"), pd.DataFrame)
+    assert_type(await plan.training_set_async("a:b", at="t", lookback="1d"), pl.LazyFrame)
+    assert_type(await own.training_set_async("a:b", at="t", sink="set.parquet"), pl.LazyFrame)
+    assert_type(await own.training_set_async("a:b", at="t", explain=True), featkit.JoinPlan)
+    await own.training_set_async("a:b", at="t", lokback="1d")  # type: ignore[call-overload]
+    made = await client.get_historical_features(pandas, "a:b", at="t")
+    assert_type(made, featkit.TrainingSet[pd.DataFrame])
+    assert_type(made.columns, tuple[str, ...])
+
+
 def options_are_checked(frame: pl.DataFrame, store: featkit.FeatureStoreClient) -> None:
     """A wrong word for an option is an error before the code runs."""
     accessor = featkit.features(frame)
