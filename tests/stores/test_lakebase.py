@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import traceback
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -207,17 +209,27 @@ def test_a_server_that_is_down_is_told(fake: DatabricksFake, url: str) -> None:
         client.lookup([1], ["customers:active"])
 
 
+def eventually(client: featkit.FeatureStoreClient) -> list[dict[str, Any]]:
+    """Look up where the time is so short that a machine that is busy may need another try."""
+    for _ in range(50):
+        with suppress(DeadlineExceeded):
+            return client.lookup([1], ["customers:active"]).to_dicts()
+    pytest.fail("no lookup was done in its time, though nothing held it up")
+
+
 def test_a_query_ends_with_its_time(postgres: Postgres, url: str) -> None:
     with (
         featkit.connect(opened(url), now=CONTRACT_NOW, timeout="700ms", cache=None) as client,
         postgres.connect(CATALOG) as own,
     ):
-        client.lookup([1], ["customers:active"])
+        assert eventually(client) == [{"active": True}]
         own.execute(f"BEGIN; LOCK TABLE {SCHEMA}.customers")
+        started = time.monotonic()
         with pytest.raises(DeadlineExceeded):
             client.lookup([1], ["customers:active"])
+        assert 0.7 <= time.monotonic() - started < 10  # where the lock alone would hold it for ever
         own.execute("ROLLBACK")
-        assert client.lookup([1], ["customers:active"]).to_dicts() == [{"active": True}]
+        assert eventually(client) == [{"active": True}]
 
 
 def test_a_table_that_is_not_synced_or_gone_is_named(fake: DatabricksFake, url: str) -> None:
