@@ -253,7 +253,9 @@ class _Key:
                 return self._aware(column).dt.convert_time_zone("UTC").cast(TIMESTAMP)
             case pl.Datetime():
                 return column.dt.convert_time_zone("UTC").cast(TIMESTAMP)
-            case pl.List(inner=inner) if self._takes_json() and not inner.is_nested():
+            case pl.Map(key=key, value=value) if self._takes_json():
+                return self._json(column.cast(pl.List(pl.Struct({"key": key, "value": value}))))
+            case pl.List() | pl.Struct() if self._takes_json():
                 return self._json(column)
             case dtype if not can_be_key(dtype):
                 raise self._wrong_type(dtype)
@@ -265,11 +267,10 @@ class _Key:
         return self.entity.request_data and isinstance(self.entity.dtype, pl.String)
 
     def _json(self, column: pl.Series) -> pl.Series:
-        """Write lists as JSON; what JSON cannot say is refused."""
-        if column.dtype.inner.is_float():  # type: ignore[attr-defined] # it is a list
-            odd = column.list.eval(~pl.element().is_finite()).list.any().fill_null(value=False)
-            if odd.any():
-                raise self._wrong_value(column, int(odd.arg_max() or 0))
+        """Write lists and structs as JSON; what JSON cannot say is refused."""
+        odd = column.to_frame().select(_endless(pl.col(column.name), column.dtype)).to_series()
+        if odd.any():
+            raise self._wrong_value(column, int(odd.arg_max() or 0))
         text = pl.struct(pl.lit(column).alias("")).struct.json_encode()  # {"":[...]}
         held = column.to_frame().select(text.str.slice(4).str.head(-1)).to_series()
         return held.set(column.is_null(), None).alias(column.name)
@@ -305,6 +306,23 @@ class _Key:
             f"({format_dtype(column.dtype)}, {self.row(position)}) cannot become one without "
             f"loss{why}; mend the value or make it null"
         )
+
+
+def _endless(values: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+    """Tell where a float anywhere within values is not finite."""
+    match dtype:
+        case pl.List(inner=inner):
+            within = _endless(pl.element(), pl.Series([], dtype=inner).dtype)
+            return values.list.eval(within).list.any().fill_null(value=False)
+        case pl.Struct(fields=fields):
+            return pl.any_horizontal(
+                _endless(values.struct.field(own.name), pl.Series([], dtype=own.dtype).dtype)
+                for own in fields
+            )
+        case _ if dtype.is_float():
+            return ~values.is_finite().fill_null(value=True)
+        case _:
+            return pl.lit(value=False)
 
 
 def can_be_key(dtype: pl.DataType) -> bool:

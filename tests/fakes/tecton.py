@@ -356,12 +356,9 @@ def _checked_map(told: dict[str, Any], columns: list[Column], what: str) -> None
     for own in columns:
         _expect(own.name in told, 400, f"Missing required {what}: {own.name}")
         value, kind = told[own.name], own.type["type"]
-        if kind == "array":
-            inner = own.type["elementType"]["type"]
-            right = isinstance(value, list) and all(
-                item is None or _is(inner, item) for item in value
-            )
-            _expect(right or value is None, 400, f"{what} {own.name} should be a list: {value!r}")
+        if kind in NESTED:
+            right = value is None or _is_nested(own.type, value)
+            _expect(right, 400, f"{what} {own.name} should be {kind}: {value!r}")
             continue
         number = kind.startswith("float")
         allowed = value is None and not number
@@ -369,6 +366,32 @@ def _checked_map(told: dict[str, Any], columns: list[Column], what: str) -> None
     names = {own.name for own in columns}
     for name in told:
         _expect(name in names, 400, f"Unexpected {what}: {name}")
+
+
+NESTED = {"array", "struct", "map"}
+
+
+def _is_nested(kind: dict[str, Any], value: Any) -> bool:
+    """Tell whether a value is of a type; within another one it may be null."""
+    if value is None:
+        return True
+    match kind["type"]:
+        case "array":
+            return isinstance(value, list) and all(
+                _is_nested(kind["elementType"], v) for v in value
+            )
+        case "struct":
+            fields = {own["name"]: own["dataType"] for own in kind["fields"]}
+            if not isinstance(value, dict) or set(value) != set(fields):
+                return False
+            return all(_is_nested(own, value[name]) for name, own in fields.items())
+        case "map":
+            return isinstance(value, dict) and all(
+                _is(kind["keyType"]["type"], name) and _is_nested(kind["valueType"], own)
+                for name, own in value.items()
+            )
+        case plain:
+            return _is(plain, value)
 
 
 def _is(kind: str, value: Any) -> bool:

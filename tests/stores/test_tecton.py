@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
+import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pytest
 from polars.testing import assert_frame_equal
 
@@ -729,16 +731,151 @@ def test_lists_are_request_data_too() -> None:
             client.lookup(frame.with_columns(user=pl.col("words")), ["rt:x"])
 
 
-def test_request_data_of_other_shapes_is_refused() -> None:
-    shape = {"type": "struct", "fields": [{"name": "a", "dataType": {"type": "int64"}}]}
+INT64, FLOAT64 = {"type": "int64"}, {"type": "float64"}
+BASKET = {
+    "type": "struct",
+    "fields": [
+        {"name": "id", "dataType": INT64},
+        {"name": "paid", "dataType": {"type": "timestamp"}},
+        {"name": "weights", "dataType": {"type": "array", "elementType": FLOAT64}},
+        {
+            "name": "items",
+            "dataType": {
+                "type": "array",
+                "elementType": {
+                    "type": "struct",
+                    "fields": [
+                        {"name": "sku", "dataType": {"type": "string"}},
+                        {"name": "gift", "dataType": {"type": "boolean"}},
+                    ],
+                },
+            },
+        },
+    ],
+}
+COUNTS = {
+    "type": "map",
+    "keyType": {"type": "string"},
+    "valueType": {"type": "array", "elementType": INT64},
+}
+PAID = datetime(2024, 5, 1, 12, 0, 0, 5, tzinfo=UTC)
+NESTED = pl.DataFrame(
+    {
+        "user": ["a", "b", "c"],
+        "basket": [
+            {
+                "id": 2**53 + 1,
+                "paid": PAID,
+                "weights": [0.5, None],
+                "items": [{"sku": 'q"\\\n12', "gift": True}, None],
+            },
+            {"id": None, "paid": None, "weights": [], "items": []},
+            {"id": -1, "paid": PAID, "weights": None, "items": None},
+        ],
+        "counts": [
+            [{"key": 'k"é', "value": [1, -(2**53) - 1]}, {"key": "", "value": None}],
+            [],
+            [{"key": "3", "value": [None]}],
+        ],
+    },
+    schema_overrides={"counts": pl.List(pl.Struct({"key": pl.String, "value": pl.List(pl.Int64)}))},
+)
+SENT = [
+    {
+        "basket": {
+            "id": str(2**53 + 1),
+            "paid": "2024-05-01T12:00:00.000005Z",
+            "weights": [0.5, None],
+            "items": [{"sku": 'q"\\\n12', "gift": True}, None],
+        },
+        "counts": {'k"é': ["1", str(-(2**53) - 1)], "": None},
+    },
+    {"basket": {"id": None, "paid": None, "weights": [], "items": []}, "counts": {}},
+    {
+        "basket": {
+            "id": "-1",
+            "paid": "2024-05-01T12:00:00.000005Z",
+            "weights": None,
+            "items": None,
+        },
+        "counts": {"3": [None]},
+    },
+]
+
+
+@pytest.fixture
+def nested() -> Iterator[tuple[TectonFake, featkit.FeatureStoreClient]]:
+    rows = {(key,): ([number], None) for number, key in enumerate("abc")}
+    service = Service([Column("user", STRING)], [Column("rt.x", FLOAT)], rows)
+    service.context = [Column("basket", BASKET), Column("counts", COUNTS)]
+    with TectonFake({"s": service}) as fake, connected(fake, views={}) as client:
+        yield fake, client
+
+
+def sent_context(fake: TectonFake) -> list[dict[str, Any]]:
+    return [row["requestContextMap"] for told in fake.lookups() for row in told["requestData"]]
+
+
+@pytest.mark.parametrize("how", ["columns", "JSON", "dicts of pandas", "Arrow's map"])
+def test_structs_and_maps_are_request_data_too(
+    nested: tuple[TectonFake, featkit.FeatureStoreClient], how: str
+) -> None:
+    fake, client = nested
+    frame: Any = NESTED
+    if how == "JSON":
+        rows = NESTED.with_columns(pl.col("basket").struct.json_encode())
+        texts = [json.dumps(row) for row in NESTED["counts"].to_list()]
+        frame = rows.with_columns(counts=pl.Series(texts))
+    elif how == "dicts of pandas":
+        frame = pd.DataFrame(NESTED.to_dict(as_series=False))
+    elif how == "Arrow's map":
+        kind = pa.map_(pa.string(), pa.list_(pa.int64()))
+        maps = [[(own["key"], own["value"]) for own in row] for row in NESTED["counts"].to_list()]
+        frame = pd.DataFrame(NESTED.select("user", "basket").to_dict(as_series=False))
+        frame["counts"] = pd.array(maps, dtype=pd.ArrowDtype(kind))
+    found = client.lookup(frame, ["rt:x"])
+    assert found.values["x"].to_list() == [0.0, 1.0, 2.0]
+    assert sent_context(fake) == SENT
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "words"),
+    [
+        ("basket", [{"id": 1.5}], "'basket' cannot become struct<id: int64"),
+        ("basket", [{"id": "x"}], "'basket' cannot become"),
+        ("basket", [{"paid": datetime(2024, 5, 1)}], "a time has a zone"),  # noqa: DTZ001
+        ("basket", [{"idd": 1}], "no field 'idd'; did you mean 'id'"),
+        ("basket", [{"items": [{"skku": "x"}]}], "'basket.items' is .*no field 'skku'.*'sku'"),
+        ("basket", ["no JSON"], "'basket' cannot become"),
+        ("basket", [{"weights": [float("inf")]}], "basket"),
+        ("counts", [{"a": [1]}], "a map a list of structs of 'key' and 'value'"),
+        ("counts", [[{"key": "a", "value": ["x"]}]], "'counts' cannot become"),
+        ("counts", [[1, 2]], "'counts' cannot become"),
+    ],
+)
+def test_request_data_of_other_shapes_is_refused_before_it_is_sent(
+    nested: tuple[TectonFake, featkit.FeatureStoreClient],
+    column: str,
+    values: list[Any],
+    words: str,
+) -> None:
+    fake, client = nested
+    frame = NESTED.head(1).with_columns(pl.Series(column, values, strict=False))
+    with pytest.raises(KeyTypeError, match=words):
+        client.lookup(frame, ["rt:x"])
+    assert fake.lookups() == []
+
+
+def test_request_data_of_an_unknown_type_is_refused() -> None:
+    shape = {"type": "array", "elementType": {"type": "geometry"}}
     service = Service([Column("user", STRING)], [Column("rt.x", FLOAT)], {("a",): ([1.5], None)})
     service.context = [Column("place", shape)]
     with (
         TectonFake({"s": service}) as fake,
         connected(fake, views={}) as client,
-        pytest.raises(NotSupportedError, match="'place' is of the type struct<a: int64>"),
+        pytest.raises(NotSupportedError, match="of the type geometry is not known"),
     ):
-        client.lookup({"user": ["a"], "place": ["{}"]}, ["rt:x"])
+        client.lookup({"user": ["a"], "place": ["[]"]}, ["rt:x"])
 
 
 @pytest.mark.parametrize(

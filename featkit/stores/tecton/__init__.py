@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from featkit.calls import Flow, HttpReply
     from featkit.columns import FeatureColumns
     from featkit.stores.base import OnlineRead, Target
-    from featkit.stores.tecton.messages import Column
+    from featkit.stores.tecton.messages import Column, DataType
 
 T = TypeVar("T")
 
@@ -120,6 +120,7 @@ class TectonStore(Store):
         self._workspace = options.workspace
         self._told = options.views
         self._single = options.row_timestamps
+        self._context: dict[str, dict[str, DataType]] = {}  # nested request data of each service
         self.auth = credentials(
             api_key=options.api_key,
             client_id=options.client_id,
@@ -241,7 +242,12 @@ class TectonStore(Store):
     def _question(self, read: OnlineRead) -> Question:
         told = self._told.get(read.view.name, _Told())
         return Question(
-            read.view, read.features, self._workspace, told.null_keys, single=self._single
+            read.view,
+            read.features,
+            self._workspace,
+            told.null_keys,
+            single=self._single,
+            context=self._context.get(read.view.tags[SERVICE], {}),
         )
 
     def _asked(
@@ -316,6 +322,8 @@ class TectonStore(Store):
         """Sort the features of services by their views; what is served twice gets a longer name."""
         views: dict[str, FeatureView] = {}
         for service, told in services.items():
+            kinds = {key.name: key.known for key in told.input_request_context_keys}
+            self._context[service] = {n: k for n, k in kinds.items() if k.kind.dtype.is_nested()}
             grouped: dict[str, list[Column]] = {}
             for column in told.feature_values:
                 grouped.setdefault(split_name(column.name, service)[0], []).append(column)
@@ -374,6 +382,6 @@ def _own_name(view: FeatureView) -> str:
 
 
 def _key_dtype(key: Column) -> pl.DataType:
-    """Return the dtype of a key; lists that are request data are handled as their JSON."""
+    """Return the dtype of a key; nested request data is handled as its JSON."""
     dtype = key.known.kind.dtype
     return pl.String() if dtype.is_nested() else dtype

@@ -14,17 +14,18 @@ import polars as pl
 from featkit.codecs import json_columns
 from featkit.codecs.json_rows import JsonRows
 from featkit.columns import STATUS, FeatureColumns, Status, once
-from featkit.errors import NotSupportedError, ProtocolError, RowMismatch, StoreUnavailable
+from featkit.errors import ProtocolError, RowMismatch, StoreUnavailable
 from featkit.stores.tecton.messages import Batch, Query, Single, decoded
+from featkit.stores.tecton.writing import named, nested
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from featkit.calls import HttpReply
     from featkit.online.gathering import Gathering, Later, Piece
-    from featkit.schema import Entity, Feature, FeatureView
+    from featkit.schema import Feature, FeatureView
     from featkit.stores.base import OnlineRead
-    from featkit.stores.tecton.messages import Answered, Metadata, Row
+    from featkit.stores.tecton.messages import Answered, DataType, Metadata, Row
 
 SERVICE, SERVICE_TYPE = "feature_service", "feature_service_type"
 """Tags of a view: which service serves it, and of what type that is."""
@@ -71,6 +72,8 @@ class Question:
         Join keys of the service that are sent as null.
     single
         Whether entities are asked for one at a time, without being a batch.
+    context
+        The types of the request data that are nested.
     """
 
     view: FeatureView
@@ -78,6 +81,7 @@ class Question:
     workspace: str
     null_keys: tuple[str, ...]
     single: bool
+    context: Mapping[str, DataType]
 
     @property
     def path(self) -> str:
@@ -110,7 +114,7 @@ class Question:
         else:
             heights = [chunk.height for chunk in chunks]
             calls = pl.Series("call", np.repeat(np.arange(len(chunks)), heights))
-            rows = pl.concat(chunks).select(row, calls)
+            rows = self._rows(chunks).select(row, calls)
             joined = rows.group_by("call", maintain_order=True).agg(pl.col("row").str.join("}, {"))
             texts = joined["row"].to_list()
         before = f'{{"params": {asked[:-1]}, '
@@ -118,11 +122,26 @@ class Question:
             return [f"{before}{text}}}}}".encode() for text in texts]
         return [f'{before}"requestData": [{{{text}}}]}}}}'.encode() for text in texts]
 
+    def _rows(self, chunks: Sequence[pl.DataFrame]) -> pl.DataFrame:
+        """Put the keys together, with nested request data as it is sent."""
+        rows = pl.concat(chunks)
+        return rows.with_columns(
+            nested(rows[name], kind).alias(name)
+            for name, kind in self.context.items()
+            if name in rows.columns
+        )
+
     def _row(self) -> pl.Expr:
         entities = self.view.entities
-        keys = [_named(own.join_key, own.dtype) for own in entities if not own.request_data]
+        keys = [named(own.join_key, own.dtype) for own in entities if not own.request_data]
         keys += [pl.lit(f"{json.dumps(key)}: null") for key in self.null_keys]
-        context = [_context(own) for own in entities if own.request_data]
+        context = [
+            pl.lit(f"{json.dumps(own.join_key)}: ") + pl.col(own.join_key)
+            if own.join_key in self.context
+            else named(own.join_key, own.dtype)
+            for own in entities
+            if own.request_data
+        ]
         return pl.concat_str(
             pl.lit('"joinKeyMap": {'),
             _listed(keys),
@@ -244,50 +263,6 @@ class Question:
             return {}
         same = {texts: _repeated(texts, heights) for texts in {*told.values()} if any(texts)}
         return {name: same[texts] for name, texts in told.items() if any(texts)}
-
-
-def _named(name: str, dtype: pl.DataType | None) -> pl.Expr:
-    """Write ``"name": value`` as Tecton reads it: whole numbers as text, floats as numbers."""
-    column = pl.col(name)
-    match dtype:
-        case pl.Boolean():
-            value = column.cast(pl.String)
-        case pl.Float32() | pl.Float64():
-            number = column.cast(pl.String)
-            value = (
-                pl.when(column.is_infinite())
-                .then(pl.lit('"') + number.replace({"inf": "Infinity", "-inf": "-Infinity"}) + '"')
-                .otherwise(number)
-            )
-        case pl.Datetime():
-            value = pl.lit('"') + column.dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ") + '"'
-        case dtype if dtype is not None and dtype.is_integer():
-            value = pl.lit('"') + column.cast(pl.String) + '"'
-        case _:  # {"":"the text"}
-            text = pl.struct(column.cast(pl.String).alias("")).struct.json_encode()
-            value = text.str.slice(4).str.head(-1)
-    return pl.lit(f"{json.dumps(name)}: ") + value
-
-
-def _context(entity: Entity) -> pl.Expr:
-    """Write request data; a list is there as JSON, whose whole numbers Tecton wants as text."""
-    kind = entity.store_type
-    if not kind.startswith(("array<", "struct<", "map<")) and kind != "string_array":
-        return _named(entity.join_key, entity.dtype)
-    inner = kind.removeprefix("array<").removesuffix(">")
-    if kind != "string_array" and inner not in _LISTABLE:
-        msg = (
-            f"the request data {entity.join_key!r} is of the type {kind}, which this version does "
-            "not send; it sends lists of plain values"
-        )
-        raise NotSupportedError(msg)
-    text = pl.col(entity.join_key)
-    if inner == "int64":
-        text = text.str.replace_all(r"-?\d+", '"$0"')
-    return pl.lit(f"{json.dumps(entity.join_key)}: ") + text
-
-
-_LISTABLE = {"int64", "float32", "float64", "string", "boolean"}
 
 
 def _listed(items: list[pl.Expr]) -> pl.Expr:

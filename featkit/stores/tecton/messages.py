@@ -51,6 +51,21 @@ class DataType(msgspec.Struct, rename="camel", frozen=True):
     value_type: DataType | None = None
 
     @property
+    def shape(self) -> tuple[str, tuple[DataType, ...]]:
+        """What it is made of: how, and the types of its parts; ``"plain"`` of none."""
+        match self:
+            case DataType(type="array", element_type=DataType() as inner):
+                return "array", (inner,)
+            case DataType(type="struct", fields=fields) if fields:
+                return "struct", tuple(own.known for own in fields)
+            case DataType(type="map", key_type=DataType() as key, value_type=DataType() as value):
+                return "map", (key, value)
+            case DataType(type="string_array"):
+                return "array", (DataType("string"),)
+            case _:
+                return "plain", ()
+
+    @property
     def kind(self) -> Kind:
         """How values of this type are read; those of an unknown type stay JSON."""
         match self:
