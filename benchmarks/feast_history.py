@@ -1,8 +1,8 @@
 """Training sets against Feast's DuckDB store, on the same files, in the same run.
 
 The files and the spine are those of `training_sets`. Each side runs in a process of its own, which
-reads what the system has cached and holds the result as a frame; imports are not counted. Feast
-runs without a server, in its own environment.
+reads what the system has cached and holds the result as a frame; what is imported when it is first
+used does not count. Feast runs without a server, in its own environment.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ entity_key_serialization_version: 3
 """
 SDK = """
 import json, sys, time
+import duckdb, ibis, ibis.backends.duckdb
 from datetime import timedelta
 from pathlib import Path
 import pandas as pd

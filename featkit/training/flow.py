@@ -16,7 +16,7 @@ from featkit import frames
 from featkit.calls import Call, LocalRead
 from featkit.columns import TIMESTAMP_SUFFIX, KeyedColumn
 from featkit.engines.plan import JoinPlan
-from featkit.errors import NameClashError, NotSupportedError
+from featkit.errors import FeatkitError, NameClashError, NotSupportedError
 from featkit.history import EVENT, Rule, rules
 from featkit.references import select
 from featkit.stores.base import not_supported
@@ -82,16 +82,27 @@ def assemble(request: Request) -> Flow[TrainingSet[Any]]:
             frame = frames.FileFrame(file)
         ready = yield from _prepare(request, frame)
         answer = yield from _joined(request, ready)
-        give = partial(answer.given_to, frame, request.options)
-        made = yield Call(LocalRead(give, "the training set", threaded=True))
-    report = replace(answer.report(request.store), seconds=time.perf_counter() - started)
+        made, report, manifest = yield from _together(
+            LocalRead(partial(answer.given_to, frame, request.options), "the training set"),
+            LocalRead(partial(answer.report, request.store), "the report"),
+            LocalRead(partial(answer.manifest, request), "the manifest"),
+        )
     return TrainingSet(
         frame=made,
         columns=answer.names(request.options),
-        report=report,
-        manifest=answer.manifest(request),
+        report=replace(report, seconds=time.perf_counter() - started),
+        manifest=manifest,
         again=request.again,
     )
+
+
+def _together(*steps: LocalRead[Any]) -> Flow[list[Any]]:
+    """Take some steps at the same time, each on what the others leave alone."""
+    done: list[Any] = yield [Call(replace(step, threaded=True)) for step in steps]
+    for each in done:
+        if isinstance(each, FeatkitError):
+            raise each
+    return done
 
 
 def explain(request: Request) -> Flow[JoinPlan]:
