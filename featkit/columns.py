@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import polars as pl
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from featkit.types import DtypeBackend
+
+T = TypeVar("T")
 
 
 class Status(StrEnum):
@@ -246,11 +248,11 @@ class FeatureColumns:
         )
 
 
-def once(function: Callable[..., pl.Series]) -> Callable[..., pl.Series]:
+def once(function: Callable[..., T]) -> Callable[..., T]:
     """Remember results by the identity of the series, so that shared series stay shared."""
-    known: dict[tuple[int, ...], pl.Series] = {}
+    known: dict[tuple[int, ...], T] = {}
 
-    def remembered(*series: pl.Series) -> pl.Series:
+    def remembered(*series: pl.Series | None) -> T:
         key = tuple(map(id, series))
         if key not in known:
             known[key] = function(*series)

@@ -23,6 +23,7 @@ RECENT = 100
 """How many of the latest arrivals count, so that a rhythm that has changed is soon believed."""
 
 _APART = 20  # times as long as the gap before it: where pauses begin and runs of rows end
+_POWERS_APART = 4  # of two, at the least, where a gap is as long as that
 _USUAL = 0.95  # of the gaps; a longer wait is out of the ordinary
 
 
@@ -93,7 +94,10 @@ def learn(arrivals: pl.Series) -> Cadence | None:
     'every 1d'
     """
     times = np.sort(arrivals.to_physical().to_numpy())
-    runs = _runs(times[np.diff(times, prepend=times[:1] - 1) > 0])  # rows that came together, once
+    later = times[1:] > times[:-1]
+    if not later.all():  # rows that came together, once
+        times = times[np.append(True, later)]
+    runs = _runs(times)
     if len(runs) < FEWEST:
         return None
     gaps = np.sort(np.diff(runs[-RECENT - 1 :]))
@@ -114,7 +118,7 @@ def _runs(times: npt.NDArray[Any]) -> npt.NDArray[Any]:
     length, there is one that is many times as long as the one before it.
     """
     gaps = np.diff(times)
-    if len(gaps) < FEWEST:
+    if len(gaps) < FEWEST or not _may_be_apart(gaps):
         return times
     ordered = np.sort(gaps)
     ratios = ordered[1:] / ordered[:-1]
@@ -127,3 +131,12 @@ def _runs(times: npt.NDArray[Any]) -> npt.NDArray[Any]:
     sizes = np.diff(ends, prepend=-1)
     # where most of them are one row, the rhythm has changed, and there are no runs
     return times[ends] if np.median(sizes) > 1 else times
+
+
+def _may_be_apart(gaps: npt.NDArray[Any]) -> bool:
+    """Tell whether a gap may be `_APART` times as long as all shorter ones, without an order.
+
+    Then there are powers of two between them that no gap is near to.
+    """
+    powers = np.flatnonzero(np.bincount(np.frexp(gaps)[1]))
+    return bool((np.diff(powers) >= _POWERS_APART).any())

@@ -197,10 +197,11 @@ def measure(
     """
     columns = _judged(columns, view.ttl, now)
     rows = _Rows(keys.height, level, thresholds, now)
+    counted = once(_counts)
     features = []
     for name, column in names.items():
         statuses, times = columns.statuses[column], columns.timestamps.get(column)
-        counts = _counts(statuses, times)
+        counts = counted(statuses, times)
         own = rows.take(times, _there(statuses) if counts["missing"] + counts["failed"] else None)
         verdict, reason = rows.judge(own, keys.height, counts["failed"])
         features.append(
@@ -244,8 +245,7 @@ def _judged(columns: FeatureColumns, ttl: timedelta | None, now: datetime) -> Fe
 
 
 def _counts(statuses: pl.Series, times: pl.Series | None) -> dict[str, int]:
-    codes = statuses.to_physical().to_numpy()
-    count = {status: int(np.count_nonzero(codes == place)) for place, status in enumerate(Status)}
+    count = _tally(statuses)
     unknown = count[Status.PRESENT]
     if times is not None:
         some_lack = times.null_count() > 0
@@ -260,6 +260,17 @@ def _counts(statuses: pl.Series, times: pl.Series | None) -> dict[str, int]:
         "unknown": unknown,
         "failed": count[Status.ERROR],
     }
+
+
+def _tally(statuses: pl.Series) -> dict[Status, int]:
+    """Count each status; once all are counted, nothing is left to look for."""
+    codes = statuses.to_physical().to_numpy()
+    count, left = dict.fromkeys(Status, 0), len(codes)
+    for place, status in enumerate(Status):
+        if left:
+            count[status] = int(np.count_nonzero(codes == place))
+            left -= count[status]
+    return count
 
 
 def _there(statuses: pl.Series) -> pl.Series:

@@ -80,3 +80,11 @@ def test_few_arrivals_have_no_rhythm(count):
 def test_a_few_rows_at_once_do_not_make_runs():
     times = [START, START + timedelta(seconds=1), *(START + n * DAY for n in range(1, 6))]
     assert learn(series(times)).every == DAY
+
+
+@pytest.mark.parametrize("within", [1, 3, 7, 8, 15, 16, 1_000_003, 2**40 - 1])
+@pytest.mark.parametrize(("times_as_long", "arrivals"), [(20, 10), (19, 50)])
+def test_pauses_are_twenty_times_as_long_as_gaps_within_runs(within, times_as_long, arrivals):
+    steps = ([within] * 4 + [times_as_long * within]) * 10
+    times = pl.Series([0, *steps[:-1]]).cum_sum().cast(TIMESTAMP)
+    assert learn(times).arrivals == arrivals

@@ -163,10 +163,12 @@ class Source:
         return Arrivals(found["seen"], newest)
 
     def _collected(self, rows: pl.LazyFrame) -> pl.DataFrame:
+        """Read rows; what is compared comes in one piece each, where it would come in hundreds."""
         try:
-            return rows.collect()
+            found = rows.collect()
         except FAILURES as error:
             raise self.unreadable(error) from error
+        return pl.DataFrame([own if own.name[0] == "f" else own.rechunk() for own in found])
 
     def _visible(self, read: OnlineRead | PopulationRead) -> pl.LazyFrame:
         """Name the columns k0 (keys), t0 (times), f0 (features), ...; keep the rows of the past."""
@@ -348,7 +350,7 @@ def _last(found: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
     long. The values stay where they are: each is copied only once, later.
     """
     times = [name for name in found.columns if name.startswith("t")]
-    rows = _picked(found, [*keys, *times, _ROW]).rechunk()
+    rows = _picked(found, [*keys, *times, _ROW])
     if (ends := _ends(rows, keys)) is not None:
         own = rows.select(keys)
         return (own if len(ends) == rows.height else own[ends]).with_columns(ends.alias(_PLACE))
@@ -378,8 +380,5 @@ def _answer(
     status = pl.repeat(Status.NOT_FOUND, rows.height, dtype=STATUS, eager=True)
     status = status.set(rows[_ROW].is_not_null(), Status.PRESENT)
     names = [feature.name for feature in read.features]
-    return FeatureColumns(
-        values=pl.DataFrame(values),
-        statuses=dict.fromkeys(names, status),
-        timestamps=dict.fromkeys(names, rows["t0"]) if read.view.timestamp else {},
-    )
+    times = dict.fromkeys(names, rows["t0"]) if read.view.timestamp else {}
+    return FeatureColumns(pl.DataFrame(values), dict.fromkeys(names, status), times)
