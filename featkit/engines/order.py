@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from featkit.engines.threads import even, in_slices
+
 if TYPE_CHECKING:
     import numpy.typing as npt
 
@@ -42,9 +44,15 @@ def order_of(
         return None
     width = (len(numbers) - 1).bit_length()
     cut = np.uint64(max(int(numbers.max()).bit_length() + width - _BITS, 0))
-    held = numbers >> cut
-    held <<= np.uint64(width)
-    held |= np.arange(len(numbers), dtype=np.uint64)
+    held = np.empty(len(numbers), np.uint64)
+
+    def hold(own: slice) -> None:
+        part = numbers[own] >> cut
+        part <<= np.uint64(width)
+        part |= np.arange(own.start, own.stop, dtype=np.uint64)
+        held[own] = part
+
+    in_slices(hold, even(len(numbers)))
     held.sort()
     order: npt.NDArray[np.int64] = (held & np.uint64((1 << width) - 1)).view(np.int64)
     if cut or then is not None:

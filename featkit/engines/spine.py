@@ -54,23 +54,20 @@ class Spine:
         self._ticks = Ticks(moments, len(self.entities))
         packed = np.empty(len(moments), np.uint64)
 
-        def pack(own: slice) -> npt.NDArray[np.int64]:
-            codes = places[positions[own]]
-            packed[own] = self._ticks.packed(codes, moments[own])
-            return np.bincount(codes, minlength=len(self.entities))
+        def pack(own: slice) -> None:
+            packed[own] = self._ticks.packed(places[positions[own]], moments[own])
 
-        counts = np.sum(in_slices(pack, even(len(packed))), axis=0)
+        in_slices(pack, even(len(packed)))
         # to sort again takes a fraction of the time of putting columns in order
         order, ascending = at_once(partial(order_of, packed), partial(np.sort, packed))
         self._packed: npt.NDArray[np.uint64] = ascending
         self.rows = np.arange(len(packed)) if order is None else order
         if not whole:
             self.rows = np.flatnonzero(usable)[self.rows]
-        self.codes = np.repeat(np.arange(len(self.entities)), counts)
-        self.at = np.empty(len(packed), np.int64)
+        self.codes, self.at = np.empty((2, len(packed)), np.int64)
 
         def unpack(own: slice) -> None:
-            self.at[own] = self._ticks.moments(self.codes[own], self._packed[own])
+            self.codes[own], self.at[own] = self._ticks.unpacked(self._packed[own])
 
         in_slices(unpack, even(len(packed)))
 
@@ -223,12 +220,14 @@ class Ticks:
         """Tell whether none of these is before the first moment or between two of them."""
         return self._known is None and (not len(moments) or int(moments.min()) >= self._first)
 
-    def moments(
-        self, codes: npt.NDArray[np.int64], packed: npt.NDArray[np.uint64]
-    ) -> npt.NDArray[np.int64]:
-        """Unpack moments that are among those that were given first."""
-        ticks = (packed - codes.view(np.uint64) * np.uint64(self._width)).view(np.int64)
-        return ticks + self._first if self._known is None else self._known[ticks]
+    def unpacked(
+        self, packed: npt.NDArray[np.uint64]
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Unpack entities, and moments that are among those that were given first."""
+        codes = packed // np.uint64(self._width)
+        ticks = (packed - codes * np.uint64(self._width)).view(np.int64)
+        moments = ticks + self._first if self._known is None else self._known[ticks]
+        return codes.view(np.int64), moments
 
 
 def _in_order(unique: pl.DataFrame) -> tuple[npt.NDArray[np.int64], pl.DataFrame]:

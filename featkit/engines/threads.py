@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 R = TypeVar("R")
 
-_LARGE = 2**18  # rows, from which on it pays to have several threads
+_LARGE = 2**20  # rows, from which on it pays to have several threads
+_SLICE = 2**18  # rows of a slice: what is made of them on the way fits the cache of a core
 
 
 def cores() -> int:
@@ -45,13 +46,13 @@ def in_turn(function: Callable[[T], R], things: Iterable[T], *, ahead: int) -> I
 
 
 def at_once(*jobs: Callable[[], Any]) -> list[Any]:
-    """Do some jobs at the same time; return their results."""
-    with ThreadPoolExecutor(len(jobs), thread_name_prefix="featkit-join") as pool:
+    """Do some jobs, as many at the same time as there are cores; return their results."""
+    with ThreadPoolExecutor(cores(), thread_name_prefix="featkit-join") as pool:
         return [each.result() for each in [pool.submit(job) for job in jobs]]
 
 
-def in_slices(work: Callable[[slice], R], edges: Sequence[int]) -> list[R]:
-    """Work on slices of arrays at the same time; return the results in their order.
+def in_slices(work: Callable[[slice], None], edges: Sequence[int]) -> None:
+    """Work on slices of arrays, on some at the same time.
 
     Parameters
     ----------
@@ -62,11 +63,12 @@ def in_slices(work: Callable[[slice], R], edges: Sequence[int]) -> list[R]:
     """
     slices = [slice(*pair) for pair in pairwise(edges)]
     if len(slices) == 1:
-        return [work(slices[0])]
-    return at_once(*(partial(work, each) for each in slices))
+        work(slices[0])
+    else:
+        at_once(*(partial(work, each) for each in slices))
 
 
 def even(height: int) -> list[int]:
-    """Cut so many rows into equal parts: one for each core, or one if they are few."""
-    parts = cores() if height >= _LARGE else 1
+    """Cut so many rows into equal slices that are easily worked on; one if they are few."""
+    parts = height // _SLICE if height >= _LARGE else 1
     return [height * n // parts for n in range(parts + 1)]

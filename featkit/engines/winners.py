@@ -93,15 +93,14 @@ class Winners:
         numbers = self._number[slots]
         if (order := order_of(numbers.view(np.uint64))) is not None:
             slots, numbers = slots[order], numbers[order]
-        place = np.zeros(len(self._number), np.int64)  # of the row among those kept, from 1
-        place[slots] = np.arange(1, len(slots) + 1)
         event = self._event[slots]
+        self._number[slots] = np.arange(len(slots))  # from now on among these rows
         # brought to their rows as one number, since that is slow for large spines
         told = np.zeros(self._spine.height, np.int64)
 
         def tell(own: slice) -> None:
             best, tied = self._part(own).best()
-            found = np.where(best >= 0, place[own][best], 0) << 2
+            found = np.where(best >= 0, self._number[own][best] + 1, 0) << 2
             found |= self._seen[self._spine.codes[own]].astype(np.int64) << 1
             found |= tied
             told[self._spine.rows[own]] = found

@@ -12,6 +12,7 @@ from featkit.calls import Call, LocalRead
 from featkit.engines import duckdb, polars
 from featkit.engines.base import FAILURES, JoinTask
 from featkit.engines.plan import PlanStep, Strategy, choose, kept_bytes
+from featkit.engines.threads import even, in_slices
 from featkit.errors import FeatkitError
 from featkit.history import EVENT, HistoryRead
 from featkit.training.spine import Joined
@@ -152,8 +153,14 @@ def _young_enough(match: Match, rule: Rule, spine: SpineColumns) -> npt.NDArray[
     if rule.limit is None or EVENT not in match.rows.columns or not match.rows.height:
         return match.positions
     event = match.rows[EVENT].to_physical().to_numpy()
-    old = rule.expired(spine.moments, event[match.positions])
-    return np.where(old, -1, match.positions)
+    moments, positions = spine.moments, np.empty_like(match.positions)
+
+    def leave_out(own: slice) -> None:
+        found = match.positions[own]
+        positions[own] = np.where(rule.expired(moments[own], event[found]), -1, found)
+
+    in_slices(leave_out, even(len(positions)))
+    return positions
 
 
 def _notes(part: ViewSelection, rule: Rule) -> Iterator[str]:
