@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     import numpy.typing as npt
@@ -64,6 +65,17 @@ class BinaryColumn:
         if wide.null_count:
             lengths[wide.is_null().to_numpy(zero_copy_only=False)] = -1
         return cls(padded(data or b""), bounds[:-1], lengths)
+
+    @classmethod
+    def concat(cls, columns: Sequence[BinaryColumn]) -> BinaryColumn:
+        """Put columns one below the other, with a buffer that holds those of all."""
+        firsts = np.cumsum([0, *(len(own.data) for own in columns[:-1])])
+        starts = [own.starts + first for own, first in zip(columns, firsts, strict=True)]
+        return cls(
+            np.concatenate([own.data for own in columns]),
+            np.concatenate(starts),
+            np.concatenate([own.lengths for own in columns]),
+        )
 
     def __len__(self) -> int:
         return len(self.starts)

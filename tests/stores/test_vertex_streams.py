@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pytest
-from polars.testing import assert_frame_equal
+from polars.testing import assert_frame_equal, assert_series_equal
 
 import featkit
 from featkit import Status
@@ -26,7 +26,7 @@ from tests.fakes.vertex_grpc import answer_message, streamed
 from tests.stores.test_vertex import opened
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from featkit.stores.base import Store
 
@@ -187,6 +187,31 @@ def test_what_a_stream_leaves_out_is_asked_for_again(fake: VertexFake, client: A
     assert found.values["visits"].to_list() == [2**53 + 1, 2, None]
     assert found.statuses["visits"][2] == Status.NOT_FOUND
     assert fake.streams == [3, 2]
+
+
+def test_streams_that_gather_keep_their_keys_apart(fake: VertexFake, url: str, place: str) -> None:
+    turns = iter([False, True])  # the second stream that is answered says nothing
+
+    def lie(messages: Iterable[bytes]) -> list[bytes]:
+        said = list(messages)
+        return [] if next(turns, False) else said
+
+    keys, features = [404, 2, 1, 405, 2, 406], ["customers:visits", "customers:name"]
+    how: dict[str, Any] = {"now": CONTRACT_NOW, "cache": None}
+    with featkit.connect(opened(url, grpc=True, grpc_endpoint=place), **how) as one:
+        whole = one.lookup(keys, features)
+    store = opened(url, grpc=True, grpc_endpoint=place, batch_size=1)
+    with featkit.connect(store, **how) as client:
+        client.get_feature_metadata("customers")
+        fake.streams.clear()
+        fake.lie = lie
+        found = client.lookup(keys, features)
+    assert fake.streams == [1] * 6  # five keys, of which one is asked for twice
+    assert_frame_equal(found.values, whole.values)
+    assert found.values["visits"].to_list() == [None, 2, 2**53 + 1, None, 2, None]
+    for name in whole.statuses:
+        assert_series_equal(found.statuses[name], whole.statuses[name])
+        assert_series_equal(found.timestamps[name], whole.timestamps[name])
 
 
 def test_an_error_of_some_keys_leaves_the_others(fake: VertexFake, client: Any) -> None:

@@ -47,7 +47,7 @@ from featkit.stores.vertex.registry import (
     ViewOptions,
     Views,
 )
-from featkit.stores.vertex.streams import METHOD, Stream
+from featkit.stores.vertex.streams import METHOD, Heard, Stream
 from featkit.stores.vertex.values import UNKNOWN, Answers, body_of, features_of, keys_of
 
 if TYPE_CHECKING:
@@ -226,10 +226,12 @@ class VertexStore(Store):
 
     def read_together(self, reads: Sequence[OnlineRead]) -> list[Call[Any]]:
         """Ask several questions; what comes back is decoded some answers at a time."""
-        if self._options.grpc:
-            return [self._streamed(read) for read in reads]
         calls: list[Call[Any]] = []
         for _, same in groupby(reads, key=lambda read: (id(read.view), read.features)):
+            if self._options.grpc:
+                streams = Gathering(Stream.gathered)
+                calls += [self._streamed(read, streams) for read in same]
+                continue
             gathering = Gathering(Answers.gathered)
             calls += [self._fetched(read, partial(Answers(read).later, gathering)) for read in same]
         return calls
@@ -251,7 +253,7 @@ class VertexStore(Store):
             explain=self._api.explained,
         )
 
-    def _streamed(self, read: OnlineRead) -> Call[FeatureColumns]:
+    def _streamed(self, read: OnlineRead, gathering: Gathering[Heard] | None = None) -> Call[Any]:
         place = self._options.grpc_endpoint or self._serving or self._api.url
         scheme, _, host = place.partition("://")
         stream = Stream(read, f"{self._store}/featureViews/{read.view.name}")
@@ -265,7 +267,7 @@ class VertexStore(Store):
         )
         return Call(
             request,
-            decode=stream.columns,
+            decode=partial(stream.later, gathering) if gathering else stream.columns,
             keys=read.keys.height,
             explain=lambda reply: stream.rescued(reply) if reply.broke else refused(reply),
         )

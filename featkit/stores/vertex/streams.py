@@ -6,7 +6,7 @@ with its key, and not one for one; what the store does not have comes as keys wi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,7 +28,10 @@ from featkit.stores.vertex.values import texts_of
 from featkit.stores.vertex.wire import Cells, names_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from featkit.calls import GrpcReply
+    from featkit.online.gathering import Gathering, Later, Piece
     from featkit.stores.base import OnlineRead
 
 METHOD = "/google.cloud.aiplatform.v1beta1.FeatureOnlineStoreService/StreamingFetchFeatureValues"
@@ -39,6 +42,28 @@ _NAME, _VALUE = 1, 2  # of a feature
 _NOT_FOUND = 5  # the code of google.rpc
 _PASSING = {4: "too slow", 8: "exhausted", 10: "aborted", 13: "in trouble", 14: "unavailable"}
 _AT = "__featkit_row"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Heard:
+    """What a stream said, before its values are read.
+
+    Attributes
+    ----------
+    rows
+        The rows of the entities that it has values of.
+    pairs
+        The values of each of these.
+    status
+        One for each entity that was asked for; `ERROR`: there is no answer.
+    errors
+        Code and text of what went wrong.
+    """
+
+    rows: pl.Series
+    pairs: BinaryColumn
+    status: pl.Series
+    errors: list[tuple[int, str]]
 
 
 @dataclass(frozen=True)
@@ -77,6 +102,32 @@ class Stream:
         IncompleteAnswer
             For some entities there is no answer; the others are in its `partial`.
         """
+        return self._complete(self._heard(reply))
+
+    def later(self, gathering: Gathering[Heard], reply: GrpcReply) -> Later | FeatureColumns:
+        """Read the answers; where none is missing they gather with those of other streams."""
+        heard = self._heard(reply)
+        if (heard.status == Status.ERROR).any():
+            return self._complete(heard)
+        return gathering.add(self.read, heard, f"view {self.read.view.name}")
+
+    @classmethod
+    def gathered(cls, pieces: Sequence[Piece[Heard]]) -> FeatureColumns:
+        """Make columns of what gathered."""
+        heights = [piece.read.keys.height for piece in pieces]
+        firsts = np.cumsum([0, *heights[:-1]]).tolist()
+        keys = pl.concat([piece.read.keys for piece in pieces])
+        heard = [piece.said for piece in pieces]
+        whole = Heard(
+            pl.concat([own.rows + first for own, first in zip(heard, firsts, strict=True)]),
+            BinaryColumn.concat([own.pairs for own in heard]),
+            pl.concat([own.status for own in heard]),
+            [],
+        )
+        return cls(replace(pieces[0].read, keys=keys), "").read_values(whole)
+
+    def _heard(self, reply: GrpcReply) -> Heard:
+        """Find out of which entities there are answers, and where these are."""
         found = elements(
             BinaryColumn.of(pa.array([reply.body], pa.large_binary())),
             {_STATUS: DELIMITED, _DATA: DELIMITED, _FAILED: DELIMITED},
@@ -92,7 +143,12 @@ class Stream:
             msg = "an online store of Vertex AI answered for an entity twice; nothing was joined"
             raise RowMismatch(msg)
         codes = self._codes(found[_STATUS][0])
-        return self._complete(rows, failed, said[_KEY_VALUES], codes)
+        errors = sorted((code, text) for code, text in codes if code != _NOT_FOUND)
+        status = pl.repeat(Status.ERROR, self.read.keys.height, dtype=STATUS, eager=True)
+        status = status.scatter(rows, Status.PRESENT)
+        if codes and not errors:  # else nobody knows which error is whose
+            status = status.scatter(failed, Status.NOT_FOUND)
+        return Heard(rows, said[_KEY_VALUES], status, errors)
 
     def rescued(self, reply: GrpcReply) -> FeatkitError | None:
         """Keep what came before a stream broke, so that the rest alone is asked for again."""
@@ -125,29 +181,18 @@ class Stream:
         words = read[2].to_arrow().cast(pa.large_string()).to_pylist()
         return {(code, text or "") for code, text in zip(codes, words, strict=True) if code}
 
-    def _complete(
-        self,
-        rows: pl.Series,
-        failed: pl.Series,
-        pairs: BinaryColumn,
-        codes: set[tuple[int, str]],
-    ) -> FeatureColumns:
+    def _complete(self, heard: Heard) -> FeatureColumns:
         """Make columns, and say of which entities there is no answer."""
-        height = self.read.keys.height
-        errors = sorted((code, text) for code, text in codes if code != _NOT_FOUND)
-        unknown = not errors  # else nobody knows which error is whose
-        status = pl.repeat(Status.ERROR, height, dtype=STATUS, eager=True)
-        status = status.scatter(rows, Status.PRESENT)
-        if unknown and codes:
-            status = status.scatter(failed, Status.NOT_FOUND)
-        columns = self._columns(rows, pairs, status)
-        lost = int((status == Status.ERROR).sum())
+        columns = self.read_values(heard)
+        lost = int((heard.status == Status.ERROR).sum())
         if not lost:
             return columns
-        raise self._incomplete(columns, lost, errors)
+        raise self._incomplete(columns, lost, heard.errors)
 
-    def _columns(self, rows: pl.Series, pairs: BinaryColumn, status: pl.Series) -> FeatureColumns:
-        features, counts = repeated(pairs, 1)
+    def read_values(self, heard: Heard) -> FeatureColumns:
+        """Read the values of the entities that there are answers of."""
+        rows, status = heard.rows, heard.status
+        features, counts = repeated(heard.pairs, 1)
         named = fields(features, {_NAME: DELIMITED, _VALUE: DELIMITED})
         owner = np.repeat(rows.to_numpy(), counts)
         codes, names = names_of(named[_NAME])
