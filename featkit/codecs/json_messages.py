@@ -39,6 +39,7 @@ def read(kind: type[T], body: bytes | bytearray | msgspec.Raw, sender: str) -> T
     try:
         return msgspec.json.decode(body, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        del body  # it may repeat a credential, and tracebacks can show what variables hold
         msg = f"the reply is not what {sender} sends: {error}"
         raise ProtocolError(msg) from error
 
