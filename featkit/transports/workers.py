@@ -65,22 +65,26 @@ def _hand_out(jobs: SimpleQueue[Sequence[Job] | None], most: int) -> None:
 def _begin(
     jobs: Sequence[Job], waiting: SimpleQueue[Job], pool: ThreadPoolExecutor, most: int
 ) -> None:
-    for job in jobs:
+    for job in jobs[most:]:
         waiting.put(job)
-    try:
-        # not one by one: to hand over a job costs as much as to do it
-        for _ in jobs[:most]:
-            pool.submit(_work, waiting)
-    except RuntimeError:  # the interpreter ends, and begins no thread any more
-        _work(waiting)
+    for place, job in enumerate(jobs[:most]):  # the others find these threads when they are done
+        try:
+            pool.submit(_work, job, waiting)
+        except RuntimeError:  # the interpreter ends, and begins no thread any more
+            for left in jobs[place:most]:
+                _work(left, waiting)
+            return
 
 
-def _work(waiting: SimpleQueue[Job]) -> None:
-    """Do jobs until there is none."""
+def _work(job: Job, waiting: SimpleQueue[Job]) -> None:
+    """Do a job, and those that wait until there is none.
+
+    Not each by itself: to hand over a job costs as much as to do it.
+    """
     while True:
+        job()
+        del job
         try:
             job = waiting.get_nowait()
         except Empty:
             return
-        job()
-        del job
