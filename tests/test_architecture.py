@@ -57,7 +57,6 @@ LOADS_AT_ONCE = {  # the only modules that import these with themselves
     "grpc": {"featkit.transports.grpc"},
     "httpx": {"featkit.transports.http"},
     "httpx2": {"featkit.transports.http"},
-    "httpcore": {"featkit.transports.connections"},
     "redis": {"featkit.transports.redis", "featkit.transports.slots"},
     "hiredis": {"featkit.transports.redis", "featkit.transports.resp"},
     "ipywidgets": {"featkit.widgets.browser"},

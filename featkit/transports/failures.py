@@ -120,7 +120,7 @@ def unsent(error: Exception, library: Any) -> FeatkitError:  # noqa: ANN401 - a 
         return ProtocolError(f"the reply is no HTTP: {said}")
     if isinstance(error, library.LocalProtocolError):
         return RequestRejected(f"the request cannot be sent: {said}")
-    if isinstance(error, (library.NetworkError, library.ProtocolError)):
+    if isinstance(error, library.TransportError):
         return StoreUnavailable(f"the connection was lost: {said}")
     return RequestRejected(f"the request cannot be sent: {said}")
 

@@ -1,19 +1,18 @@
 """HTTP: one pool of connections, one way to retry, one deadline, no secrets in what is said.
 
 The only module that imports httpx; a client of another library with its API will do as well.
-Without one, and without a proxy in the environment, requests go over connections of our own
-(`featkit.transports.connections`), which costs half as much. asyncio uses the same from threads:
-that costs less CPU than httpx's own async client, and a call that is cancelled cannot lose a
-connection of the pool (``docs/decisions/0012-async-through-threads.md``).
+Without one, requests go to httpx's transport, which stands below its client
+(``docs/decisions/0025-what-a-call-costs.md``). asyncio uses the same from threads: that costs less
+CPU than httpx's own async client, and a call that is cancelled cannot lose a connection of the pool
+(``docs/decisions/0012-async-through-threads.md``).
 """
 
 from __future__ import annotations
 
 import ssl
 import sys
-from abc import ABC, abstractmethod
 from dataclasses import replace
-from functools import lru_cache, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.request import getproxies
 
@@ -23,7 +22,6 @@ from featkit.calls import Call, HttpReply, HttpRequest, HttpRequests
 from featkit.errors import ClosedError, FeatkitError, ProtocolError, SettingsError
 from featkit.transports import bodies, sockets
 from featkit.transports.base import Exchange, Transport
-from featkit.transports.connections import ERRORS, Address, Connections, library
 from featkit.transports.failures import decoded, refusal, unsent
 
 if TYPE_CHECKING:
@@ -33,6 +31,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _NOT_MODIFIED = 304
+_SCHEMES = ("http", "https", "all")  # that a proxy may stand before
 
 
 class _Reply(HttpReply):
@@ -51,7 +50,7 @@ class HttpTransport(Transport[HttpRequest]):
         super().__init__(options, parent=parent)
         # inherited: to make it anew takes locks of OpenSSL, which may have been held in the fork
         self.trust: ssl.SSLContext | None = parent.trust if parent else None
-        self._way: _Way | None = None
+        self._client: Any = None
 
     def send(self, call: Call[T], request: HttpRequest | HttpRequests, deadline: Deadline) -> T:
         """Answer what may be answered from what is kept; send the rest, several in turn."""
@@ -82,11 +81,22 @@ class HttpTransport(Transport[HttpRequest]):
 
     def exchanged(self, request: HttpRequest, exchange: Exchange[Any]) -> HttpReply:
         """Send a request as it is, once, and read the reply, whatever its status."""
-        way, deadline = self._open(), exchange.deadline
+        client, deadline = self._open_client(), exchange.deadline
+        library = _library(client)
+        left = deadline.left()
+        connect = self._options.limits.connect.total_seconds()
+        timeout = library.Timeout(left, connect=connect if left is None else min(connect, left))
         headers = {"Accept-Encoding": bodies.CODING, **request.headers}
         _check_headers(headers)
         try:
-            response = way.send(request, headers, deadline.left())
+            outgoing = client.build_request(
+                request.method,
+                request.url,
+                content=request.body or None,
+                headers=headers,
+                timeout=timeout,
+            )
+            response = client.send(outgoing, stream=True, follow_redirects=False)
             try:
                 stream = response.extensions.get("network_stream")
                 if isinstance(stream, sockets.Stream):
@@ -95,10 +105,10 @@ class HttpTransport(Transport[HttpRequest]):
                 body = bodies.read_body(response, self._options.limits.reply, deadline)
             finally:
                 response.close()
-        except way.errors as error:
+        except library.HTTPError as error:
             deadline.left()  # a wait that ended because the time was up is that, whatever it says
-            raise unsent(error, way.library) from error
-        except way.invalid as error:
+            raise unsent(error, library) from error
+        except library.InvalidURL as error:
             msg = f"the address cannot be used: {error}"
             raise SettingsError(msg) from error
         except FeatkitError as error:
@@ -107,108 +117,63 @@ class HttpTransport(Transport[HttpRequest]):
         told = {name.lower(): value for name, value in response.headers.items()}
         return _Reply(response.status_code, told, body)
 
-    def _open(self) -> _Way:
-        """Return what sends requests in this process; a forked one must not share sockets."""
+    def _open_client(self) -> Any:  # noqa: ANN401 - a client with httpx's API
+        """Return the client of this process; a forked process must not share sockets."""
         with self._lock:
-            if self._way is None:
-                self._way = self._new_way()
+            if self._client is None:
+                self._client = self._options.client
+                if self._client is None:
+                    self.trust = self.trust or _trust(self._options.ca)
+                    bare = not any(getproxies().get(each) for each in _SCHEMES)
+                    self._client = (_Bare if bare else _client)(self._options.limits, self.trust)
+                sockets.guard(self._client)
             if self._parent is not None and self._options.client is not None:
                 msg = (
                     "client= was used before this process was forked, and its connections belong "
                     "to the other one; connect anew in each process"
                 )
                 raise SettingsError(msg)
-            if self._way.is_closed:
+            if getattr(self._client, "is_closed", False):
                 msg = "the HTTP client that was passed as client= is closed"
                 raise ClosedError(msg)
-            return self._way
-
-    def _new_way(self) -> _Way:
-        limits = self._options.limits
-        if self._options.client is not None:
-            return _Client(self._options.client, limits)
-        self.trust = self.trust or _trust(self._options.ca)
-        if any(getproxies().get(scheme) for scheme in ("http", "https", "all")):
-            return _Client(_client(limits, self.trust), limits)
-        return _Own(Connections(limits, self.trust), limits)
+            return self._client
 
     def disconnect(self) -> None:
         """Close the connections, unless they are the caller's."""
-        if self._way is not None and self._options.client is None:
-            self._way.close()
-        self._way = None
+        if self._client is not None and self._client is not self._options.client:
+            self._client.close()
+        self._client = None
 
 
-class _Way(ABC):
-    """What sends requests."""
+class _Bare:
+    """httpx's transport behind so much of a client's API as is used here.
 
-    errors: tuple[type[Exception], ...]
-    invalid: type[Exception]
-    library: Any
-    is_closed: bool = False
+    A client adds cookies, redirects, hooks and proxies, none of which is wanted.
+    """
 
-    @abstractmethod
-    def send(self, request: HttpRequest, headers: dict[str, str], left: float | None) -> Any:  # noqa: ANN401 - a response with httpx's API
+    def __init__(self, limits: Limits, trust: ssl.SSLContext) -> None:
+        self._transport = httpx.HTTPTransport(verify=trust, limits=_pool(limits))
+
+    @staticmethod
+    def build_request(
+        method: str,
+        url: str,
+        *,
+        content: bytes | None,
+        headers: dict[str, str],
+        timeout: httpx.Timeout,
+    ) -> httpx.Request:
+        """Write a request."""
+        extensions = {"timeout": timeout.as_dict()}
+        return httpx.Request(method, url, content=content, headers=headers, extensions=extensions)
+
+    def send(self, request: httpx.Request, **_: bool) -> httpx.Response:
         """Send a request and read the head of the reply."""
+        return self._transport.handle_request(request)
 
-    @abstractmethod
     def close(self) -> None:
         """Close the connections."""
-
-
-class _Client(_Way):
-    """A client with httpx's API."""
-
-    def __init__(self, client: Any, limits: Limits) -> None:  # noqa: ANN401 - see above
-        self.library = _library(client)
-        self.errors, self.invalid = (self.library.HTTPError,), self.library.InvalidURL
-        self._client, self._connect = client, limits.connect.total_seconds()
-        sockets.guard(client)
-
-    @property
-    def is_closed(self) -> bool:  # type: ignore[override] # it is the client's
-        return bool(getattr(self._client, "is_closed", False))
-
-    def send(self, request: HttpRequest, headers: dict[str, str], left: float | None) -> Any:  # noqa: ANN401 - see above
-        connect = self._connect if left is None else min(self._connect, left)
-        outgoing = self._client.build_request(
-            request.method,
-            request.url,
-            content=request.body or None,
-            headers=headers,
-            timeout=self.library.Timeout(left, connect=connect),
-        )
-        return self._client.send(outgoing, stream=True, follow_redirects=False)
-
-    def close(self) -> None:
-        self._client.close()
-
-
-class _Own(_Way):
-    """Connections of our own, which need nothing that a client adds."""
-
-    errors, invalid, library = ERRORS, httpx.InvalidURL, library
-
-    def __init__(self, connections: Connections, limits: Limits) -> None:
-        self._connections, self._connect = connections, limits.connect.total_seconds()
-
-    def send(self, request: HttpRequest, headers: dict[str, str], left: float | None) -> Any:  # noqa: ANN401 - see above
-        connect = self._connect if left is None else min(self._connect, left)
-        address = _address(request.url)
-        return self._connections.send(request, headers, address, connect)
-
-    def close(self) -> None:
-        self._connections.close()
-
-
-@lru_cache(maxsize=256)
-def _address(url: str) -> Address:
-    """Take an address apart, once for all requests that are sent to it."""
-    parsed = httpx.URL(url)
-    if parsed.scheme not in {"http", "https"} or not parsed.host:
-        msg = "the address must begin with http:// or https://, and name a host"
-        raise SettingsError(msg)
-    return Address(parsed.raw_scheme, parsed.raw_host, parsed.port, parsed.raw_path, parsed.netloc)
+        self._transport.close()
 
 
 def _proved(call: Call[Any], reply: HttpReply) -> HttpReply:
@@ -235,16 +200,22 @@ def _client(limits: Limits, trust: ssl.SSLContext) -> httpx.Client:
     return httpx.Client(
         verify=trust,
         follow_redirects=False,
-        limits=httpx.Limits(
-            max_connections=limits.connections,
-            max_keepalive_connections=limits.connections,
-            keepalive_expiry=limits.keep_alive.total_seconds(),
-        ),
+        limits=_pool(limits),
+    )
+
+
+def _pool(limits: Limits) -> httpx.Limits:
+    return httpx.Limits(
+        max_connections=limits.connections,
+        max_keepalive_connections=limits.connections,
+        keepalive_expiry=limits.keep_alive.total_seconds(),
     )
 
 
 def _library(client: object) -> Any:  # noqa: ANN401 - httpx, or a module with its API
     """Find the module whose API a client has: httpx, httpx2, or what their subclass is made of."""
+    if isinstance(client, _Bare):
+        return httpx
     for kind in type(client).__mro__:
         module = sys.modules.get(kind.__module__.partition(".")[0])
         if kind.__name__ == "Client" and hasattr(module, "HTTPError"):
