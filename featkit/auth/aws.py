@@ -25,6 +25,7 @@ from featkit.errors import (
     StoreUnavailable,
     ThrottledError,
     UnknownNameError,
+    nearest,
 )
 
 if TYPE_CHECKING:
@@ -107,11 +108,13 @@ class AwsSignature:
         if find_spec("botocore") is None:
             raise MissingExtraError("aws", "signing requests to Amazon's services")
         if (key_id is None) != (secret is None):
-            msg = "access_key_id and secret_access_key go together; one of them is missing"
+            missing = "access_key_id" if key_id is None else "secret_access_key"
+            msg = f"access_key_id and secret_access_key go together; {missing} is missing"
             raise SettingsError(msg)
         self._service, self._region = service, region
         self._profile, self._key_id, self._secret, self._token = profile, key_id, secret, token
         self._known: Any = None
+        self._origin = "that were passed as access_key_id and secret_access_key"
         self._lock = threading.Lock()
 
     @property
@@ -128,6 +131,13 @@ class AwsSignature:
         reply = yield self._signed(request, known)
         if self._secret is None and kind_of(reply) in _EXPIRED:
             yield self._signed(request, self._credentials(instead_of=known))
+
+    def explained(self, reply: HttpReply) -> FeatkitError | None:
+        """Read why a service refuses, and tell whose credentials it refuses."""
+        error = explained(reply)
+        if isinstance(error, AuthError):
+            return AuthError(f"{error} (the credentials are those {self._origin})")
+        return error
 
     def for_polars(self) -> tuple[dict[str, str], int]:
         """Give the credentials to a reader of files, and until when it may use them."""
@@ -146,14 +156,19 @@ class AwsSignature:
 
     def _found(self) -> Any:  # noqa: ANN401 - botocore has no types
         from botocore.credentials import Credentials  # noqa: PLC0415 - it takes a tenth of a second
-        from botocore.exceptions import BotoCoreError  # noqa: PLC0415
+        from botocore.exceptions import BotoCoreError, ProfileNotFound  # noqa: PLC0415
         from botocore.session import Session  # noqa: PLC0415
 
         if self._secret is not None:
             token = self._token and self._token.reveal()
             return Credentials(self._key_id, self._secret.reveal(), token)
+        session = Session(profile=self._profile)
         try:
-            found = Session(profile=self._profile).get_credentials()
+            found = session.get_credentials()
+        except ProfileNotFound as error:
+            near = nearest(self._profile or session.profile or "", session.available_profiles)
+            msg = f"the AWS credentials cannot be used: {error}; {near}"
+            raise AuthError(msg) from error
         except BotoCoreError as error:
             msg = f"the AWS credentials cannot be used: {error}"
             raise AuthError(msg) from error
@@ -164,6 +179,7 @@ class AwsSignature:
                 "access_key_id= and secret_access_key="
             )
             raise AuthError(msg)
+        self._origin = _origin(found.method, session)
         return found
 
     def _signed(self, request: Any, credentials: Any) -> Any:  # noqa: ANN401 - an HttpRequest, and what botocore found
@@ -194,6 +210,17 @@ class AwsSignature:
     def __repr__(self) -> str:
         who = f"key_id={self._key_id!r}" if self._key_id else f"profile={self._profile!r}"
         return f"{type(self).__name__}({self._service!r}, {self._region!r}, {who})"
+
+
+def _origin(method: str, session: Any) -> str:  # noqa: ANN401 - botocore has no types
+    """Tell where botocore found credentials, by its own word for the way."""
+    files = {"shared-credentials-file": "credentials_file", "config-file": "config_file"}
+    if method == "env":
+        return "of the variables AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+    if method in files:
+        place = session.get_config_variable(files[method])
+        return f"of the profile {session.profile or 'default'!r} in {place}"
+    return f"that were found by the way {method!r}"
 
 
 class _Refusal(msgspec.Struct, frozen=True):

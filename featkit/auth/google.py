@@ -15,12 +15,15 @@ from featkit.auth.oauth import TokenAuth
 from featkit.auth.tokens import Hidden
 from featkit.calls import HttpRequest
 from featkit.errors import AuthError, MissingExtraError, SettingsError, StoreUnavailable
+from featkit.settings import variables
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
 
     from featkit.calls import HttpReply
 
+_VARIABLE = "GOOGLE_APPLICATION_CREDENTIALS"
+_DEFAULT = "the application default credentials"
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 
 
@@ -70,14 +73,18 @@ class GoogleAuth(TokenAuth):
                 msg = f"Google's token service cannot be reached: {_said(error)}"
                 raise StoreUnavailable(msg) from None
             except exceptions.GoogleAuthError as error:
-                msg = f"Google refuses {self._origin}: {_said(error)}"
+                msg = f"Google refuses {self.origin}: {_said(error)}"
                 raise AuthError(msg) from None
             else:
                 return Hidden(self._credentials.token)
 
     @property
-    def _origin(self) -> str:
-        return f"the credentials in {self._file}" if self._file else "the default credentials"
+    def origin(self) -> str:
+        """Where the credentials come from, as it reads in an error."""
+        if self._file:
+            return f"the credentials in {self._file}"
+        named = variables(_VARIABLE).get(_VARIABLE)
+        return f"the credentials in {named}, which {_VARIABLE} names" if named else _DEFAULT
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._file or 'default'!r}>"
@@ -137,15 +144,27 @@ def _found(file: str | None) -> Any:  # noqa: ANN401 - of a library without type
         credentials, _ = library.default(scopes=[SCOPE])
     except (OSError, ValueError, AttributeError, exceptions.DefaultCredentialsError) as error:
         if file is not None:
-            msg = f"{file} cannot be read as the key of a service account: {type(error).__name__}"
+            msg = f"{file} cannot be read as the key of a service account: {_why(error)}"
             raise SettingsError(msg) from None
+        if named := variables(_VARIABLE).get(_VARIABLE):
+            there = "cannot be read as credentials" if Path(named).is_file() else "is not there"
+            msg = f"{_VARIABLE} names {named}, which {there}"
+            raise AuthError(msg) from None
         msg = (
-            "there are no credentials of Google's: pass credentials_file=, set "
-            "GOOGLE_APPLICATION_CREDENTIALS to a file of them, run `gcloud auth "
-            "application-default login`, or pass token="
+            f"there are no credentials of Google's: pass credentials_file=, set {_VARIABLE} to a "
+            "file of them, run `gcloud auth application-default login`, or pass token="
         )
         raise AuthError(msg) from None
     return credentials
+
+
+def _why(error: Exception) -> str:
+    """Tell what is wrong with a file; what is in it may be a secret."""
+    if isinstance(error, FileNotFoundError):
+        return "it is not there"
+    if type(error).__name__ == "MalformedError" and error.args:  # the fields that are missing
+        return str(error.args[0])
+    return type(error).__name__
 
 
 def _said(error: Exception) -> str:

@@ -114,8 +114,28 @@ def test_a_profile_is_read_from_the_file(tmp_path: Path) -> None:
     )
     auth = AwsSignature("sagemaker", "eu-west-1", profile="work")
     assert "Credential=WORK/" in signed(auth).headers["Authorization"]
-    with pytest.raises(AuthError, match=r"profile \(play\) could not be found"):
-        signed(AwsSignature("sagemaker", "eu-west-1", profile="play"))
+    with pytest.raises(AuthError, match=r"profile \(wrok\) could not be found; .*mean 'work'"):
+        signed(AwsSignature("sagemaker", "eu-west-1", profile="wrok"))
+    assert told(auth) == f"of the profile 'work' in {tmp_path / 'credentials'}"
+
+
+def told(auth: AwsSignature) -> str:
+    """Return whose credentials a refusal says that they are."""
+    denied = HttpReply(403, {}, bytearray(b'{"__type": "AccessDenied", "message": "no"}'))
+    said = str(auth.explained(denied))
+    assert said.startswith("403: AccessDenied: no; ")
+    return said.partition("(the credentials are those ")[2].removesuffix(")")
+
+
+def test_a_refusal_tells_whose_credentials_were_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert told(fixed()) == "that were passed as access_key_id and secret_access_key"
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AK")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "canary")
+    auth = AwsSignature("sagemaker", "eu-west-1")
+    signed(auth)
+    assert told(auth) == "of the variables AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+    busy = HttpReply(400, {}, bytearray(b'{"__type": "ThrottlingException"}'))
+    assert "credentials" not in str(auth.explained(busy))
 
 
 def test_without_credentials_the_places_are_named() -> None:
@@ -124,7 +144,7 @@ def test_without_credentials_the_places_are_named() -> None:
 
 
 def test_half_of_the_credentials_is_refused() -> None:
-    with pytest.raises(SettingsError, match="go together"):
+    with pytest.raises(SettingsError, match="secret_access_key is missing"):
         AwsSignature("sagemaker", "eu-west-1", key_id="AK")
 
 

@@ -142,6 +142,10 @@ class DatabricksFake:
         match asked.method, asked.parts:
             case "GET", ["api", "2.1", "unity-catalog", "tables"]:
                 return self._tables(asked)
+            case "GET", ["api", "2.1", "unity-catalog", "catalogs"]:
+                return Answer(body={"catalogs": [{"name": CATALOG}, {"name": "samples"}]})
+            case "GET", ["api", "2.1", "unity-catalog", "schemas"]:
+                return self._schemas(asked)
             case "GET", ["api", "2.1", "unity-catalog", "tables", name]:
                 return Answer(body=self._table(name))
             case "GET", [
@@ -235,7 +239,10 @@ class DatabricksFake:
             return refused(
                 400, "INVALID_PARAMETER_VALUE", "catalog_name and schema_name are required"
             )
-        if (asked.query["catalog_name"], asked.query["schema_name"]) != (CATALOG, SCHEMA):
+        if asked.query["catalog_name"] != CATALOG:
+            name = asked.query["catalog_name"]
+            return refused(404, "CATALOG_DOES_NOT_EXIST", f"Catalog '{name}' does not exist.")
+        if asked.query["schema_name"] != SCHEMA:
             return refused(
                 404,
                 "SCHEMA_DOES_NOT_EXIST",
@@ -248,6 +255,14 @@ class DatabricksFake:
             table.pop("table_constraints", None)  # only a request for one table tells them
         more = {"next_page_token": str(start + PAGE)} if start + PAGE < len(names) else {}
         return Answer(body={"tables": listed, **more})
+
+    def _schemas(self, asked: Asked) -> Answer:
+        name = asked.query.get("catalog_name", "")
+        if name != CATALOG:
+            return refused(404, "CATALOG_DOES_NOT_EXIST", f"Catalog '{name}' does not exist.")
+        names = [SCHEMA, "default", "information_schema"]
+        listed = [{"name": own, "full_name": f"{CATALOG}.{own}"} for own in names]
+        return Answer(body={"schemas": listed})
 
     def _table(self, full_name: str) -> dict[str, Any]:
         catalog, _, name = full_name.rpartition(".")

@@ -149,7 +149,12 @@ def test_the_health_check_tells_the_endpoints(url: str) -> None:
     [
         ({"endpoint": "fs_epp"}, UnknownNameError, "'fs_epp'; did you mean 'fs_ep'"),
         ({"endpoint": None}, SettingsError, r"endpoint='NAME'.*\[databricks.views.routes\]"),
-        ({"schema": "g"}, UnknownNameError, "SCHEMA_DOES_NOT_EXIST"),
+        (
+            {"schema": "defaul"},
+            UnknownNameError,
+            "no schema of main: 'defaul'; did you mean 'default'.*SCHEMA_DOES_NOT_EXIST",
+        ),
+        ({"catalog": "mian"}, UnknownNameError, "no catalog 'mian'; did you mean 'main'"),
         ({"token": "dapi-wrong"}, AuthError, "Invalid access token.*were passed to connect"),
     ],
 )
@@ -280,6 +285,7 @@ def test_a_profile_tells_the_host(url: str, empty_home: Any) -> None:
     ("options", "error", "words"),
     [
         ({}, AuthError, r"no credentials for https://w.*DATABRICKS_TOKEN.*profile"),
+        ({"config_file": "own"}, AuthError, r"'DEFAULT' of own is for https://o.example.com"),
         ({"profile": "prd"}, SettingsError, r"no profile 'prd' in cfg; did you mean 'prod'"),
         ({"profile": "prod"}, SettingsError, r"is for https://p.example.com, not for https://w"),
         (
@@ -294,6 +300,7 @@ def test_missing_credentials_are_named(
     empty_home: Any, options: dict[str, Any], error: type[Exception], words: str
 ) -> None:
     (empty_home / "cfg").write_text("[prod]\nhost = p.example.com\ntoken = dapi-canary\n")
+    (empty_home / "own").write_text("[DEFAULT]\nhost = o.example.com\ntoken = dapi-canary\n")
     with pytest.raises(error, match=words):
         open_store("databricks+https://w", PLACE | {"config_file": "cfg"} | options)
 
@@ -304,6 +311,15 @@ def test_a_configuration_that_is_no_ini_shows_none_of_its_lines(empty_home: Any)
     with pytest.raises(SettingsError, match="cfg cannot be read as an INI file") as caught:
         open_store("databricks+https://w", PLACE | {"config_file": "cfg", "profile": "x"})
     assert "canary" not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.usefixtures("empty_home")
+def test_variables_for_another_host_are_named_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABRICKS_TOKEN", "dapi-canary")
+    monkeypatch.setenv("DATABRICKS_HOST", "https://elsewhere.example.com")
+    with pytest.raises(AuthError, match=r"DATABRICKS_HOST, which is https://elsewhere") as caught:
+        open_store("databricks+https://w", PLACE)
+    assert "canary" not in str(caught.value)
 
 
 def test_others_get_no_credentials(url: str) -> None:

@@ -336,6 +336,14 @@ def test_pages_are_read_to_the_last(fake: SageMakerFake) -> None:
     assert fake.called.count("ListFeatureGroups") == 3  # the search finds the pages in the cache
 
 
+def test_a_wrong_name_in_the_settings_is_found_by_the_health_check(fake: SageMakerFake) -> None:
+    with connected(fake, feature_groups=["custmers"]) as client:
+        assert "'custmers' in eu-west-1; did you mean 'customers'" in client.check_health().reason
+        fake.denied = {"ListFeatureGroups"}
+        with pytest.raises(UnknownNameError, match=r"custmers.*the region"):
+            client.list_feature_views()
+
+
 def test_who_may_not_search_can_read_all_the_same(fake: SageMakerFake) -> None:
     fake.denied = {"Search"}
     with connected(fake) as client:

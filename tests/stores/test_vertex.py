@@ -163,8 +163,13 @@ def test_without_bigquery_keys_are_texts(fake: VertexFake, url: str) -> None:
             UnknownNameError,
             "no online store 'fs'.*did you mean 'fos'",
         ),
-        ("vertex:p/eu/fos", {}, UnknownNameError, "was not found"),
-        (TARGET, {"token": "ya29-wrong"}, AuthError, "invalid authentication credentials"),
+        ("vertex:p/eu/fos", {}, UnknownNameError, "no projects/p/locations/eu .*check the target"),
+        (
+            TARGET,
+            {"token": "ya29-wrong"},
+            AuthError,
+            "invalid authentication credentials.*those that were passed as token",
+        ),
     ],
 )
 def test_mistakes_are_named(
@@ -287,8 +292,8 @@ def test_credentials_that_google_refuses_are_named(url: str, tmp_path: Path) -> 
     ("content", "words"),
     [
         ("no JSON", "json cannot be read as the key"),
-        ('{"type": "service_account"}', "json cannot be read as the key"),
-        (None, "json cannot be read as the key"),
+        ('{"type": "service_account"}', "json cannot be read as the key.*missing fields"),
+        (None, "json cannot be read as the key.*it is not there"),
     ],
 )
 def test_files_that_hold_no_credentials_are_named(
@@ -302,6 +307,28 @@ def test_files_that_hold_no_credentials_are_named(
         pytest.raises(SettingsError, match=words),
     ):
         client.list_feature_views()
+
+
+@pytest.mark.parametrize(("content", "words"), [(None, "is not there"), ("{}", "cannot be read")])
+def test_the_variable_that_names_no_credentials_is_named(
+    url: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    content: str | None,
+    words: str,
+) -> None:
+    file = tmp_path / "adc.json"
+    if content is not None:
+        file.write_text(content)
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(file))
+    with (
+        featkit.connect(opened(url, token=None)) as client,
+        pytest.raises(
+            AuthError, match=rf"GOOGLE_APPLICATION_CREDENTIALS names .*adc.json.*{words}"
+        ),
+    ):
+        client.list_feature_views()
+    assert GoogleAuth().origin.endswith("which GOOGLE_APPLICATION_CREDENTIALS names")
 
 
 # -- answers that lie

@@ -30,6 +30,7 @@ from featkit.stores.base import Store, not_supported
 from featkit.stores.databricks import listing
 from featkit.stores.databricks.answers import Question
 from featkit.stores.databricks.catalog import (
+    CATALOG,
     Endpoint,
     Endpoints,
     FeatureSpec,
@@ -37,6 +38,7 @@ from featkit.stores.databricks.catalog import (
     Tables,
     Tags,
     ViewOptions,
+    missing_place,
     service_of,
     view_of,
 )
@@ -64,7 +66,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _BATCH = 2000  # the limit is 16 MB; more keys a request would win little
-_CATALOG = "/api/2.1/unity-catalog"
 _SERVING = "/api/2.0/serving-endpoints"
 _SPECS = "/api/2.0/feature-engineering/feature-specs"
 _DOTS = 2  # in the full name of a table
@@ -262,16 +263,18 @@ class DatabricksStore(Store):
         more: dict[str, str] = {}
         while True:
             # 0: as many on a page as the server likes
-            page: Tables = yield self._workspace.registered(
-                f"{_CATALOG}/tables?{urlencode({**query, 'max_results': '0', **more})}", Tables
-            )
+            path = f"{CATALOG}/tables?{urlencode({**query, 'max_results': '0', **more})}"
+            try:
+                page: Tables = yield self._workspace.registered(path, Tables)
+            except UnknownNameError as error:
+                raise (yield from missing_place(self._workspace, error, **query)) from error
             names += [table.name for table in page.tables]
             if not page.next_page_token:
                 return names
             more = {"page_token": page.next_page_token}
 
     def _tables(self, names: Sequence[str]) -> Flow[list[Table]]:
-        paths = [f"{_CATALOG}/tables/{quote(self._full(name), safe='')}" for name in names]
+        paths = [f"{CATALOG}/tables/{quote(self._full(name), safe='')}" for name in names]
         return (yield from together([self._workspace.registered(path, Table) for path in paths]))
 
     def _described(self, tables: Mapping[str, Table]) -> Flow[list[FeatureView]]:
@@ -295,7 +298,7 @@ class DatabricksStore(Store):
         for column in table.columns:
             places[column.name] = f"columns/{quote(f'{table.full_name}.{column.name}', safe='')}"
         calls = [
-            self._workspace.registered(f"{_CATALOG}/entity-tag-assignments/{p}/tags", Tags)
+            self._workspace.registered(f"{CATALOG}/entity-tag-assignments/{p}/tags", Tags)
             for p in places.values()
         ]
         found: list[Tags] = yield from together(calls)

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib.parse import urlencode
 
 import msgspec
 
 from featkit.durations import parse_duration
+from featkit.errors import FeatkitError, UnknownNameError, nearest
 from featkit.schema import Entity, Feature, FeatureRef, FeatureService, FeatureView
 from featkit.stores.databricks.types import kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import timedelta
+
+    from featkit.calls import Flow
+    from featkit.stores.databricks.workspace import Workspace
+
+CATALOG = "/api/2.1/unity-catalog"
+"""Where Unity Catalog is asked."""
 
 
 class ViewOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -79,6 +87,22 @@ class Table(msgspec.Struct, frozen=True):
         """What makes it a feature table."""
         keys = [each.primary_key_constraint for each in self.table_constraints]
         return next((key for key in keys if key is not None), None)
+
+
+class _Name(msgspec.Struct, frozen=True):
+    name: str
+
+
+class Catalogs(msgspec.Struct, frozen=True):
+    """Catalogs of Unity Catalog, or the schemas of one, as far as their names go."""
+
+    catalogs: list[_Name] = []
+    schemas: list[_Name] = []
+
+    @property
+    def names(self) -> list[str]:
+        """What they are called."""
+        return [own.name for own in (*self.catalogs, *self.schemas)]
 
 
 class Tables(msgspec.Struct, frozen=True):
@@ -253,3 +277,32 @@ def _unsupported(spec: FeatureSpec) -> str:
     if any(lookup.rename_outputs for f in spec.features if (lookup := f.feature_lookup)):
         return "it renames features; ask for the features themselves"
     return ""
+
+
+def missing_place(
+    workspace: Workspace, error: UnknownNameError, *, catalog_name: str, schema_name: str
+) -> Flow[UnknownNameError]:
+    """Say which of a catalog and a schema is not there, with the nearest names.
+
+    Parameters
+    ----------
+    workspace
+        Whom to ask.
+    error
+        What was said of both; it stands where they may not be listed.
+    catalog_name, schema_name
+        The two.
+    """
+    query = urlencode({"catalog_name": catalog_name, "max_results": "0"})
+    try:
+        schemas: Catalogs = yield workspace.get(f"{CATALOG}/schemas?{query}", Catalogs)
+        what, name, known = f"schema of {catalog_name}:", schema_name, schemas.names
+    except UnknownNameError:
+        try:
+            listed: Catalogs = yield workspace.get(f"{CATALOG}/catalogs?max_results=0", Catalogs)
+        except FeatkitError:
+            return error
+        what, name, known = "catalog", catalog_name, listed.names
+    except FeatkitError:
+        return error
+    return UnknownNameError(f"there is no {what} {name!r}; {nearest(name, known)} ({error})")

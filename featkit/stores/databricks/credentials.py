@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import configparser
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -152,14 +151,25 @@ def find(
             return _made(host, own, f"those of the variable {name}")
     if chosen := environment.get("DATABRICKS_CONFIG_PROFILE"):
         return _of_profile(host, chosen, path)
-    with suppress(SettingsError):  # of another host, or there is none
+    passed_over = []
+    other = environment.get("DATABRICKS_HOST")
+    if host and other and not _same(host, other):
+        passed_over.append(f"the variables are for DATABRICKS_HOST, which is {other}")
+    try:
         return _of_profile(host, "DEFAULT", path)
+    except SettingsError as error:  # of another host, or there is none
+        if isinstance(error, _OtherHostError):
+            passed_over.append(str(error))
     msg = (
         f"there are no credentials for {host}: pass token=, or client_id= and client_secret=; or "
         "set DATABRICKS_TOKEN, or DATABRICKS_CLIENT_ID and DATABRICKS_CLIENT_SECRET; or name a "
         f"profile of {path} with profile="
     )
-    raise AuthError(msg)
+    raise AuthError("; ".join([msg, *passed_over]))
+
+
+class _OtherHostError(SettingsError):
+    """The profile is for another host."""
 
 
 def _made(host: str, found: Mapping[str, Any], origin: str) -> WorkspaceAuth:
@@ -195,7 +205,7 @@ def _of_profile(host: str | None, profile: str, path: Path) -> WorkspaceAuth:
     its = with_scheme(section.get("host", ""))
     if host and not _same(host, its):
         msg = f"the profile {profile!r} of {path} is for {its}, not for {host}"
-        raise SettingsError(msg)
+        raise _OtherHostError(msg)
     return _made(its, section, f"those of the profile {profile!r} in {path}")
 
 

@@ -76,7 +76,7 @@ class DynamoStore(HashedStore):
         self._region = region
         self._url = (options.endpoint_url or f"https://dynamodb.{region}.{domain}").rstrip("/")
         self._template = options.table_template
-        signature = aws.AwsSignature(
+        self._signature = aws.AwsSignature(
             "dynamodb",
             region,
             profile=options.profile,
@@ -85,7 +85,9 @@ class DynamoStore(HashedStore):
             token=secret_of(options.session_token, "session_token"),
         )
         url = f"{self._url}/"
-        self.auth = Either(lambda to: getattr(to, "url", "").startswith(url), signature, self.auth)
+        self.auth = Either(
+            lambda to: getattr(to, "url", "").startswith(url), self._signature, self.auth
+        )
 
     @classmethod
     def open(
@@ -164,7 +166,7 @@ class DynamoStore(HashedStore):
                 f"there is no table {table!r} in {self._region}; check project=, versioned=, and "
                 "table_template= where Feast has one, and that the view was applied"
             )
-        return aws.explained(reply)
+        return self._signature.explained(reply)
 
     # -- what may be wrong
 

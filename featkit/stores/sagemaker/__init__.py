@@ -147,7 +147,7 @@ class SageMakerStore(Store):
             secret=secret_of(options.secret_access_key, "secret_access_key"),
             token=secret_of(options.session_token, "session_token"),
         )
-        self.auth = signature
+        self.auth: aws.AwsSignature = signature
         self._reader = Reader(region, options.s3_url, signature.for_polars)
 
     @classmethod
@@ -223,9 +223,11 @@ class SageMakerStore(Store):
     def _unknown(self, name: str, error: UnknownNameError) -> Flow[UnknownNameError]:
         """Name the feature groups that there are, where they may be listed."""
         try:
-            known = self._names or (yield from self._list())
-        except FeatkitError:
-            return error
+            known = yield from self._list()
+        except FeatkitError:  # who may not list them reads those of the settings
+            known = tuple(own for own in self._names if own != name)
+            if not known:
+                return error
         msg = f"there is no feature group {name!r} in {self._region}; {nearest(name, known)}"
         better = UnknownNameError(msg)
         better.__cause__ = error
@@ -400,7 +402,7 @@ class SageMakerStore(Store):
             group=read.view.tags[GROUP],
             asked=asked,
         )
-        return Call(request, decode=decode, keys=read.keys.height, explain=aws.explained)
+        return Call(request, decode=decode, keys=read.keys.height, explain=self.auth.explained)
 
     def checks(self) -> dict[str, Flow[str]]:
         """Ask the control plane, the online store, and for the words of people."""
@@ -411,8 +413,10 @@ class SageMakerStore(Store):
         }
 
     def _count_groups(self) -> Flow[str]:
-        names = self._names or (yield from self._list())
-        return f"{len(names)} feature groups"
+        if not self._names:
+            return f"{len((yield from self._list()))} feature groups"
+        yield from self._groups(self._names)
+        return f"{len(self._names)} feature groups of the settings"
 
     def _answers(self) -> Flow[str]:
         names = self._names or (yield from self._list())
@@ -420,7 +424,7 @@ class SageMakerStore(Store):
             if group.online_store_config.enable_online_store:
                 url = f"{self._runtime}/FeatureGroup/{quote(group.feature_group_name, safe='')}"
                 nobody = "RecordIdentifierValueAsString=0"
-                yield Call(HttpRequest(url=f"{url}?{nobody}"), explain=aws.explained)
+                yield Call(HttpRequest(url=f"{url}?{nobody}"), explain=self.auth.explained)
                 return f"answers for {group.feature_group_name}"
         return "no feature group is online"
 
@@ -439,7 +443,7 @@ class SageMakerStore(Store):
             body=body_of(**fields),
             metadata=True,  # all that is asked of the control plane: it describes
         )
-        return Call(request, decode=partial(decoded, kind), explain=aws.explained)
+        return Call(request, decode=partial(decoded, kind), explain=self.auth.explained)
 
     def __repr__(self) -> str:
         return f"<SageMakerStore {self._region}>"

@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from featkit.auth.tokens import Bearer
-    from featkit.calls import Flow
+    from featkit.calls import Flow, GrpcReply
     from featkit.columns import FeatureColumns
     from featkit.history import JoinRead
     from featkit.populations import Arrivals, EntityList, PopulationRead, Sync
@@ -143,7 +143,7 @@ class VertexStore(Store):
         self._project, self._location, self._name = project, location, store
         self._options = msgspec.structs.replace(options, token=None)  # the auth has it
         regional = f"https://{location}-aiplatform.googleapis.com"
-        self._api = Api((options.api_endpoint or regional).rstrip("/"), repr(self.auth))
+        self._api = Api((options.api_endpoint or regional).rstrip("/"), _origin(self.auth))
         self._place = f"projects/{project}/locations/{location}"
         self._store = f"{self._place}/featureOnlineStores/{store}"
         self._sources: dict[str, list[Source]] = {}  # the tables behind each view
@@ -269,8 +269,11 @@ class VertexStore(Store):
             request,
             decode=partial(stream.later, gathering) if gathering else stream.columns,
             keys=read.keys.height,
-            explain=lambda reply: stream.rescued(reply) if reply.broke else refused(reply),
+            explain=partial(self._broken_or_refused, stream),
         )
+
+    def _broken_or_refused(self, stream: Stream, reply: GrpcReply) -> FeatkitError | None:
+        return stream.rescued(reply) if reply.broke else refused(reply, self._api.credentials)
 
     def _locate(self) -> Flow[None]:
         """Find where values are read: some stores have an address of their own."""
@@ -286,9 +289,12 @@ class VertexStore(Store):
         return found
 
     def _unknown_store(self, error: UnknownNameError) -> Flow[UnknownNameError]:
-        listed: OnlineStores = yield self._api.get(
-            f"{self._place}/featureOnlineStores", OnlineStores
-        )
+        path = f"{self._place}/featureOnlineStores"
+        try:
+            listed: OnlineStores = yield self._api.get(path, OnlineStores)
+        except UnknownNameError as unknown:
+            msg = f"there is no {self._place} with online stores: check the target ({unknown})"
+            return UnknownNameError(msg)
         names = [store.name.rpartition("/")[2] for store in listed.feature_online_stores]
         near = nearest(self._name, names)
         msg = f"there is no online store {self._name!r} in {self._place}; {near} ({error})"
@@ -379,6 +385,11 @@ class VertexStore(Store):
 
     def __repr__(self) -> str:
         return f"<VertexStore {self._project}/{self._location}/{self._name}>"
+
+
+def _origin(auth: Bearer | GoogleAuth) -> str:
+    """Tell where credentials come from, as it reads in an error."""
+    return auth.origin if isinstance(auth, GoogleAuth) else "those that were passed as token"
 
 
 def _auth(options: VertexStore.Options) -> Bearer | GoogleAuth:

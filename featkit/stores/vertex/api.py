@@ -32,7 +32,7 @@ class Api:
 
     def __init__(self, url: str, credentials: str) -> None:
         self.url = url
-        self._credentials = credentials
+        self.credentials = credentials
 
     def get(self, path: str, kind: type[T]) -> Call[T]:
         """Ask what there is, which seldom changes, so that a cache may answer."""
@@ -56,4 +56,4 @@ class Api:
 
     def explained(self, reply: HttpReply) -> FeatkitError | None:
         """Read why it refuses."""
-        return explained(reply, self._credentials)
+        return explained(reply, self.credentials)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _MANY = r"(too many|at most|exceed|limit|maximum)"
 _TOO_MANY = re.compile(rf"{_MANY}.*keys|keys.*{_MANY}", re.IGNORECASE)
-_NO_ACCESS = (401, 403)
+_NO_ACCESS, _REFUSED = (401, 403), ("UNAUTHENTICATED", "PERMISSION_DENIED")
 _TRANSPORT = (408, 429, 500, 502, 503, 504)  # what is tried again, and told by the status
 
 
@@ -56,12 +56,22 @@ def explained(reply: HttpReply, credentials: str) -> FeatkitError | None:
     return RequestRejected(message)
 
 
-def refused(reply: GrpcReply) -> FeatkitError | None:
+def refused(reply: GrpcReply, credentials: str) -> FeatkitError | None:
     """Read why a stream is refused; None: its status says enough.
 
     How many keys a stream may ask for is not documented; where it says that they are too many,
     fewer are asked for.
+
+    Parameters
+    ----------
+    reply
+        A reply that is no success.
+    credentials
+        What the credentials are, for the message.
     """
+    if reply.code in _REFUSED:
+        said = f"{reply.code}: Google says: {reply.details}"
+        return AuthError(f"{said}; the credentials are {credentials}")
     if reply.code == "NOT_FOUND":
         return UnknownNameError(f"Google says: {reply.details}")
     if reply.code == "INVALID_ARGUMENT" and _TOO_MANY.search(reply.details):
