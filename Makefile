@@ -8,7 +8,7 @@ export PIP_USER := 0
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test docs programs torture lint types format bench lock clean
+.PHONY: help setup demo test unit docs programs torture lint types format bench lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -21,6 +21,10 @@ demo: $(or $(wildcard .venv/.installed),.venv/.light) ## see featkit at work on 
 
 test: .venv/.installed programs ## run the tests on all cores; ARGS="-k name" narrows them down
 	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile $(ARGS)
+
+unit: .venv/.installed ## run the tests that need no server, browser, notebook or broken network
+	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile -m "not live and not slow" \
+	  --ignore-glob "*faults*" tests featkit $(ARGS)
 
 docs: .venv/.installed ## build the site of the documentation in build/docs
 	@$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs

@@ -120,6 +120,7 @@ print(client, client.operations.store)
     assert "canary" not in done.stdout
 
 
+@pytest.mark.slow
 def test_it_passes_the_contract(run, document, tmp_path):
     (tmp_path / "pytest.ini").write_text("[pytest]\nfilterwarnings = error\n", "utf-8")
     (tmp_path / "test_acme.py").write_text(

@@ -161,7 +161,9 @@ class TrainingReport:
                 element("p", self._legend(), attributes={"class": "quiet"}),
                 rules,
                 element("ul", *listed) if listed else None,
-                element("details", element("summary", "plan"), element("ul", *plan)),
+                element("details", element("summary", "plan"), element("ul", *plan))
+                if plan
+                else None,
             ]
         )
 

@@ -67,6 +67,7 @@ def test_rows_that_are_left_out_are_put_back_and_reported(constructor, joining):
     (view,) = made.report.views
     assert (view.hit, view.unexplained) == (1, 2)
     assert "left out 1 of 2 distinct moments; they were put back" in str(made.report)
+    assert "plan" not in made.report._repr_html_()  # there is none to unfold
 
 
 def test_nothing_but_nulls_is_no_row_where_times_are_not_told(constructor, joining):

@@ -169,6 +169,7 @@ def test_what_never_answers_ends_in_time(
         assert time.monotonic() - started < 3
 
 
+@pytest.mark.slow
 def test_what_is_garbled_is_never_taken_for_values(
     proxy: WireProxy, opened: Callable[[str], Store], right: dict[str, list[Any]]
 ) -> None:
