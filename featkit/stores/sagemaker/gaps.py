@@ -35,7 +35,7 @@ def gaps(*, scans: bool) -> Lacking:
 
 ICEBERG = Lack.notyet(
     "its offline store is an Iceberg table, of which not every file counts: its log tells which, "
-    "and pyiceberg, which reads that, brings in two dozen packages. Unload the table to Parquet with "
-    "Athena, and name that folder with connect(..., offline_path='FOLDER')"
+    "and pyiceberg, which reads that, brings in two dozen packages. Unload the table to Parquet "
+    "with Athena, and name that folder with connect(..., offline_path='FOLDER')"
 )
 """Why the history of a group is not read whose offline store has the table format Iceberg."""
