@@ -82,10 +82,15 @@ def assemble(request: Request) -> Flow[TrainingSet[Any]]:
             frame = frames.FileFrame(file)
         ready = yield from _prepare(request, frame)
         answer = yield from _joined(request, ready)
-        made, report, manifest = yield from _together(
-            LocalRead(partial(answer.given_to, frame, request.options), "the training set"),
-            LocalRead(partial(answer.report, request.store), "the report"),
-            LocalRead(partial(answer.manifest, request), "the manifest"),
+        give = partial(answer.given_to, frame, request.options)
+        steps: list[Call[Any]] = [
+            Call(LocalRead(give, "the training set", threaded=True)),
+            Call(LocalRead(partial(answer.report, request.store), "the report", threaded=True)),
+            Call(LocalRead(partial(answer.manifest, request), "the manifest", threaded=True)),
+        ]
+        # a file is written in the caller's thread, where Ctrl-C ends it
+        made, report, manifest = yield from (
+            _together(steps) if request.options.sink is None else _in_turn(steps)
         )
     return TrainingSet(
         frame=made,
@@ -96,12 +101,19 @@ def assemble(request: Request) -> Flow[TrainingSet[Any]]:
     )
 
 
-def _together(*steps: LocalRead[Any]) -> Flow[list[Any]]:
+def _together(steps: Sequence[Call[Any]]) -> Flow[list[Any]]:
     """Take some steps at the same time, each on what the others leave alone."""
-    done: list[Any] = yield [Call(replace(step, threaded=True)) for step in steps]
+    done: list[Any] = yield steps
     for each in done:
         if isinstance(each, FeatkitError):
             raise each
+    return done
+
+
+def _in_turn(steps: Sequence[Call[Any]]) -> Flow[list[Any]]:
+    done = []
+    for step in steps:
+        done.append((yield step))  # noqa: PERF401 - a comprehension cannot yield
     return done
 
 
