@@ -121,7 +121,7 @@ class FeaturesAccessor(FrameAudits[FrameT]):
             Ask the store, whatever the cache holds.
         only_cached
             Do not ask the store; what is not in the cache is an error as `on_error` says. What is
-            there past its time has the status ``STALE``.
+            there past its time has the status ``STALE``, unless it is ``EXPIRED``.
         dtype_backend
             For pandas: ``"numpy_nullable"`` (Int64, boolean, str, float64 with NaN,
             datetime64[us, UTC]) or ``"pyarrow"``. Dtypes follow the schema, never the values.
