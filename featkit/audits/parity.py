@@ -18,7 +18,6 @@ from featkit.errors import NotSupportedError
 from featkit.history import rules
 from featkit.html import element, joined, table
 from featkit.references import select
-from featkit.stores.base import not_supported
 from featkit.training.joined import join_by_store
 from featkit.training.options import TrainingOptions
 from featkit.training.rows import join_rows, plan_rows
@@ -164,7 +163,7 @@ def parity(
     """Compare the two stores; see `featkit.FeatureStoreClient.parity`."""
     store = operations.store
     if store.capabilities.history == "none":
-        not_supported(store, "parity")
+        yield from store.refuse_history("parity")
     now = yield from operations.now()
     selection = yield from select(store, features, prefix="{view}:")
     found: list[FeatureParity] = []

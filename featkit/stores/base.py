@@ -213,6 +213,17 @@ class Store(ABC):
         not_supported(self, "get_historical_features")
         yield  # a flow that yields nothing
 
+    def refuse_history(self, method: str) -> Flow[NoReturn]:
+        """Raise `NotSupportedError` where the history is ``"none"``, with what may be done.
+
+        Parameters
+        ----------
+        method
+            What was asked for.
+        """
+        not_supported(self, method)
+        yield  # a flow that yields nothing
+
     def feature_view(self, name: str) -> Flow[FeatureView]:
         """Describe one view; raise `UnknownNameError` where there is none of that name."""
         views = yield from self.list_feature_views()
@@ -354,11 +365,11 @@ def find(items: Sequence[NamedT], name: str, kind: str) -> NamedT:
     raise UnknownNameError(msg)
 
 
-def not_supported(store: Store, method: str) -> NoReturn:
-    """Raise `NotSupportedError` with the store's own reason."""
+def not_supported(store: Store, method: str, more: str = "") -> NoReturn:
+    """Raise `NotSupportedError` with the store's own reason, and more that it knows."""
     ability = method if method in ABILITIES else "get_historical_features"
     lack = store.capabilities.lack(ability)
-    msg = f"the store {store.scheme!r} does not support {method}(): {lack}"
+    msg = f"the store {store.scheme!r} does not support {method}(): {lack}{more}"
     raise NotSupportedError(msg)
 
 

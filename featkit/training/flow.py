@@ -19,7 +19,6 @@ from featkit.engines.plan import JoinPlan
 from featkit.errors import FeatkitError, NameClashError, NotSupportedError
 from featkit.history import EVENT, Rule, rules
 from featkit.references import select
-from featkit.stores.base import not_supported
 from featkit.training.joined import join_by_store
 from featkit.training.manifest import Manifest, ViewManifest, spine_hash
 from featkit.training.report import Periods, TrainingReport, view_report
@@ -139,7 +138,7 @@ class _Ready:
 def _prepare(request: Request, frame: UserFrame) -> Flow[_Ready]:
     store, options = request.store, request.options
     if store.capabilities.history == "none":
-        not_supported(store, METHOD)
+        yield from store.refuse_history(METHOD)
     selection = yield from _select(request)
     wanted = rules(
         [part.view for part in selection.views],

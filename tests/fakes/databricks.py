@@ -34,6 +34,8 @@ CATALOG, SCHEMA = "main", "f"
 USER = "me@example.com"
 LIMIT = 16 * 2**20
 PAGE = 3  # tables; fewer than the tests have
+WAREHOUSES = {"wh1": "Shared", "a1b2c3d4e5f60718": "Nightly jobs", "0918f6e5d4c3b2a1": "Finance"}
+FEW = 2  # warehouses on a page
 SHAPES = {"dataframe_split", "dataframe_records", "inputs", "instances"}
 SQL_TYPES = {
     pl.Int8(): ("BYTE", "tinyint"),
@@ -87,6 +89,10 @@ class DatabricksFake:
         How often a statement is still running when it is looked at.
     expired_links
         How many links to results have expired when they are followed.
+    warehouses
+        The SQL warehouses that the token may use, by id; ``wh1`` runs statements.
+    lists_warehouses
+        Whether the token may list them.
     online
         By the full name of an online table, the table that it follows.
     materialized
@@ -108,6 +114,8 @@ class DatabricksFake:
     running: int = 0
     expired_links: int = 0
     tags: dict[str, dict[str, str]] = field(default_factory=dict)
+    warehouses: dict[str, str] = field(default_factory=lambda: dict(WAREHOUSES))
+    lists_warehouses: bool = True
     online: dict[str, str] = field(default_factory=dict)
     materialized: list[dict[str, Any]] = field(default_factory=list)
     requests: list[dict[str, Any]] = field(default_factory=list)
@@ -189,6 +197,8 @@ class DatabricksFake:
                 return Answer(body=synced(self._table(self.online[name])))
         if asked.parts[2:4] == ["sql", "statements"]:
             return self._sql(asked)
+        if asked.parts[2:4] == ["sql", "warehouses"] and asked.method == "GET":
+            return self._warehouses(asked)
         if asked.parts[2:3] == ["database"] and self.lakebase is not None:
             return self._database(asked, self.lakebase)
         if asked.path == "/api/2.0/preview/scim/v2/Me":
@@ -347,8 +357,8 @@ class DatabricksFake:
         return refused(404, "NOT_FOUND", f"The statement {asked.parts[-1]} was not found.")
 
     def _execute(self, body: dict[str, Any]) -> Answer:
-        if body.get("warehouse_id") != "wh1":
-            return refused(404, "NOT_FOUND", f"SQL warehouse {body.get('warehouse_id')} not found")
+        if (refusal := self._refused(body.get("warehouse_id"))) is not None:
+            return refusal
         if (body.get("disposition"), body.get("format")) != ("EXTERNAL_LINKS", "ARROW_STREAM"):
             return refused(400, "INVALID_PARAMETER_VALUE", "INLINE supports JSON_ARRAY only")
         name = f"st{next(self._numbers)}"  # several may run at once
@@ -362,6 +372,37 @@ class DatabricksFake:
         self.statements[name] = table.to_batches(max_chunksize=7)
         self._left = self.running
         return Answer(body=self._told(name))
+
+    def _refused(self, warehouse: str | None) -> Answer | None:
+        """Say why a warehouse runs no statement."""
+        if not warehouse or not warehouse.isalnum():
+            return refused(
+                400, "INVALID_PARAMETER_VALUE", f"{warehouse} is not a valid endpoint id."
+            )
+        if warehouse not in WAREHOUSES:
+            return refused(404, "NOT_FOUND", f"SQL warehouse {warehouse} not found")
+        if warehouse not in self.warehouses:
+            said = "You are not authorized to use or monitor this SQL Endpoint"
+            return refused(403, "PERMISSION_DENIED", said)
+        return None
+
+    def _warehouses(self, asked: Asked) -> Answer:
+        if not self.lists_warehouses:
+            return refused(403, "PERMISSION_DENIED", "This token has no scope 'sql'.")
+        known = [
+            {"id": own, "name": name, "state": "RUNNING" if own == "wh1" else "STOPPED"}
+            for own, name in self.warehouses.items()
+        ]
+        if names := asked.parts[4:]:
+            if (refusal := self._refused(names[0])) is not None:
+                return refusal
+            return Answer(body=next(own for own in known if own["id"] == names[0]))
+        if asked.query.keys() - {"page_token", "page_size"}:
+            return refused(400, "INVALID_PARAMETER_VALUE", f"unknown parameters: {asked.query}")
+        start = int(asked.query.get("page_token", "0"))
+        listed = known[start : start + FEW]
+        more = {"next_page_token": str(start + FEW)} if start + FEW < len(known) else {}
+        return Answer(body=({"warehouses": listed} if listed else {}) | more)
 
     def _run(self, body: dict[str, Any]) -> pa.Table:
         text = body["statement"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +13,9 @@ import pytest
 from polars.testing import assert_frame_equal
 
 import featkit
-from featkit.errors import NotSupportedError, RequestRejected, UnknownNameError
+from featkit.errors import AuthError, NotSupportedError, RequestRejected, UnknownNameError
 from featkit.testing import described
-from tests.fakes.databricks import DatabricksFake, workspace
+from tests.fakes.databricks import WAREHOUSES, DatabricksFake, workspace
 from tests.stores.test_databricks import opened
 
 if TYPE_CHECKING:
@@ -182,14 +183,90 @@ def test_a_failure_inside_a_200_is_an_error_with_a_name(
 
 
 def test_without_a_warehouse_it_says_what_to_do(fake: DatabricksFake, spine: pl.DataFrame) -> None:
+    with (
+        workspace(fake) as url,
+        featkit.connect(opened(url, views=TTL)) as client,
+        pytest.raises(NotSupportedError, match="warehouse_id='ID'"),
+    ):
+        client.get_historical_features(spine, FEATURES, at="when")
+
+
+EVERY = "'wh1' (Shared), 'a1b2c3d4e5f60718' (Nightly jobs), '0918f6e5d4c3b2a1' (Finance)"
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("wh2", "there is no SQL warehouse 'wh2'; did you mean warehouse_id='wh1' (Shared)?"),
+        ("Nightly job", "did you mean warehouse_id='a1b2c3d4e5f60718' (Nightly jobs)?"),
+        ("zzzz", f"there are: {EVERY} ("),
+    ],
+)
+def test_a_wrong_warehouse_gets_the_nearest(
+    fake: DatabricksFake, spine: pl.DataFrame, given: str, said: str
+) -> None:
+    with (
+        workspace(fake) as url,
+        featkit.connect(opened(url, views=TTL, warehouse_id=given)) as client,
+    ):
+        with pytest.raises(UnknownNameError, match=re.escape(said)):
+            client.get_historical_features(spine, FEATURES, at="when")
+        assert said in client.check_health().reason
+
+
+def test_a_warehouse_that_one_may_not_use_is_told_from_those_that_one_may(
+    fake: DatabricksFake, spine: pl.DataFrame
+) -> None:
+    fake.warehouses = {"wh1": "Shared"}
+    given = "0918f6e5d4c3b2a1"
+    with (
+        workspace(fake) as url,
+        featkit.connect(opened(url, views=TTL, warehouse_id=given)) as client,
+    ):
+        with pytest.raises(AuthError, match=r"not authorized.* they may use: 'wh1' \(Shared\)$"):
+            client.get_historical_features(spine, FEATURES, at="when")
+        fake.warehouses = {}
+        with pytest.raises(AuthError, match=r"they may use: none$"):
+            client.get_historical_features(spine, FEATURES, at="when")
+
+
+def test_where_warehouses_may_not_be_listed_the_refusal_stands(
+    fake: DatabricksFake, spine: pl.DataFrame
+) -> None:
+    fake.lists_warehouses = False
     with workspace(fake) as url:
         with (
-            featkit.connect(opened(url, views=TTL)) as client,
-            pytest.raises(NotSupportedError, match="warehouse_id='ID'"),
+            featkit.connect(opened(url, views=TTL, warehouse_id="wh2")) as client,
+            pytest.raises(UnknownNameError, match=r"NOT_FOUND: SQL warehouse wh2 not found\)?$"),
         ):
             client.get_historical_features(spine, FEATURES, at="when")
         with (
-            featkit.connect(opened(url, views=TTL, warehouse_id="wh2")) as client,
-            pytest.raises(UnknownNameError, match="SQL warehouse wh2 not found"),
+            featkit.connect(opened(url, views=TTL)) as client,
+            pytest.raises(NotSupportedError, match=r"warehouse_id='ID'\) \(never"),
         ):
             client.get_historical_features(spine, FEATURES, at="when")
+
+
+@pytest.mark.parametrize(
+    ("warehouses", "said"),
+    [(WAREHOUSES, f"; there are: {EVERY}"), ({}, "; these credentials may use none")],
+    ids=["some", "none"],
+)
+def test_who_names_no_warehouse_reads_which_there_are(
+    fake: DatabricksFake, spine: pl.DataFrame, warehouses: dict[str, str], said: str
+) -> None:
+    fake.warehouses = warehouses
+    with workspace(fake) as url, featkit.connect(opened(url, views=TTL)) as client:
+        with pytest.raises(NotSupportedError, match=re.escape(said) + "$"):
+            client.get_historical_features(spine, FEATURES, at="when")
+        with pytest.raises(NotSupportedError, match=re.escape(said) + "$"):
+            client.parity(FEATURES, spine.select("user_id"))
+
+
+def test_the_health_check_looks_at_the_warehouse_and_does_not_start_it(
+    fake: DatabricksFake,
+) -> None:
+    known: dict[str, Any] = {"views": TTL, "warehouse_id": "a1b2c3d4e5f60718"}
+    with workspace(fake) as url, featkit.connect(opened(url, **known)) as client:
+        assert "'a1b2c3d4e5f60718' (Nightly jobs) STOPPED" in str(client.check_health())
+    assert "POST" not in {each.method for each in fake.asked}

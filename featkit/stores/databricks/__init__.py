@@ -12,7 +12,7 @@ Facts that shape this package (see ``docs/stores/databricks.md`` for what they s
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from urllib.parse import quote, urlencode
 
 import msgspec
@@ -27,7 +27,7 @@ from featkit.errors import (
 )
 from featkit.flows import together
 from featkit.stores.base import Store, not_supported
-from featkit.stores.databricks import listing
+from featkit.stores.databricks import listing, warehouses
 from featkit.stores.databricks.answers import Question
 from featkit.stores.databricks.catalog import (
     CATALOG,
@@ -36,10 +36,10 @@ from featkit.stores.databricks.catalog import (
     FeatureSpec,
     Table,
     Tables,
-    Tags,
     ViewOptions,
     missing_place,
     service_of,
+    tags_of,
     view_of,
 )
 from featkit.stores.databricks.credentials import WorkspaceAuth, find, with_scheme
@@ -280,7 +280,7 @@ class DatabricksStore(Store):
     def _described(self, tables: Mapping[str, Table]) -> Flow[list[FeatureView]]:
         views = []
         for name, table in tables.items():
-            tags = (yield from self._tags(table)) if self._options.tags else {}
+            tags = (yield from tags_of(self._workspace, table)) if self._options.tags else {}
             view = view_of(table, name, self._of_view(name), tags)
             if any(c.name == view.timestamp and c.is_naive for c in table.columns):
                 self._naive.add(name)
@@ -291,18 +291,6 @@ class DatabricksStore(Store):
                 view = replace(view, made_from=made_from, used_by=used_by)
             views.append(view)
         return views
-
-    def _tags(self, table: Table) -> Flow[dict[str, dict[str, str]]]:
-        """Read the tags of a table, under no name, and of each of its columns."""
-        places = {"": f"tables/{quote(table.full_name, safe='')}"}
-        for column in table.columns:
-            places[column.name] = f"columns/{quote(f'{table.full_name}.{column.name}', safe='')}"
-        calls = [
-            self._workspace.registered(f"{CATALOG}/entity-tag-assignments/{p}/tags", Tags)
-            for p in places.values()
-        ]
-        found: list[Tags] = yield from together(calls)
-        return {name: tags.read() for name, tags in zip(places, found, strict=True)}
 
     # -- lookups
 
@@ -379,6 +367,11 @@ class DatabricksStore(Store):
         name = self._options.warehouse_id
         return None if name is None else Warehouse(self._workspace, name)
 
+    def refuse_history(self, method: str) -> Flow[NoReturn]:
+        """Say which SQL warehouses there are: without one there is no history."""
+        known = yield from warehouses.which(self._workspace)
+        not_supported(self, method, known)
+
     def name_entities(self, read: PopulationRead) -> Flow[EntityList]:
         """Have Lakebase or the warehouse name the entities, where they may be asked."""
         warehouse, name = self._warehouse, read.view.name
@@ -410,8 +403,11 @@ class DatabricksStore(Store):
         return (yield from syncs(self._workspace, tables))
 
     def checks(self) -> dict[str, Flow[str]]:
-        """Look at the catalog and at the endpoints."""
+        """Look at the catalog, at the endpoints, and at what else is named."""
         checks = {"Unity Catalog": self._count_tables(), "serving endpoints": self._ready()}
+        if self._options.warehouse_id:
+            found = warehouses.state(self._workspace, self._options.warehouse_id)
+            checks["SQL warehouse"] = found
         return checks | ({"Lakebase": self._lakebase.state()} if self._lakebase else {})
 
     def _count_tables(self) -> Flow[str]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import msgspec
 
 from featkit.durations import parse_duration
 from featkit.errors import FeatkitError, UnknownNameError, nearest
+from featkit.flows import together
 from featkit.schema import Entity, Feature, FeatureRef, FeatureService, FeatureView
 from featkit.stores.databricks.types import kind_of
 
@@ -117,7 +118,7 @@ class _Tag(msgspec.Struct, frozen=True):
     tag_value: str = ""
 
 
-class Tags(msgspec.Struct, frozen=True):
+class _Tags(msgspec.Struct, frozen=True):
     """The tags of a table or a column."""
 
     tag_assignments: list[_Tag] = []
@@ -247,6 +248,19 @@ def view_of(
 
 def _position(column: Column) -> int:
     return column.position
+
+
+def tags_of(workspace: Workspace, table: Table) -> Flow[dict[str, dict[str, str]]]:
+    """Read the tags of a table, under no name, and of each of its columns."""
+    places = {"": f"tables/{quote(table.full_name, safe='')}"}
+    for column in table.columns:
+        places[column.name] = f"columns/{quote(f'{table.full_name}.{column.name}', safe='')}"
+    calls = [
+        workspace.registered(f"{CATALOG}/entity-tag-assignments/{place}/tags", _Tags)
+        for place in places.values()
+    ]
+    found: list[_Tags] = yield from together(calls)
+    return {name: tags.read() for name, tags in zip(places, found, strict=True)}
 
 
 def service_of(spec: FeatureSpec, called: Callable[[str], str]) -> FeatureService:

@@ -14,8 +14,15 @@ from featkit.asof import joined, period
 from featkit.calls import Call, HttpRequest, LocalRead
 from featkit.dtypes import TIMESTAMP
 from featkit.engines.sql import SPINE, Dialect, join_query, spine_text
-from featkit.errors import ProtocolError, RequestRejected, StoreUnavailable
+from featkit.errors import (
+    AuthError,
+    ProtocolError,
+    RequestRejected,
+    StoreUnavailable,
+    UnknownNameError,
+)
 from featkit.history import EVENT, ROW
+from featkit.stores.databricks import warehouses
 from featkit.stores.databricks.refusals import named
 
 if TYPE_CHECKING:
@@ -133,7 +140,11 @@ class Warehouse:
             "wait_timeout": "30s",
             "on_wait_timeout": "CONTINUE",
         }
-        said: Statement = yield self._workspace.post(_STATEMENTS, body, Statement)
+        try:
+            said: Statement = yield self._workspace.post(_STATEMENTS, body, Statement)
+        except (AuthError, RequestRejected, UnknownNameError) as error:
+            yield from warehouses.check(self._workspace, self._id, error)
+            raise
         path = f"{_STATEMENTS}/{said.statement_id}"
         while said.status.state in {"PENDING", "RUNNING"}:
             yield Call(LocalRead(partial(time.sleep, _PAUSE), "a statement that runs"))
