@@ -18,7 +18,7 @@ LONGEST = 450  # lines of a module
 LAYERS = {
     0: [
         *("errors", "types", "durations", "moments", "settings", "html", "forking", "waiting"),
-        *("aligned", "replacing"),
+        *("aligned", "options", "replacing"),
         "_version",
     ],
     1: [

@@ -23,6 +23,7 @@ from featkit.errors import (
     nearest,
 )
 from featkit.flows import made_once
+from featkit.options import read_options
 from featkit.populations import PopulationRead
 
 if TYPE_CHECKING:
@@ -392,22 +393,7 @@ def open_store(target: str, options: Mapping[str, object], *, timezone: str | No
     """
     place = Target.parse(target)
     store = store_class(place.scheme)
-    known = store.Options.__struct_fields__
-    if unknown := sorted(set(options) - set(known)):
-        msg = (
-            f"the store {place.scheme!r} has no option {unknown[0]!r}; {nearest(unknown[0], known)}"
-        )
-        raise SettingsError(msg)
-    fields = msgspec.structs.fields(store.Options)
-    if missing := [field.name for field in fields if field.required and field.name not in options]:
-        needed = ", ".join(f"{name}=..." for name in missing)
-        msg = f"the store {place.scheme!r} needs {needed}, passed to connect or in the settings"
-        raise SettingsError(msg)
-    try:
-        read = msgspec.convert(dict(options), store.Options)
-    except msgspec.ValidationError as error:
-        msg = f"an option of the store {place.scheme!r} is wrong: {error}"
-        raise SettingsError(msg) from error
+    read = read_options(options, store.Options, store.scheme)
     return store.open(place, read, timezone=timezone)
 
 
