@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from polars.io.plugins import register_io_source
+from polars.testing import assert_frame_equal
 
 import featkit
 from featkit.errors import (
@@ -800,6 +801,42 @@ def test_lazy_frame_may_yield_its_rows_in_another_order_each_time():
         assert all(visits == truth.get(shop) for shop, _, visits in rows)
         orders.add(tuple(row for _, row, _ in rows))
     assert len(orders) == 3
+
+
+def test_what_the_user_takes_away_of_a_lazy_result_is_not_even_read():
+    source = pl.DataFrame({"shop": [1, 2, 9, 1], "row": range(4), "big": ["x"] * 4})
+    asked = []
+
+    def scan(columns, predicate, rows, _):
+        asked.append((columns, None if predicate is None else str(predicate), rows))
+        found = source.head(rows) if rows is not None else source
+        found = found if predicate is None else found.filter(predicate)
+        yield found.select(columns or source.columns)
+
+    lazy = register_io_source(scan, schema=source.schema)
+    enriched = lazy.features.enrich(["shops:visits", "shops:title"])
+    asked.clear()
+    assert enriched.filter(pl.col("row") > 0).collect().height == 3
+    assert enriched.head(2).collect().height == 2
+    assert enriched.select("visits").collect()["visits"].to_list() == [10, 2**62 + 1, None, 10]
+    assert enriched.filter(pl.col("visits") == 10).collect()["row"].to_list() == [0, 3]
+    (_, predicate, _), (_, _, rows), (columns, _, _), (_, later, _) = asked
+    assert predicate is not None
+    assert "row" in predicate
+    assert rows == 2
+    assert columns == ["shop"]
+    assert later is None
+
+
+@pytest.mark.parametrize("engine", ["streaming", "in-memory"])
+def test_lazy_result_in_many_pieces_keeps_the_order_of_rows(engine, tmp_path):
+    shops = pl.Series([1, 2, None, 9, 2], dtype=pl.Int64)
+    source = pl.concat([pl.DataFrame({"shop": shops})] * 50_000).with_row_index()
+    enriched = source.lazy().features.enrich(["shops:visits", "shops:title"])
+    expected = source.features.enrich(["shops:visits", "shops:title"])
+    assert_frame_equal(enriched.collect(engine=engine), expected)
+    enriched.sink_parquet(tmp_path / "made.parquet", engine=engine)
+    assert_frame_equal(pl.read_parquet(tmp_path / "made.parquet"), expected)
 
 
 def test_lazy_composite_keys_with_nulls():
