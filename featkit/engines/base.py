@@ -100,19 +100,28 @@ class JoinTask:
         self, frame: pl.DataFrame
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64] | None]:
         """Read of each row the code of its entity, -1 where it cannot match; and its times."""
-        keys = frame.select(f"k{n}" for n in range(len(self.history.keys)))
-        codes = self.spine.entities.codes(keys)
-        created = _integers(frame[CREATED]) if CREATED in frame.columns else None
-        if self.static:
-            return codes, np.zeros(frame.height, np.int64), created
-        event = frame[EVENT]
-        if event.null_count():
-            codes = np.where(event.is_not_null().to_numpy(), codes, -1)
-        return codes, _integers(event), created
+        codes = self.spine.entities.codes(self.keys_of(frame))
+        if not self.static and frame[EVENT].null_count():
+            codes = np.where(frame[EVENT].is_not_null().to_numpy(), codes, -1)
+        return codes, *self.times_of(frame)
+
+    def keys_of(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Return the keys of rows that were read."""
+        return pl.DataFrame([frame[f"k{n}"] for n in range(len(self.history.keys))])
+
+    def times_of(
+        self, frame: pl.DataFrame
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64] | None]:
+        """Read event and created timestamps, in microseconds; `NEVER` for null."""
+        event = np.zeros(frame.height, np.int64) if self.static else _integers(frame[EVENT])
+        return event, _integers(frame[CREATED]) if CREATED in frame.columns else None
 
 
 def _integers(times: pl.Series) -> npt.NDArray[np.int64]:
-    found: npt.NDArray[np.int64] = times.to_physical().fill_null(NEVER).to_numpy()
+    whole = times.to_physical()
+    found: npt.NDArray[np.int64] = (
+        whole.fill_null(NEVER) if whole.null_count() else whole
+    ).to_numpy()
     return found
 
 

@@ -18,6 +18,7 @@ import polars as pl
 from featkit.engines.base import FAILURES, in_pieces, numbered, timestamp
 from featkit.engines.features import HeldFeatures, LaterFeatures
 from featkit.engines.memory import give_back
+from featkit.engines.ordered import best_in_order
 from featkit.engines.runs import Best, Run, best_of
 from featkit.engines.threads import in_turn
 from featkit.engines.winners import Winners
@@ -66,6 +67,8 @@ def _matched(
     task: JoinTask, piece: tuple[int, pl.DataFrame], *, revised: bool
 ) -> tuple[Best, int, pl.DataFrame]:
     first, frame = piece
+    if (best := best_in_order(task, first, frame, revised=revised)) is not None:
+        return best, first, frame
     codes, event, created = task.usable(frame)
     run = Run(
         numbers=np.arange(first, first + frame.height),

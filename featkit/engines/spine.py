@@ -263,7 +263,8 @@ class _Table:
         """Find the code of each value, -1 where it has none."""
         if values.dtype == pl.UInt64:
             values = values.clip(upper_bound=2**63 - 1)
-        numbers = values.cast(pl.Int64).fill_null(self.lowest).to_numpy()
+        whole = values.cast(pl.Int64)
+        numbers = (whole.fill_null(self.lowest) if whole.null_count() else whole).to_numpy()
         highest = self.lowest + len(self.codes) - 1
         if len(numbers) and (numbers.min() < self.lowest or numbers.max() > highest):
             numbers = np.clip(numbers, self.lowest, highest)
@@ -302,18 +303,30 @@ class Entities:
         keys
             The columns ``k0``, ``k1``, ..., in the dtypes of the entities.
         """
+        if self._table is not None or (runs := self.runs(keys)) is None:
+            return self._look_up(keys)
+        begins, codes = runs
+        return np.repeat(codes, np.diff(begins, append=keys.height))
+
+    def runs(
+        self, keys: pl.DataFrame
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]] | None:
+        """Find where runs of equal keys begin, and the number of each one's entity, as `codes`.
+
+        None where that leaves not much less to look up than all rows.
+        """
+        begins = _runs(keys) if self._names and keys.height else None
+        return None if begins is None else (begins, self._look_up(keys[begins]))
+
+    def _look_up(self, keys: pl.DataFrame) -> npt.NDArray[np.int64]:
         if not self._names:
             return np.zeros(keys.height, np.int64)
         if self._table is not None:
             return self._table.look_up(keys.to_series())
-        runs = _runs(keys)
-        distinct = keys if runs is None else keys[runs]
-        found = distinct.select(map(without_sign_of_zero, distinct)).join(
+        found = keys.select(map(without_sign_of_zero, keys)).join(
             self._codes, on=self._names, how="left", maintain_order="left"
         )
         codes: npt.NDArray[np.int64] = found["code"].fill_null(-1).to_numpy()
-        if runs is not None:
-            codes = np.repeat(codes, np.diff(runs, append=keys.height))
         return codes
 
 
@@ -323,12 +336,14 @@ def without_sign_of_zero(key: pl.Series) -> pl.Series:
 
 
 def _runs(keys: pl.DataFrame) -> npt.NDArray[np.int64] | None:
-    """Find where runs of equal keys begin, if that leaves few rows to look up; else None."""
-    changes = keys.select(
-        pl.any_horizontal(pl.all().ne_missing(pl.all().shift())).alias("change")
-    ).to_series()
-    if changes.sum() * 4 > keys.height:
-        return None
-    begin = changes.to_numpy().copy()
-    begin[:1] = True
-    return np.flatnonzero(begin)
+    """Find where runs of equal keys begin, if they are at most half as many as the rows."""
+    first = keys.to_series()
+    begin = np.ones(keys.height, bool)
+    if keys.width == 1 and first.dtype.is_integer() and not first.null_count():
+        numbers = first.to_numpy()
+        np.not_equal(numbers[1:], numbers[:-1], out=begin[1:])
+    else:
+        before = pl.all().shift()
+        changes = keys.select(pl.any_horizontal(pl.all().ne_missing(before)).alias("change"))
+        begin[1:] = changes.to_series().to_numpy()[1:]
+    return np.flatnonzero(begin) if 2 * np.count_nonzero(begin) <= keys.height else None
