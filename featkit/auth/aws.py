@@ -6,6 +6,7 @@ Amazon's SDK is used.
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from dataclasses import replace
@@ -36,33 +37,67 @@ if TYPE_CHECKING:
     from featkit.settings import Secret
 
 _KEPT = 300  # seconds that credentials are used without asking for them again
+_SHOWN = 80  # characters of an odd reply that an error shows
+_CODE = re.compile(rb"<Code>\s*([\w.]+)\s*</Code>")  # of XML, which services speak that are older
+_MESSAGE = re.compile(rb"<Message>([^<]*)</Message>")
+_REFUSED = (401, 403)
+
+# Kinds of errors, without the "Exception" with which some services end them.
 _THROTTLED = {
-    "LimitExceededException",
-    "ProvisionedThroughputExceededException",
+    "LimitExceeded",
+    "ProvisionedThroughputExceeded",
     "RequestLimitExceeded",
     "SlowDown",
     "Throttling",
-    "ThrottlingException",
-    "ThrottledException",
-    "TooManyRequestsException",
+    "Throttled",
+    "TooManyRequests",
 }
-_EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired"}
-_NO_ACCESS = _EXPIRED | {
-    "AccessDenied",
-    "AccessDeniedException",
-    "AccessForbidden",
-    "IncompleteSignature",
-    "IncompleteSignatureException",
-    "InvalidClientTokenId",
-    "InvalidSignatureException",
-    "MissingAuthenticationToken",
-    "MissingAuthenticationTokenException",
-    "NotAuthorized",
-    "SignatureDoesNotMatch",
-    "UnrecognizedClientException",
-}
-_MISSING = {"ResourceNotFound", "ResourceNotFoundException"}
+_MISSING = {"ResourceNotFound"}
 _IN_TROUBLE = {"InternalFailure", "InternalServerError", "ServiceUnavailable", "InternalError"}
+_EXPIRED = {"ExpiredToken", "RequestExpired", "TokenRefreshRequired"}
+_NO_POLICY = {"AccessDenied", "AccessForbidden", "NotAuthorized", "UnauthorizedOperation"}
+_NO_KEY = {
+    "AuthFailure",
+    "InvalidAccessKeyId",
+    "InvalidClientTokenId",
+    "InvalidToken",
+    "MissingAuthenticationToken",
+    "UnrecognizedClient",
+}
+_NO_SIGNATURE = {
+    "IncompleteSignature",
+    "InvalidSignature",
+    "RequestTimeTooSkewed",
+    "SignatureDoesNotMatch",
+}
+_CHECKS = {
+    **dict.fromkeys(_EXPIRED, "have the credentials expired?"),
+    **dict.fromkeys(_NO_POLICY, "does a policy allow it, for this name, region and account?"),
+    **dict.fromkeys(
+        _NO_KEY,
+        "is there such a key, is it active, and is the session token, if it has one, its own?",
+    ),
+    **dict.fromkeys(
+        _NO_SIGNATURE, "are the secret key, the region and the clock of this machine right?"
+    ),
+}
+_ACCESS = (
+    "are the key, the region and the clock of this machine right, does a policy allow it, and does "
+    "no proxy stand between?"
+)
+_WAYS = {  # botocore's words for where it found credentials
+    "env": "of the variables AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+    "iam-role": "of the role of this machine, as its metadata service gives them out",
+    "container-role": "of the role of this container, as its metadata service gives them out",
+    "assume-role-with-web-identity": (
+        "of the role that AWS_ROLE_ARN names, for the token in AWS_WEB_IDENTITY_TOKEN_FILE"
+    ),
+    "assume-role": "of the role that the profile {profile!r} takes, as {config_file} has it",
+    "custom-process": "that the process of the profile {profile!r} prints, in {config_file}",
+    "sso": "of single sign-on, as the profile {profile!r} in {config_file} has it",
+    "shared-credentials-file": "of the profile {profile!r} in {credentials_file}",
+    "config-file": "of the profile {profile!r} in {config_file}",
+}
 
 
 class AwsSignature:
@@ -129,7 +164,7 @@ class AwsSignature:
         """Sign the request; where the credentials have expired, look for others once."""
         known = self._credentials(instead_of=None)
         reply = yield self._signed(request, known)
-        if self._secret is None and kind_of(reply) in _EXPIRED:
+        if self._secret is None and _is_expired(reply):
             yield self._signed(request, self._credentials(instead_of=known))
 
     def explained(self, reply: HttpReply) -> FeatkitError | None:
@@ -137,6 +172,9 @@ class AwsSignature:
         error = explained(reply)
         if isinstance(error, AuthError):
             return AuthError(f"{error} (the credentials are those {self._origin})")
+        if error is None and reply.status == 400 and not kind_of(reply):  # noqa: PLR2004 - what Amazon also says of credentials
+            told = _reason(reply, _read(reply))
+            return RequestRejected(f"400: {told}; are the credentials right, those {self._origin}?")
         return error
 
     def for_polars(self) -> tuple[dict[str, str], int]:
@@ -214,23 +252,45 @@ class AwsSignature:
 
 def _origin(method: str, session: Any) -> str:  # noqa: ANN401 - botocore has no types
     """Tell where botocore found credentials, by its own word for the way."""
-    files = {"shared-credentials-file": "credentials_file", "config-file": "config_file"}
-    if method == "env":
-        return "of the variables AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-    if method in files:
-        place = session.get_config_variable(files[method])
-        return f"of the profile {session.profile or 'default'!r} in {place}"
-    return f"that were found by the way {method!r}"
+    way = _WAYS.get(method, "that were found by the way {method!r}")
+    files = {
+        name: session.get_config_variable(name) for name in ("credentials_file", "config_file")
+    }
+    return way.format(method=method, profile=session.profile or "default", **files)
+
+
+class _Nested(msgspec.Struct, frozen=True):
+    code: str | None = msgspec.field(default=None, name="Code")
+    message: str | None = msgspec.field(default=None, name="Message")
 
 
 class _Refusal(msgspec.Struct, frozen=True):
-    kind: str = msgspec.field(default="", name="__type")
-    code: str = ""
-    message: str = ""
-    also: str = msgspec.field(default="", name="Message")
+    """What services say, each in its own spelling."""
+
+    type: str | None = msgspec.field(default=None, name="__type")
+    code: str | None = None
+    capital_code: str | None = msgspec.field(default=None, name="Code")
+    message: str | None = None
+    capital_message: str | None = msgspec.field(default=None, name="Message")
+    error: _Nested = msgspec.field(default=_Nested(), name="Error")
+
+    @property
+    def kind(self) -> str:
+        """What the error is called."""
+        return self.type or self.code or self.capital_code or self.error.code or ""
+
+    @property
+    def reason(self) -> str:
+        """Why, in one line: what follows repeats what was signed, a session token among it."""
+        said = self.message or self.capital_message or self.error.message or ""
+        return said.strip().partition("\n")[0]
 
 
 def _read(reply: HttpReply) -> _Refusal:
+    if code := _CODE.search(reply.body):
+        said = _MESSAGE.search(reply.body)
+        reason = said[1].decode(errors="replace") if said else ""
+        return _Refusal(code=code[1].decode(), message=reason)
     return json_messages.read_if(_Refusal, reply.body) or _Refusal()
 
 
@@ -238,33 +298,47 @@ def kind_of(reply: Any) -> str:  # noqa: ANN401 - a reply over HTTP, of which fl
     """Tell what Amazon calls the error of a reply; nothing where it is none."""
     if reply.status < 400:  # noqa: PLR2004 - what HTTP calls an error
         return ""
-    said = _read(reply)
-    named = reply.headers.get("x-amzn-errortype") or said.kind or said.code
+    named = reply.headers.get("x-amzn-errortype") or _read(reply).kind
     return str(named).partition(":")[0].rpartition("#")[2]
+
+
+def _is_expired(reply: Any) -> bool:  # noqa: ANN401 - as above
+    return kind_of(reply).removesuffix("Exception") in _EXPIRED
+
+
+def told(reply: HttpReply) -> str:
+    """Say in one line how a service refuses."""
+    said = (str(reply.status), kind_of(reply), _reason(reply, _read(reply)))
+    return ": ".join(filter(None, said))
 
 
 def explained(reply: HttpReply) -> FeatkitError | None:
     """Read why a service refuses; None: the status says enough."""
-    said = _read(reply)
-    return named(kind_of(reply), said.message or said.also, reply.status)
+    kind, said = kind_of(reply), _read(reply)
+    if kind or reply.status not in _REFUSED:
+        return named(kind, said.reason, reply.status)
+    return AuthError(f"{reply.status}: {_reason(reply, said)}; {_ACCESS}")
+
+
+def _reason(reply: HttpReply, said: _Refusal) -> str:
+    """Tell what there is of a reason, where the error has no name."""
+    text = bytes(reply.body[:_SHOWN]).decode(errors="replace")
+    return said.reason or (f"no reason is given, but {text!r}" if text else "no reason is given")
 
 
 def named(kind: str, reason: str, status: int) -> FeatkitError | None:
     """Make the error of what Amazon calls it; None: it is none that is known."""
     message = f"{status}: {kind}: {reason}" if reason else f"{status}: {kind}"
-    if kind in _THROTTLED:
+    plain = kind.removesuffix("Exception")
+    if plain in _THROTTLED:
         return ThrottledError(message)
-    if kind in _NO_ACCESS:
-        hint = "have the credentials expired?" if kind in _EXPIRED else _ACCESS
-        return AuthError(f"{message}; {hint}")
-    if kind in _MISSING:
+    if plain in _CHECKS:
+        return AuthError(f"{message}; {_CHECKS[plain]}")
+    if plain in _MISSING:
         return UnknownNameError(f"{message}; are the name, the region and the account right?")
-    if kind in _IN_TROUBLE:
+    if plain in _IN_TROUBLE:
         return StoreUnavailable(message)
     if kind.startswith("Validation"):
         too_many = "less than or equal to" in reason or "too many" in reason.lower()
         return (BatchTooLarge if too_many else RequestRejected)(message)
-    return None
-
-
-_ACCESS = "are the key, the region and the clock of this machine right, and does a policy allow it?"
+    return AuthError(f"{message}; {_ACCESS}") if status in _REFUSED else None

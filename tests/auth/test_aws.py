@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,8 @@ from featkit.errors import (
     UnknownNameError,
 )
 from featkit.settings import Secret
+from tests.fakes.aws_refusals import BARE, TOKEN
+from tests.fakes.wire import Answer, served
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -136,6 +139,78 @@ def test_a_refusal_tells_whose_credentials_were_refused(monkeypatch: pytest.Monk
     assert told(auth) == "of the variables AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
     busy = HttpReply(400, {}, bytearray(b'{"__type": "ThrottlingException"}'))
     assert "credentials" not in str(auth.explained(busy))
+
+
+@pytest.mark.parametrize(("status", "headers", "body"), BARE.values(), ids=BARE)
+def test_however_credentials_are_refused_it_is_told_which_and_what_to_check(
+    status: int, headers: dict[str, str], body: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIACANARY")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "canary-secret")
+    monkeypatch.setenv("AWS_SESSION_TOKEN", TOKEN)
+    auth = AwsSignature("sagemaker", "eu-west-1")
+    signed(auth)
+    error = auth.explained(HttpReply(status, headers, bytearray(body)))
+    assert type(error) is AuthError
+    assert re.match(rf"{status}: \w.*\?.* \(the credentials are those of the variables", str(error))
+    assert "canary" not in str(error).lower()
+    assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("kind", "check"),
+    [
+        ("ExpiredToken", "expired?"),
+        ("AccessDenied", "does a policy allow it"),
+        ("InvalidAccessKeyId", "is there such a key"),
+        ("RequestTimeTooSkewed", "the clock of this machine"),
+    ],
+)
+def test_what_to_check_goes_by_what_is_wrong(kind: str, check: str) -> None:
+    body = f"<Error><Code>{kind}</Code></Error>".encode()
+    assert check in str(aws.explained(HttpReply(403, {}, bytearray(body))))
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>Bad Request</html>", b'{"message": "hm"}'])
+def test_a_400_without_a_reason_may_be_about_credentials(body: bytes) -> None:
+    auth = fixed()
+    signed(auth)
+    error = auth.explained(HttpReply(400, {}, bytearray(body)))
+    assert type(error) is RequestRejected
+    assert "are the credentials right, those that were passed as access_key_id" in str(error)
+
+
+@pytest.mark.parametrize("form", ["an old token, JSON", "an old token, XML"])
+def test_an_old_token_is_known_in_each_form(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "OLD")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "old secret")
+    flow = AwsSignature("sagemaker", "eu-west-1").auth_flow(REQUEST)
+    next(flow)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "NEW")
+    status, headers, body = BARE[form]
+    again = flow.send(HttpReply(status, headers, bytearray(body)))
+    assert "Credential=NEW/" in again.headers["Authorization"]
+
+
+def test_a_process_of_a_profile_is_named(tmp_path: Path) -> None:
+    script = tmp_path / "give.py"
+    script.write_text(
+        'print(\'{"Version": 1, "AccessKeyId": "PROC", "SecretAccessKey": "canary"}\')'
+    )
+    place = tmp_path / "config"
+    place.write_text(f"[profile process]\ncredential_process = {sys.executable} {script}\n")
+    auth = AwsSignature("sagemaker", "eu-west-1", profile="process")
+    assert "Credential=PROC/" in signed(auth).headers["Authorization"]
+    assert told(auth) == f"that the process of the profile 'process' prints, in {place}"
+
+
+def test_the_role_of_a_container_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {"AccessKeyId": "ROLE", "SecretAccessKey": "canary", "Token": "canary"}
+    with served(lambda _: Answer(body=given | {"Expiration": "2099-01-01T00:00:00Z"})) as url:
+        monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", f"{url}/role")
+        auth = AwsSignature("sagemaker", "eu-west-1")
+        assert "Credential=ROLE/" in signed(auth).headers["Authorization"]
+    assert told(auth) == "of the role of this container, as its metadata service gives them out"
 
 
 def test_without_credentials_the_places_are_named() -> None:

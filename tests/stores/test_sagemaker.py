@@ -34,6 +34,7 @@ from featkit.schema import FeatureRef
 from featkit.settings import Secret
 from featkit.stores.base import OnlineRead, open_store
 from featkit.testing import CONTRACT_NOW, StoreContract, contract_views
+from tests.fakes.aws_refusals import BARE, TOKEN
 from tests.fakes.sagemaker import KEY_ID, REGION, SECRET, Group, SageMakerFake, joined, numbers
 
 if TYPE_CHECKING:
@@ -429,6 +430,23 @@ def test_wrong_credentials_are_said_so(
         report = client.check_health()
     assert "wrong-secret-0815" not in str(caught.value)
     assert not report.authorized
+
+
+@pytest.mark.parametrize(("status", "headers", "body"), BARE.values(), ids=BARE)
+def test_a_refusal_without_its_kind_is_about_credentials(
+    fake: SageMakerFake, status: int, headers: dict[str, str], body: bytes
+) -> None:
+    def answer(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(status, headers=headers, content=body)
+
+    with (
+        httpx.Client(transport=httpx.MockTransport(answer)) as http,
+        featkit.connect(opened(fake.url), client=http, retry=SOON) as client,
+    ):
+        with pytest.raises(AuthError, match="those that were passed as access_key_id") as caught:
+            client.list_feature_views()
+        assert not client.check_health().authorized
+    assert TOKEN not in str(caught.value)
 
 
 def test_a_wrong_region_is_said_so(fake: SageMakerFake) -> None:

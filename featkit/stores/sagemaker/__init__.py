@@ -148,7 +148,7 @@ class SageMakerStore(Store):
             token=secret_of(options.session_token, "session_token"),
         )
         self.auth: aws.AwsSignature = signature
-        self._reader = Reader(region, options.s3_url, signature.for_polars)
+        self._reader = Reader(region, options.s3_url, signature)
 
     @classmethod
     def open(cls, target: Target, options: Options, *, timezone: str | None) -> SageMakerStore:  # noqa: ARG003 - times without a zone are unknown

@@ -6,20 +6,23 @@ Every record that was ever written is a row, with ``api_invocation_time``, when 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from featkit.auth import aws
+from featkit.calls import HttpReply
 from featkit.dtypes import TIMESTAMP, format_dtype
-from featkit.errors import SourceError
+from featkit.errors import AuthError, SourceError
 from featkit.history import HistoryRows
 from featkit.stores.sagemaker.answers import EVENT_TIME, EVENT_TYPE, IDENTIFIER
 from featkit.stores.sagemaker.messages import ValueType
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from featkit.history import HistoryRead
     from featkit.schema import Feature
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 DELETED = "is_deleted"
 """The column that says that an entity is gone."""
 _WRITTEN = "api_invocation_time"
+_REFUSAL = re.compile(r"status code: (\d{3})[^:]*:? ?(.*)", re.DOTALL)  # as polars quotes S3
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +41,13 @@ class Reader:
     ----------
     region, endpoint
         Where S3 is.
-    credentials
-        Gives what is needed to read from it, and until when it may be used.
+    signature
+        Gives the credentials that are needed to read from it.
     """
 
     region: str
     endpoint: str | None
-    credentials: Callable[[], tuple[dict[str, str], int]]
+    signature: aws.AwsSignature
 
     def scan(self, place: str) -> pl.LazyFrame:
         """Scan all Parquet files below a place."""
@@ -53,7 +57,7 @@ class Reader:
             if self.endpoint:
                 plain = str(self.endpoint.startswith("http://")).lower()
                 options |= {"aws_endpoint_url": self.endpoint, "aws_allow_http": plain}
-            remote = {"storage_options": options, "credential_provider": self.credentials}
+            remote = {"storage_options": options, "credential_provider": self.signature.for_polars}
         return pl.scan_parquet(
             f"{place.rstrip('/')}/**/*.parquet",
             hive_partitioning=False,  # the folders repeat the time of writing
@@ -65,7 +69,7 @@ class Reader:
 
 def history(read: HistoryRead, place: str, reader: Reader, separator: str | None) -> HistoryRows:
     """Describe all rows of a feature group; no row is read."""
-    unreadable = partial(_unreadable, read.view.name, place)
+    unreadable = partial(_unreadable, read.view.name, place, reader.signature)
     try:
         scan = reader.scan(place)
         schema = scan.collect_schema()
@@ -97,9 +101,17 @@ def history(read: HistoryRead, place: str, reader: Reader, separator: str | None
     )
 
 
-def _unreadable(view: str, place: str, error: Exception) -> SourceError:
+def _unreadable(
+    view: str, place: str, signature: aws.AwsSignature, error: Exception
+) -> SourceError | AuthError:
+    what = f"feature view {view!r}: the files in {place} cannot be read"
+    if refusal := _REFUSAL.search(str(error)):
+        reply = HttpReply(int(refusal[1]), {}, bytearray(refusal[2].encode()))
+        if isinstance(denied := signature.explained(reply), AuthError):
+            return AuthError(f"{what}: {denied}")
+        return SourceError(f"{what}: {aws.told(reply)}")
     reason = str(error).partition("\n")[0]  # without the query that polars appends
-    return SourceError(f"feature view {view!r}: the files in {place} cannot be read: {reason}")
+    return SourceError(f"{what}: {reason}")
 
 
 def _keys(

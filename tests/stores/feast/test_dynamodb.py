@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import boto3
+import httpx
 import mmh3
 import polars as pl
 import pytest
@@ -33,6 +34,7 @@ from featkit.stores.base import open_store
 from featkit.stores.feast.entity_keys import encode, entity_ids
 from featkit.testing import CONTRACT_NOW, StoreContract, contract_views
 from featkit.transports.options import Retry
+from tests.fakes.aws_refusals import BARE, TOKEN
 from tests.fakes.feast import PROJECT, FeastFake, served
 from tests.fakes.feast_format import rows
 
@@ -334,6 +336,25 @@ def test_a_refused_signature_is_said_so_without_the_key(
     with pytest.raises(AuthError, match="UnrecognizedClient") as caught:
         client.lookup(KEYS[:8], ["customers:visits"])
     assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize(("status", "headers", "body"), BARE.values(), ids=BARE)
+def test_a_refusal_without_its_kind_is_about_credentials(
+    service: Service, registry: str, status: int, headers: dict[str, str], body: bytes
+) -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        if str(request.url).startswith(registry):
+            return httpx.request(request.method, str(request.url), content=request.content)
+        return httpx.Response(status, headers=headers, content=body)
+
+    with (
+        running(service) as url,
+        httpx.Client(transport=httpx.MockTransport(answer)) as http,
+        featkit.connect(opened(url, registry), client=http, retry=Retry(attempts=1)) as client,
+        pytest.raises(AuthError, match="those that were passed as access_key_id") as caught,
+    ):
+        client.lookup([1], ["customers:visits"])
+    assert TOKEN not in str(caught.value)
 
 
 def test_only_dynamodb_gets_signatures(registry: str, service: Service) -> None:
