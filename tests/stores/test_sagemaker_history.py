@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import io
+import re
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-import boto3
 import polars as pl
 import pytest
-from moto.server import ThreadedMotoServer
 
 import featkit
-from featkit.errors import FeatkitError, NotSupportedError, SourceError
+from featkit.errors import AuthError, FeatkitError, NotSupportedError, SourceError
 from featkit.stores.base import open_store
+from tests.fakes.s3 import BUCKET, Lake, lake
 from tests.fakes.sagemaker import KEY_ID, REGION, SECRET, Group, SageMakerFake
 
 if TYPE_CHECKING:
@@ -178,33 +177,82 @@ def test_a_group_without_offline_store_has_no_history(fake: SageMakerFake) -> No
 
 
 @pytest.fixture
-def s3() -> Iterator[str]:
-    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    url = f"http://{host}:{port}"
-    client = boto3.client(
-        "s3",
-        region_name=REGION,
-        endpoint_url=url,
-        aws_access_key_id=KEY_ID,
-        aws_secret_access_key=SECRET,
-    )
-    client.create_bucket(Bucket="lake", CreateBucketConfiguration={"LocationConstraint": REGION})
-    for name, frame in files("offline/customers"):
-        body = io.BytesIO()
-        frame.write_parquet(body)
-        client.put_object(Bucket="lake", Key=name, Body=body.getvalue())
-    yield url
-    server.stop()
+def s3() -> Iterator[Lake]:
+    with lake() as made:
+        made.put(dict(files("offline/customers")))
+        yield made
 
 
-def test_files_are_read_from_s3(fake: SageMakerFake, s3: str) -> None:
-    fake.groups["customers"].offline = "s3://lake/offline/customers"
-    with connected(fake, s3_url=s3) as client:
+@pytest.fixture
+def remote(fake: SageMakerFake) -> SageMakerFake:
+    """Have the files in S3."""
+    fake.groups["customers"].offline = f"s3://{BUCKET}/offline/customers"
+    return fake
+
+
+@pytest.mark.parametrize(
+    ("options", "right"),
+    [
+        ({}, [None, 1, 20, 20, None, 7, None, None, None]),
+        ({"known_by": "created"}, [None, 1, 2, 20, None, 7, None, None, None]),
+        ({"lookback": {"customers": "2h"}}, [None, 1, 20, None, *[None] * 5]),
+        ({"engine": "duckdb"}, [None, 1, 20, 20, None, 7, None, None, None]),
+    ],
+    ids=str,
+)
+def test_files_are_read_from_s3(
+    remote: SageMakerFake, s3: Lake, options: dict[str, Any], right: list[int | None]
+) -> None:
+    with connected(remote, s3_url=s3.url) as client:
         assert client.get_feature_metadata("customers").source == "s3://lake/offline/customers/data"
-        found = client.get_historical_features(SPINE, ["customers:visits"], at="t").frame
-    assert found["visits"].to_list() == [None, 1, 20, 20, None, 7, None, None, None]
+        made = client.get_historical_features(SPINE, ["customers:visits"], at="t", **options)
+    assert made.frame["visits"].to_list() == right
+
+
+def test_requests_to_s3_are_signed(remote: SageMakerFake, s3: Lake) -> None:
+    known = s3.reader()
+    remote.secrets[known["access_key_id"]] = known["secret_access_key"]
+    with s3.strict(), connected(remote, s3_url=s3.url, scan_source=True, **known) as client:
+        found = client.get_historical_features(SPINE, ["customers:visits"], at="t")
+        assert found.frame["visits"].to_list() == [None, 1, 20, 20, None, 7, None, None, None]
+        report = client.staleness(["customers:*"])["customers"]
+        assert report.population.startswith("all 1 entity of the view, as its source")
+        assert client.staleness(["customers:*"], ["a", "b"], compare_offline=True)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "allowed", "words"),
+    [
+        ({"secret_access_key": "wrong"}, True, "403: SignatureDoesNotMatch: .*clock of this mach"),
+        ({"access_key_id": "AKIANOBODY"}, True, "403: InvalidAccessKeyId: .*is there such a key"),
+        ({}, False, "403: AccessDenied: .*does a policy allow it"),
+    ],
+    ids=["secret", "key", "policy"],
+)
+def test_s3_tells_which_credentials_it_refuses(
+    remote: SageMakerFake,
+    s3: Lake,
+    wrong: dict[str, str],
+    allowed: bool,  # noqa: FBT001 - of the parameters
+    words: str,
+) -> None:
+    known = s3.reader(allowed=allowed) | wrong
+    remote.secrets[known["access_key_id"]] = known["secret_access_key"]
+    told = f"customers/data cannot be read: {words}.*those that were passed as access_key_id"
+    with s3.strict(), connected(remote, s3_url=s3.url, scan_source=True, **known) as client:
+        with pytest.raises(AuthError, match=told) as caught:
+            client.get_historical_features(SPINE, ["customers:visits"], at="t")
+        report = client.staleness(["customers:*"])["customers"]
+        assert report.verdict == "failed"
+        assert re.search(told, report.reason)
+    assert known["secret_access_key"] not in str(caught.value)
+
+
+def test_a_bucket_that_is_not_there_is_named(remote: SageMakerFake, s3: Lake) -> None:
+    remote.groups["customers"].offline = "s3://nowhere/offline/customers"
+    said = r"s3://nowhere/offline/customers/data cannot be read: 404: NoSuchBucket"
+    with connected(remote, s3_url=s3.url) as client, pytest.raises(SourceError, match=said):
+        client.get_historical_features(SPINE, ["customers:visits"], at="t")
 
 
 def test_an_iceberg_table_is_refused_with_a_reason_and_a_way(

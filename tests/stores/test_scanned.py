@@ -15,7 +15,9 @@ from featkit.errors import NotSupportedError
 from featkit.populations import PopulationRead
 from featkit.testing import CONTRACT_NOW, StoreContract, contract_views
 from featkit.testing.gaps import GapContract
+from featkit.testing.history import HistoryContract
 from tests.fakes.databricks import DatabricksFake, workspace
+from tests.fakes.s3 import BUCKET, Lake, lake
 from tests.fakes.sagemaker import Group, SageMakerFake
 from tests.fakes.vertex import VertexFake, google
 from tests.stores import (
@@ -166,6 +168,36 @@ class TestSageMaker(Scanned):
             test_sagemaker.recorded(view, rows, group).write_parquet(folder / "part-0.parquet")
         with SageMakerFake(*(Group.of(view, rows) for view, rows in views)) as fake:
             yield test_sagemaker.opened(fake.url, offline_path=str(tmp_path))
+
+
+@pytest.fixture(scope="module")
+def account() -> Iterator[Lake]:
+    with lake() as made:
+        for view, rows in test_sagemaker.VIEWS:
+            group = Group.of(view, rows)
+            frame = test_sagemaker.recorded(view, rows, group)
+            # as the service writes: several files, in folders by the hour of writing
+            for number in range(2):
+                folder = f"offline/{group.name}/data/year=2024/month=05/day=01/hour=1{number}"
+                part = frame.gather_every(2, number) if frame.height else frame
+                made.put({f"{folder}/part-{number}.parquet": part})
+        yield made
+
+
+class TestSageMakerOnS3(Scanned, HistoryContract):
+    knows_when_written = True
+
+    @pytest.fixture
+    def store(self, account: Lake) -> Iterator[Store]:
+        groups = [Group.of(view, rows) for view, rows in test_sagemaker.VIEWS]
+        for group in groups:
+            group.offline = f"s3://{BUCKET}/offline/{group.name}"
+        with SageMakerFake(*groups) as fake:
+            yield test_sagemaker.opened(fake.url, s3_url=account.url, scan_source=True)
+
+    @pytest.fixture
+    def past(self, store: Store) -> Store:
+        return store
 
 
 # -- what it costs, and who may not ----------------------------------------------------------------

@@ -1,0 +1,90 @@
+"""S3 as moto has it, with a bucket of files."""
+
+from __future__ import annotations
+
+import io
+import json
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import httpx
+from moto.server import ThreadedMotoServer
+
+from tests.fakes.sagemaker import KEY_ID, REGION, SECRET
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    import polars as pl
+
+BUCKET = "lake"
+
+
+@dataclass(frozen=True)
+class Lake:
+    """A bucket, and the account that it is in.
+
+    Attributes
+    ----------
+    url
+        Where S3 and the account's other services are.
+    """
+
+    url: str
+
+    def client(self, service: str) -> Any:
+        return boto3.client(
+            service,
+            region_name=REGION,
+            endpoint_url=self.url,
+            aws_access_key_id=KEY_ID,
+            aws_secret_access_key=SECRET,
+        )
+
+    def put(self, files: Mapping[str, pl.DataFrame]) -> None:
+        """Write frames as Parquet."""
+        s3 = self.client("s3")
+        for name, frame in files.items():
+            body = io.BytesIO()
+            frame.write_parquet(body)
+            s3.put_object(Bucket=BUCKET, Key=name, Body=body.getvalue())
+
+    def reader(self, *, allowed: bool = True) -> dict[str, str]:
+        """Make a user who may read the bucket, or not, and give the options that hold its key."""
+        iam = self.client("iam")
+        iam.create_user(UserName="reader")
+        key = iam.create_access_key(UserName="reader")["AccessKey"]
+        what = {"Effect": "Allow" if allowed else "Deny", "Action": "s3:*", "Resource": "*"}
+        document = json.dumps({"Version": "2012-10-17", "Statement": [what]})
+        iam.put_user_policy(UserName="reader", PolicyName="read", PolicyDocument=document)
+        return {
+            "access_key_id": key["AccessKeyId"],
+            "secret_access_key": key["SecretAccessKey"],
+        }
+
+    @contextmanager
+    def strict(self) -> Iterator[None]:
+        """Look at signatures and policies meanwhile."""
+        httpx.post(f"{self.url}/moto-api/reset-auth", content=b"0").raise_for_status()
+        try:
+            yield
+        finally:
+            httpx.post(f"{self.url}/moto-api/reset-auth", content=b"inf").raise_for_status()
+
+
+@contextmanager
+def lake() -> Iterator[Lake]:
+    """Serve an empty bucket."""
+    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    made = Lake(f"http://{host}:{port}")
+    try:
+        place = {"LocationConstraint": REGION}
+        made.client("s3").create_bucket(Bucket=BUCKET, CreateBucketConfiguration=place)
+        yield made
+    finally:
+        httpx.post(f"{made.url}/moto-api/reset")
+        server.stop()
