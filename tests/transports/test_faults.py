@@ -10,6 +10,7 @@ import threading
 import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from tests.transports.conftest import Sender
 
 SOON = timedelta(milliseconds=1)
+HANG = 5.0  # seconds after which something did not end that should have
 PAGE = "Sign in to the corporate gateway"
 
 
@@ -675,3 +677,23 @@ def test_whatever_happens_every_answer_is_true_or_a_named_error(
         if outcome != chunk:
             assert isinstance(outcome, FeatkitError)
             assert proxy.url in str(outcome)
+
+
+def test_whatever_happened_no_connection_outlives_the_client(
+    proxy: FaultProxy, connect: Callable[..., Sender]
+) -> None:
+    before = descriptors()
+    sender = connect()
+    for number, fault in enumerate(ANYTHING):
+        proxy.play(fault, calls=range(number, 100, len(ANYTHING)))
+    sender.outcomes(*[[n] for n in range(100)])
+    assert proxy.open_now <= Limits().connections
+    sender.transports.close()
+    ends = time.monotonic() + HANG
+    while descriptors() > before and time.monotonic() < ends:  # the proxy, too, must close its own
+        time.sleep(0.01)
+    assert descriptors() == before
+
+
+def descriptors() -> int:
+    return sum(1 for _ in Path("/dev/fd").iterdir())
