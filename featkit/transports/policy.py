@@ -21,6 +21,7 @@ from __future__ import annotations
 import random
 import threading
 import time
+from collections import Counter
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -92,6 +93,7 @@ class Concurrency:
         self._running = 0
         self._paces: dict[Hashable, Pace] = {}
         self._changed = threading.Condition()
+        self._waiting: Counter[Hashable] = Counter()  # by kind: calls that wait for a slot
 
     @property
     def limit(self) -> int:
@@ -112,15 +114,35 @@ class Concurrency:
         """
         with self._changed:
             pace = self._pace(kind)
-            while self._running >= self.limit or (pace and pace.running >= pace.level):
-                left = deadline.left()
-                self._changed.wait(_SLICE if left is None else min(left, _SLICE))
+            if self._is_full(pace):
+                self._wait(deadline, kind, pace)
             self._running += 1
             slot = Slot(self, pace)
         try:
             yield slot
         finally:
             slot.free()
+
+    def _is_full(self, pace: Pace | None) -> bool:
+        return self._running >= self.limit or (pace is not None and pace.running >= pace.level)
+
+    def _wait(self, deadline: Deadline, kind: Hashable, pace: Pace | None) -> None:
+        self._waiting[kind] += 1
+        try:
+            while self._is_full(pace):
+                left = deadline.left()
+                self._changed.wait(_SLICE if left is None else min(left, _SLICE))
+        finally:
+            self._waiting[kind] -= 1
+            if not self._waiting[kind]:
+                del self._waiting[kind]
+
+    def _wake(self) -> None:
+        """Wake who waits for a slot that is free: one, or where some may be held back, all.
+
+        Who is woken takes a slot that is there, whatever the deadline says: so none is lost.
+        """
+        self._changed.notify(1 if len(self._waiting) == 1 else self._waiting.total())
 
     def _pace(self, kind: Hashable) -> Pace | None:
         if kind is None:
@@ -138,20 +160,24 @@ class Concurrency:
             slot.ended = time.monotonic()
             if slot.pace:
                 slot.area = slot.pace.end(slot.ended, slot.area)
-            self._changed.notify_all()  # who is woken first may be one of another kind
+            self._wake()
 
     def learn(self, slot: Slot, entities: int) -> None:
         """Learn from a call that was answered how many are to run at once."""
         with self._changed:
             if slot.pace and slot.ended is not None and (seconds := slot.ended - slot.begun) > 0:
+                level = slot.pace.level
                 slot.pace.learn(entities, seconds, slot.area / seconds, slot.ended)
-                self._changed.notify_all()
+                if slot.pace.level > level:
+                    self._changed.notify_all()
 
     def succeeded(self) -> None:
         """Allow a little more."""
         with self._changed:
+            before = self.limit
             self._limit = min(self._most, self._limit + 1 / self._limit)
-            self._changed.notify()
+            if self.limit > before:
+                self._wake()
 
     def throttled(self) -> None:
         """Allow much less."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -22,6 +22,7 @@ from featkit.errors import (
     StoreUnavailable,
     ThrottledError,
 )
+from featkit.transports import policy
 from featkit.transports.deadline import Deadline
 from featkit.transports.options import Retry
 from featkit.transports.policy import Attempts, Budget, Concurrency, retry_after
@@ -163,6 +164,66 @@ def test_who_waits_for_a_slot_is_woken_when_nobody_waits_for_him():
         deadline.abandon(ClosedError("closed"))
         thread.join(timeout=5)
         assert raised
+
+
+@pytest.fixture
+def unhurried(monkeypatch):
+    """Have who waits for a slot wait until somebody wakes him."""
+    monkeypatch.setattr(policy, "_SLICE", 60.0)
+
+
+class Counted(Deadline):
+    """A deadline that counts how often somebody who waits looks at it."""
+
+    def __init__(self) -> None:
+        super().__init__(None)
+        self.looks = 0
+
+    def left(self) -> float | None:
+        self.looks += 1
+        return super().left()
+
+
+def waiting(concurrency: Concurrency, kind: str, deadline: Counted, run=int) -> threading.Thread:
+    """Start a call that waits for a slot."""
+
+    def call() -> None:
+        with suppress(ClosedError), concurrency.slot(deadline, kind):
+            run()
+
+    before = deadline.looks
+    thread = threading.Thread(target=call, daemon=True)
+    thread.start()
+    while deadline.looks == before:  # it looks once it has found that there is no slot
+        time.sleep(0.001)
+    return thread
+
+
+@pytest.mark.usefixtures("unhurried")
+def test_a_free_slot_wakes_one_of_those_who_wait_for_it():
+    concurrency, deadline = Concurrency(1), Counted()
+    with concurrency.slot(no_limit(), "one"):
+        threads = [
+            waiting(concurrency, "one", deadline, lambda: time.sleep(0.005)) for _ in range(16)
+        ]
+    for thread in threads:
+        thread.join(timeout=5)
+        assert not thread.is_alive()
+    assert deadline.looks < 32  # were all woken each time, it would be 136
+
+
+@pytest.mark.usefixtures("unhurried")
+def test_a_free_slot_reaches_the_kind_that_it_is_free_for():
+    concurrency = Concurrency(2)
+    with concurrency.slot(no_limit(), "slow"):
+        with concurrency.slot(no_limit(), "other"):
+            held_back = waiting(concurrency, "slow", Counted())
+            thread = waiting(concurrency, "fast", Counted())
+        thread.join(timeout=5)
+        assert not thread.is_alive()
+        assert held_back.is_alive()
+    held_back.join(timeout=5)
+    assert not held_back.is_alive()
 
 
 # -- attempts --------------------------------------------------------------------------------------
