@@ -103,9 +103,11 @@ def made_once(calls: Sequence[Call[T]]) -> Flow[list[T | FeatkitError]]:
     request for all; each call still reads its own part of the reply.
     """
     groups: dict[Hashable, list[int]] = {}
+    joinable = {kind: issubclass(kind, Joinable) for kind in {type(call.request) for call in calls}}
     for place, call in enumerate(calls):
-        request = call.request
-        same = (type(request), request.alike()) if isinstance(request, Joinable) else place
+        request: Any = call.request
+        kind = type(request)
+        same = (kind, request.alike()) if joinable[kind] else place
         groups.setdefault(same, []).append(place)
     answers: list[Any]
     if len(groups) == len(calls):

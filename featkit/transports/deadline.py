@@ -24,17 +24,24 @@ class Deadline:
     ----------
     timeout
         From now; None: no limit.
+    abandoned
+        Another's event to share.
 
     Attributes
     ----------
     abandoned
         Set once nobody waits any more.
+    until
+        When it is, by `time.monotonic`; None: never.
     """
 
-    def __init__(self, timeout: timedelta | None) -> None:
+    def __init__(
+        self, timeout: timedelta | None, *, abandoned: threading.Event | None = None
+    ) -> None:
         self._started = time.monotonic()
         self._limit = None if timeout is None else timeout.total_seconds()
-        self.abandoned = threading.Event()
+        self.until = None if self._limit is None else self._started + self._limit
+        self.abandoned = abandoned or threading.Event()
         self._reason: FeatkitError | None = None
         self._ends: list[Callable[[], object]] = []
 
@@ -42,12 +49,16 @@ class Deadline:
         """Seconds left, None without limit; raise the `error` when there are none."""
         if self.abandoned.is_set():
             raise self.error()
-        if self._limit is None:
+        if self.until is None:
             return None
-        seconds = self._limit - self.elapsed
+        seconds = self.until - time.monotonic()
         if seconds <= 0:
-            raise self.error()
+            raise self._over()
         return seconds
+
+    def _over(self) -> FeatkitError:
+        """Make the error of a time that is up."""
+        return self.error()
 
     @property
     def elapsed(self) -> float:
@@ -56,7 +67,8 @@ class Deadline:
 
     def sleep(self, seconds: float) -> None:
         """Wait so long; raise the `error` as soon as nobody waits any more."""
-        self.abandoned.wait(seconds)
+        if seconds > 0:
+            self.abandoned.wait(seconds)
         self.left()
 
     def abandon(self, reason: FeatkitError | None = None) -> None:
@@ -108,13 +120,15 @@ class Deadline:
 
 class _Part(Deadline):
     def __init__(self, whole: Deadline, patience: timedelta | None) -> None:
-        super().__init__(patience)
+        # who waits for the whole waits for each part
+        super().__init__(patience, abandoned=whole.abandoned)
         self._whole = whole
-        self.abandoned = whole.abandoned  # who waits for the whole waits for each part
+        limits = [until for until in (whole.until, self.until) if until is not None]
+        self.until = min(limits, default=None)
 
-    def left(self) -> float | None:
-        limits = [left for left in (self._whole.left(), super().left()) if left is not None]
-        return min(limits, default=None)
+    def _over(self) -> FeatkitError:
+        self._whole.left()  # raises its own error where its time is up as well
+        return self.error()
 
     def abandon(self, reason: FeatkitError | None = None) -> None:
         self._whole.abandon(reason)

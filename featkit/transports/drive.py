@@ -118,6 +118,8 @@ class Transports:
             return error
 
     def _transport(self, name: str) -> Transport[Any]:
+        if (made := self._made.get(name)) is not None:
+            return made  # which is closed where this is
         kind = resolve_name(name)  # imports what the first request needs
         with self._lock:
             if self._closed:

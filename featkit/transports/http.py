@@ -12,7 +12,7 @@ from __future__ import annotations
 import ssl
 import sys
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.request import getproxies
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _NOT_MODIFIED = 304
+_ADDRESSES = 64  # that are kept as httpx wants them
 _SCHEMES = ("http", "https", "all")  # that a proxy may stand before
 
 
@@ -153,9 +154,10 @@ class _Bare:
 
     def __init__(self, limits: Limits, trust: ssl.SSLContext) -> None:
         self._transport = httpx.HTTPTransport(verify=trust, limits=_pool(limits))
+        self._address = lru_cache(_ADDRESSES)(httpx.URL)  # to take one apart is a tenth of a call
 
-    @staticmethod
     def build_request(
+        self,
         method: str,
         url: str,
         *,
@@ -164,8 +166,9 @@ class _Bare:
         timeout: httpx.Timeout,
     ) -> httpx.Request:
         """Write a request."""
-        extensions = {"timeout": timeout.as_dict()}
-        return httpx.Request(method, url, content=content, headers=headers, extensions=extensions)
+        told = {"timeout": timeout.as_dict()}
+        address = self._address(url)
+        return httpx.Request(method, address, content=content, headers=headers, extensions=told)
 
     def send(self, request: httpx.Request, **_: bool) -> httpx.Response:
         """Send a request and read the head of the reply."""

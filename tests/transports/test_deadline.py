@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from featkit.calls import Call, HttpRequest
-from featkit.errors import ClosedError, DeadlineExceeded
+from featkit.errors import ClosedError, DeadlineExceeded, SlowAnswer
 from featkit.transports.deadline import Deadline, current, in_force
 from featkit.transports.options import Limits
 from tests.faults import proxy as faults
@@ -71,6 +71,20 @@ def test_a_part_of_what_has_a_limit_has_that_one(clock: list[float]) -> None:
     clock[0] += 10
     with pytest.raises(DeadlineExceeded, match=r"100\.0 s"):
         part.left()
+
+
+def test_a_try_that_takes_too_long_is_slow_unless_all_of_it_is_late(clock: list[float]) -> None:
+    whole = Deadline(timedelta(seconds=100))
+    part = whole.within(timedelta(seconds=60))
+    tries = [part.of_one_try(timedelta(seconds=seconds)) for seconds in (30, 200)]
+    assert [each.left() for each in tries] == [30, 100]
+    clock[0] += 30
+    with pytest.raises(SlowAnswer, match=r"30\.0 s"):
+        tries[0].left()
+    clock[0] += 70
+    for each in tries:
+        with pytest.raises(DeadlineExceeded, match=r"100\.0 s"):
+            each.left()
 
 
 def test_who_abandons_a_part_abandons_the_whole_and_says_why() -> None:
