@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _SLICE = 0.25  # seconds after which a wait for bytes looks whether somebody still waits for them
-_SOME, _MOST = 64 * 1024, 256 * 1024  # bytes that are read at once; the latter where many come
 _PIECE = 64 * 1024  # bytes that are sent between two looks at the deadline
 
 
@@ -48,7 +47,6 @@ class Stream:
         self._socket = _socket_of(inner)
         self._patience: float | None = None  # of the socket; to set it is a call of the system
         self._held = b""
-        self._most = _SOME
         self._spoilt = False
         self.answered = False
 
@@ -61,17 +59,14 @@ class Stream:
         if self._held:
             self.write(b"", timeout)
         self.answered = True
-        data: bytes
-        deadline, most = current.get(), max(max_bytes, self._most)
+        deadline = current.get()
         while deadline is not None:
             try:
-                data = self._receive(most, deadline.left())
+                return self._receive(max_bytes, deadline.left())
             except self._library.ReadTimeout:
                 continue
-            self._most = _MOST if len(data) == most else _SOME
-            return data
         self._patience = None  # what reads below sets it
-        data = self._inner.read(most, timeout)
+        data: bytes = self._inner.read(max_bytes, timeout)
         return data
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
