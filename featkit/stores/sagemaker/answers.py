@@ -10,7 +10,6 @@ import numpy as np
 import polars as pl
 
 from featkit.auth import aws
-from featkit.codecs import json_columns
 from featkit.columns import STATUS, FeatureColumns, Status
 from featkit.errors import (
     IncompleteAnswer,
@@ -21,7 +20,6 @@ from featkit.errors import (
     ThrottledError,
 )
 from featkit.stores.sagemaker.messages import (
-    RECORD,
     Batch,
     ValueType,
     as_json,
@@ -29,6 +27,7 @@ from featkit.stores.sagemaker.messages import (
     decoded,
     times,
 )
+from featkit.stores.sagemaker.records import Records
 from featkit.stores.sagemaker.together import Answer
 
 if TYPE_CHECKING:
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
     from featkit.calls import HttpReply
     from featkit.errors import FeatkitError
     from featkit.online.gathering import Gathering, Later, Piece
-    from featkit.schema import Feature
     from featkit.stores.base import OnlineRead
 
 GROUP, IDENTIFIER = "feature_group", "record_identifier_feature"
@@ -113,7 +111,8 @@ class Question:
         IncompleteAnswer
             Some entities were not looked for, or failed; the others are in its `partial`.
         """
-        return self._read(ids, reply if isinstance(reply, Answer) else Answer.of(reply))
+        answer = reply if isinstance(reply, Answer) else Answer.of(reply)
+        return self._read(ids, Records.of(answer.records), answer.said)
 
     def later(
         self,
@@ -124,10 +123,10 @@ class Question:
     ) -> Later | FeatureColumns:
         """Read an answer; one that leaves nothing out gathers with others before it is decoded."""
         if isinstance(reply, Answer):  # one call for several groups
-            return self._read(ids, reply)
+            return self.answer(ids, reply)
         said = decoded(Batch, reply)
         if said.errors or said.unprocessed_identifiers:
-            return self._read(ids, Answer.of(reply))
+            return self.answer(ids, reply)
         return gathering.add(read, (ids, bytes(said.records)), "BatchGetRecord")
 
     def gathered(self, pieces: Sequence[Piece[_Records]]) -> FeatureColumns:
@@ -135,13 +134,11 @@ class Question:
         ids = pl.concat([piece.said[0] for piece in pieces])
         arrays = [piece.said[1][1:-1].strip() for piece in pieces]
         text = b"[%s]" % b",".join(filter(None, arrays))
-        records = json_columns.decode(text, RECORD, "Records").struct.unnest()
-        return self._read(ids, Answer(records, Batch()))
+        return self._read(ids, Records.read(text), Batch())
 
-    def _read(self, ids: pl.Series, answer: Answer) -> FeatureColumns:
-        records, said = answer.records, answer.said
-        rows = self._rows(ids, records["RecordIdentifierValueAsString"], "Records")
-        if not records["FeatureGroupName"].eq_missing(self._group).all():
+    def _read(self, ids: pl.Series, records: Records, said: Batch) -> FeatureColumns:
+        rows = self._rows(ids, records.heads["RecordIdentifierValueAsString"], "Records")
+        if not records.heads["FeatureGroupName"].eq_missing(self._group).all():
             msg = f"the answer has records of other feature groups than {self._group!r}"
             raise ProtocolError(msg)
         failed = [own.record_identifier_value_as_string for own in said.errors]
@@ -172,22 +169,14 @@ class Question:
             raise RowMismatch(msg)
         return found[_AT]
 
-    def _columns(self, rows: pl.Series, records: pl.DataFrame, status: pl.Series) -> FeatureColumns:
-        cells = (
-            records.select("Record", rows.alias(_AT))
-            .explode("Record")
-            .drop_nulls("Record")
-            .unnest("Record")
-            .partition_by("FeatureName", as_dict=True)
-        )
+    def _columns(self, rows: pl.Series, records: Records, status: pl.Series) -> FeatureColumns:
         height = len(status)
-        columns = {
-            own.name: self._values(cells.get((own.name,)), own, height)
-            for own in self.read.features
-        }
+        at = pl.repeat(None, height, dtype=pl.UInt32, eager=True)
+        at = at.scatter(rows, pl.int_range(len(rows), dtype=pl.UInt32, eager=True))
+        columns = {own.name: self._values(records, own.name, at) for own in self.read.features}
         values = pl.DataFrame(list(columns.values()))
         statuses = dict.fromkeys(columns, status)
-        expired = self._expired(rows, records["ExpiresAt"], height)
+        expired = self._expired(rows, records.heads["ExpiresAt"], height)
         if expired is not None:
             statuses = {
                 name: status.set(expired & column.is_not_null(), Status.EXPIRED)
@@ -196,17 +185,14 @@ class Question:
         if self.read.view.timestamp is None:
             return FeatureColumns(values, statuses)
         tags = self.read.view.tags
-        texts = _scattered(
-            cells.get((tags[EVENT_TIME],)), "ValueAsString", tags[EVENT_TIME], height
-        )
+        texts = records.texts(tags[EVENT_TIME], at)
         stamps = times(texts, tags[EVENT_TYPE], strict=False).alias("time")
         return FeatureColumns(values, statuses, dict.fromkeys(columns, stamps))
 
-    def _values(self, cells: pl.DataFrame | None, feature: Feature, height: int) -> pl.Series:
+    def _values(self, records: Records, name: str, at: pl.Series) -> pl.Series:
         """Read one feature; where a record does not have it, it is null."""
-        kind = self.types[feature.name]
-        column = "ValueAsStringList" if kind.many else "ValueAsString"
-        return kind.read(_scattered(cells, column, feature.name, height), feature.name)
+        kind = self.types[name]
+        return kind.read(records.texts(name, at, many=kind.many), name)
 
     def _expired(self, rows: pl.Series, ends: pl.Series, height: int) -> pl.Series | None:
         """Tell which records should be gone by now, but are not yet; None: none of them."""
@@ -239,22 +225,3 @@ class Question:
 
 def _holds(texts: pl.Expr, separator: str) -> pl.Expr:
     return texts.str.contains(separator, literal=True)
-
-
-def _scattered(cells: pl.DataFrame | None, column: str, name: str, height: int) -> pl.Series:
-    """Put the texts of a feature at the rows of their records."""
-    dtype = pl.List(pl.String()) if column == "ValueAsStringList" else pl.String()
-    empty = pl.repeat(None, height, dtype=dtype, eager=True)
-    if cells is None:
-        return empty
-    if cells[_AT].is_duplicated().any():
-        msg = f"a record of the answer has the feature {name!r} twice"
-        raise ProtocolError(msg)
-    other = cells["ValueAsString" if dtype.is_nested() else "ValueAsStringList"]
-    if other.null_count() < len(other):
-        msg = f"{name!r} should be {'a list' if dtype.is_nested() else 'one value'}, and is not"
-        raise ProtocolError(msg)
-    if not dtype.is_nested():
-        return empty.scatter(cells[_AT], cells[column])
-    rows = pl.DataFrame({_AT: pl.int_range(height, dtype=pl.UInt32, eager=True)})
-    return rows.join(cells.select(_AT, column), on=_AT, how="left", maintain_order="left")[column]

@@ -160,24 +160,6 @@ class Batch(_Message, frozen=True):
     unprocessed_identifiers: tuple[Unprocessed, ...] = ()
 
 
-RECORD = pl.Struct(
-    {
-        "FeatureGroupName": pl.String(),
-        "RecordIdentifierValueAsString": pl.String(),
-        "ExpiresAt": pl.String(),
-        "Record": pl.List(
-            pl.Struct(
-                {
-                    "FeatureName": pl.String(),
-                    "ValueAsString": pl.String(),
-                    "ValueAsStringList": pl.List(pl.String()),
-                }
-            )
-        ),
-    }
-)
-
-
 def decoded(kind: type[T], reply: HttpReply) -> T:
     """Read a reply; raise `ProtocolError` where it is none of that kind."""
     return json_messages.read(kind, reply.body, "SageMaker")

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from featkit.calls import Call, HttpRequest
-from featkit.codecs import json_columns
 from featkit.errors import AuthError, ProtocolError, RequestRejected, UnknownNameError
 from featkit.flows import made_once
-from featkit.stores.sagemaker.messages import RECORD, Batch, decoded
+from featkit.stores.sagemaker.messages import Batch, decoded
+from featkit.stores.sagemaker.records import parsed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
@@ -47,7 +47,7 @@ class Answer:
     def of(cls, reply: HttpReply) -> Answer:
         """Read a reply."""
         said = decoded(Batch, reply)
-        return cls(json_columns.decode(said.records, RECORD, "Records").struct.unnest(), said)
+        return cls(parsed(said.records), said)
 
     def part(self, group: str) -> Answer:
         """Take what is of one feature group."""
