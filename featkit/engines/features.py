@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from featkit.engines.base import FAILURES, in_pieces, numbered
+from featkit.engines.memory import give_back
 from featkit.engines.threads import in_turn
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ class LaterFeatures:
 
     def __init__(self, task: JoinTask, strategy: Strategy) -> None:
         self._task, self._threads = task, strategy.threads
+        self._tight = strategy.memory is not None
         self._predicates = tuple(strategy.predicates(task))
 
     def scan(self) -> pl.LazyFrame:
@@ -98,6 +100,8 @@ class LaterFeatures:
         OSError
             The files are not what they were when the rows were numbered.
         """
+        if self._tight:
+            give_back()
         try:
             frames = self._read(numbers)
         except FAILURES as error:

@@ -27,7 +27,8 @@ _RARE = 0.3  # share of rows of the spine's entities, up to which leaving out th
 _SKIPPED = 0.1  # share of rows outside the time of the spine, from which on leaving them out pays
 
 # measured on the data of benchmarks/training_sets.py, in bytes
-_SLOT, _SLOT_ROWS = 200, 6  # what a row of the spine takes while it is joined, besides rows kept
+_SLOT = 60  # what a row of the spine takes while it is joined, besides rows kept
+_HELD, _LATER = 6, 2  # rows kept for it meanwhile: with features read at once, and read later
 _FOUND = 19  # what it takes once it is joined, besides the row that was found
 _READER = 60_000_000  # what reading takes whatever is read
 _BASE = 260_000_000  # a process that has loaded polars, numpy and pyarrow
@@ -152,7 +153,7 @@ class _Planner:
             self.why.append("every row is read once, front to back")
         if later := rows >= _SMALL and not by_key:
             self.why.append("keys and times first, then the features of the rows that are chosen")
-        buckets = self._buckets(rows, size)
+        buckets = self._buckets(rows, size, _LATER if later else _HELD)
         return Strategy(
             engine=self._engine(),
             by_key=by_key,
@@ -219,7 +220,7 @@ class _Planner:
         )
         return (earliest if before else None), (latest if after else None)
 
-    def _buckets(self, rows: int, size: int) -> int:
+    def _buckets(self, rows: int, size: int, kept: int) -> int:
         """Tell in how many parts the entities must be joined to stay within the limit."""
         if self.memory is None:
             return 1
@@ -227,7 +228,7 @@ class _Planner:
         slots = len(self.task.spine)
         fixed = _BASE + self.held + _READER + _IN_FLIGHT * min(_PIECE, max(rows, 1)) * row
         fixed += slots * (_FOUND + row)
-        moving = slots * (_SLOT + _SLOT_ROWS * row)
+        moving = slots * (_SLOT + kept * row)
         room = self.memory - fixed
         needed = fixed + moving
         buckets = _MOST if room <= 0 else min(_MOST, -(-moving // room))

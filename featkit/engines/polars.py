@@ -39,11 +39,15 @@ def join(task: JoinTask, strategy: Strategy) -> Match:
     """Find for each row of a spine the row that was known then."""
     try:
         if strategy.buckets == 1:
-            return _joined(task, strategy)
-        parts = task.spine.parts(strategy.buckets)
-        return _united(task, (_joined(replace(task, spine=part), strategy) for part in parts))
+            match = _joined(task, strategy)
+        else:
+            parts = task.spine.parts(strategy.buckets)
+            match = _united(task, (_joined(replace(task, spine=part), strategy) for part in parts))
     except FAILURES as error:
         raise task.history.unreadable(error) from error
+    if strategy.memory is not None:
+        give_back()
+    return match
 
 
 def _joined(task: JoinTask, strategy: Strategy) -> Match:
