@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import tomllib
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -150,15 +151,23 @@ def _file(folder: Path) -> tuple[str, dict[str, Any]]:
             if not path.is_file():
                 continue
             try:
-                content = tomllib.loads(path.read_text(encoding="utf-8"))
+                text = path.read_text(encoding="utf-8")
+                if path.name == "featkit.toml":
+                    return str(path), tomllib.loads(text)
+                content = _table_of(text)
             except (OSError, ValueError) as error:
                 msg = f"{path} cannot be read: {error}"
                 raise SettingsError(msg) from error
-            if path.name == "featkit.toml":
-                return str(path), content
-            if "featkit" in content.get("tool", {}):
-                return f"[tool.featkit] of {path}", content["tool"]["featkit"]
+            if content is not None:
+                return f"[tool.featkit] of {path}", content
     return "the environment", {}
+
+
+@lru_cache(maxsize=8)  # each connection asks, and it is long, and seldom another than before
+def _table_of(text: str) -> dict[str, Any] | None:
+    """Read ``[tool.featkit]`` of the text of a pyproject.toml; nobody changes what it gives."""
+    found: dict[str, Any] | None = tomllib.loads(text).get("tool", {}).get("featkit")
+    return found
 
 
 def _secret(entry: object, where: str, variables: Mapping[str, str]) -> object:

@@ -2,6 +2,7 @@
 
 import ast
 from dataclasses import dataclass
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -83,20 +84,25 @@ def module_name(path):
 
 
 MODULES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
-TREES = {name: ast.parse(path.read_text("utf-8")) for name, path in MODULES.items()}
 
 
+@cache
+def tree_of(name):
+    return ast.parse(MODULES[name].read_text("utf-8"))
+
+
+@cache
 def imports_of(name):
     """Read the imports of a module: the module that each names, or gets a name from."""
-    for node, when in _walk(TREES[name], "import"):
+    found = []
+    for node, when in _walk(tree_of(name), "import"):
         if isinstance(node, ast.Import):
-            for alias in node.names:
-                yield Import(alias.name, when)
+            found += [Import(alias.name, when) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{name}: imports are absolute here"
-            for alias in node.names:
-                whole = f"{node.module}.{alias.name}"
-                yield Import(whole if whole in MODULES else node.module, when)
+            names = [(f"{node.module}.{alias.name}", node.module) for alias in node.names]
+            found += [Import(whole if whole in MODULES else short, when) for whole, short in names]
+    return found
 
 
 def _walk(node, when):
@@ -110,7 +116,10 @@ def _walk(node, when):
         yield from _walk(child, inner)
 
 
-IMPORTS = {name: list(imports_of(name)) for name in MODULES}
+def breaches(rule):
+    """Ask every module but the package itself; tell what those answer that break a rule."""
+    names = sorted(set(MODULES) - {"featkit"})
+    return {name: found for name in names if (found := rule(name))}
 
 
 def matches(name, pattern):
@@ -134,64 +143,67 @@ def library(name):
     return name.partition(".")[0]
 
 
-each_module = pytest.mark.parametrize("name", sorted(set(MODULES) - {"featkit"}))
-
-
 # -- the table -----------------------------------------------------------------------------------
 
 
-@each_module
-def test_every_module_has_its_place_in_the_table(name):
-    assert len(layers_of(name)) + is_side(name) == 1
+def test_every_module_has_its_place_in_the_table():
+    def other_than_one(name):
+        places = [*layers_of(name), *(["beside them"] if is_side(name) else [])]
+        return places if len(places) > 1 else not places
+
+    assert breaches(other_than_one) == {}
 
 
-@pytest.mark.parametrize("pattern", [*(each for room in LAYERS.values() for each in room), *SIDE])
-def test_every_place_in_the_table_is_taken(pattern):
-    assert any(matches(name, pattern) for name in MODULES)
+def test_every_place_in_the_table_is_taken():
+    patterns = [*(each for room in LAYERS.values() for each in room), *SIDE]
+    empty = [each for each in patterns if not any(matches(name, each) for name in MODULES)]
+    assert empty == []
 
 
 # -- which way imports go ------------------------------------------------------------------------
 
 
-@each_module
-def test_imports_go_downward(name):
-    if is_side(name):
-        return
-    (own,) = layers_of(name)
-    upward = [
-        each.target
-        for each in IMPORTS[name]
-        if each.when != "never" and each.target in MODULES and each.target != "featkit"
-        if is_side(each.target) or layers_of(each.target)[0] > own
-        if each.target != INTERFACE or own < 2
-    ]
-    assert upward == []
+def test_imports_go_downward():
+    def upward(name):
+        if is_side(name):
+            return []
+        (own,) = layers_of(name)
+        return [
+            each.target
+            for each in imports_of(name)
+            if each.when != "never" and each.target in MODULES and each.target != "featkit"
+            if is_side(each.target) or layers_of(each.target)[0] > own
+            if each.target != INTERFACE or own < 2
+        ]
+
+    assert breaches(upward) == {}
 
 
-@each_module
-def test_rooms_that_do_not_know_each_other(name):
-    strangers = NEVER.get(room(name), [])
-    known = [
-        each.target
-        for each in IMPORTS[name]
-        if each.target in MODULES and room(each.target) in strangers
-        if each.target != INTERFACE or room(name) != "frames"
-    ]
-    assert known == []
+def test_rooms_that_do_not_know_each_other():
+    def strangers(name):
+        return [
+            each.target
+            for each in imports_of(name)
+            if each.target in MODULES and room(each.target) in NEVER.get(room(name), [])
+            if each.target != INTERFACE or room(name) != "frames"
+        ]
+
+    assert breaches(strangers) == {}
 
 
-@each_module
-def test_only_faces_import_the_package_itself(name):
-    if is_side(name) or layers_of(name) == [5]:
-        return
-    assert "featkit" not in {each.target for each in IMPORTS[name]}
+def test_only_faces_import_the_package_itself():
+    def imports_it(name):
+        face = is_side(name) or layers_of(name) == [5]
+        return not face and "featkit" in {each.target for each in imports_of(name)}
+
+    assert breaches(imports_it) == {}
 
 
 def test_no_module_is_imported_by_what_it_imports():
     graph = {
         name: {
             each.target
-            for each in IMPORTS[name]
+            for each in imports_of(name)
             if each.when != "never" and each.target in MODULES
             if each.target not in {"featkit", name}
         }
@@ -206,70 +218,70 @@ def test_no_module_is_imported_by_what_it_imports():
 # -- what stays outside --------------------------------------------------------------------------
 
 
-@each_module
-def test_heavy_libraries_are_imported_by_few(name):
-    heavy = {
-        library(each.target)
-        for each in IMPORTS[name]
-        if each.when == "import" and library(each.target) in LOADS_AT_ONCE
-    }
-    assert {each for each in heavy if name not in LOADS_AT_ONCE[each]} == set()
+def test_heavy_libraries_are_imported_by_few():
+    def heavy(name):
+        at_once = {library(each.target) for each in imports_of(name) if each.when == "import"}
+        return {each for each in at_once & set(LOADS_AT_ONCE) if name not in LOADS_AT_ONCE[each]}
+
+    assert breaches(heavy) == {}
 
 
-@each_module
-def test_only_one_module_knows_the_http_library(name):
-    known = {library(each.target) for each in IMPORTS[name] if each.when != "never"}
-    assert not known & {"httpx", "httpx2"} or name == "featkit.transports.http"
+def test_only_one_module_knows_the_http_library():
+    def known(name):
+        ever = {library(each.target) for each in imports_of(name) if each.when != "never"}
+        return ever & {"httpx", "httpx2"}
+
+    assert set(breaches(known)) == {"featkit.transports.http"}
 
 
 def test_package_itself_imports_next_to_nothing():
-    assert {each.target for each in IMPORTS["featkit"]} == {"lazy_loader"}
+    assert {each.target for each in imports_of("featkit")} == {"lazy_loader"}
 
 
-@each_module
-def test_only_settings_read_the_environment(name):
-    if name == "featkit.settings":
-        return
-    nodes = list(ast.walk(TREES[name]))
-    read = {ast.unparse(node) for node in nodes if isinstance(node, ast.Attribute)}
-    read |= {
-        f"{node.module}.{alias.name}"
-        for node in nodes
-        if isinstance(node, ast.ImportFrom)
-        for alias in node.names
-    }
-    assert read & {"os.environ", "os.environb", "os.getenv", "os.getenvb", "os.putenv"} == set()
+def test_only_settings_read_the_environment():
+    def read(name):
+        nodes = list(ast.walk(tree_of(name)))
+        named = {ast.unparse(node) for node in nodes if isinstance(node, ast.Attribute)}
+        named |= {
+            f"{node.module}.{alias.name}"
+            for node in nodes
+            if isinstance(node, ast.ImportFrom)
+            for alias in node.names
+        }
+        return named & {"os.environ", "os.environb", "os.getenv", "os.getenvb", "os.putenv"}
+
+    assert set(breaches(read)) == {"featkit.settings"}
 
 
-@each_module
-def test_nothing_is_unpickled(name):
-    assert {library(each.target) for each in IMPORTS[name]} & UNPICKLING == set()
+def test_nothing_is_unpickled():
+    def unpickling(name):
+        return {library(each.target) for each in imports_of(name)} & UNPICKLING
+
+    assert breaches(unpickling) == {}
 
 
-@each_module
-def test_no_module_imports_everything_of_another(name):
-    stars = [
-        node
-        for node in ast.walk(TREES[name])
-        if isinstance(node, ast.ImportFrom) and node.names[0].name == "*"
-    ]
-    assert stars == []
+def test_no_module_imports_everything_of_another():
+    def stars(name):
+        imports = [each for each in ast.walk(tree_of(name)) if isinstance(each, ast.ImportFrom)]
+        return [each.module for each in imports if each.names[0].name == "*"]
+
+    assert breaches(stars) == {}
 
 
 # -- size ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_no_module_grows_too_long(name):
-    assert len(MODULES[name].read_text("utf-8").splitlines()) <= LONGEST
+def test_no_module_grows_too_long():
+    lines = {name: len(path.read_text("utf-8").splitlines()) for name, path in MODULES.items()}
+    assert {name: count for name, count in lines.items() if count > LONGEST} == {}
 
 
 # -- the test itself -----------------------------------------------------------------------------
 
 
 def test_imports_are_read_as_they_happen():
-    when = {each.target: each.when for each in IMPORTS["featkit.columns"]}
+    when = {each.target: each.when for each in imports_of("featkit.columns")}
     assert when["featkit.dtypes"] == "import"
     assert when["featkit.conversion"] == "call"
     assert when["featkit.types"] == "never"
-    assert "featkit.frames.pandas" in {each.target for each in IMPORTS["featkit.frames"]}
+    assert "featkit.frames.pandas" in {each.target for each in imports_of("featkit.frames")}
