@@ -9,18 +9,17 @@ import typer
 
 from featkit import terminal
 from featkit.cli.app import JsonOption, Names, NowOption, StoreOption, connect
-from featkit.cli.enrich import key_dtypes, pair
-from featkit.cli.training_set import (
+from featkit.cli.options import (
     AtOption,
     KnownByOption,
     LookbackOption,
     OnOption,
     ServiceOption,
+    StrictOption,
     known,
-    opened,
-    times,
-    troubles,
+    pair,
 )
+from featkit.cli.sources import key_dtypes, opened, times, troubles
 from featkit.errors import InputError
 
 if TYPE_CHECKING:
@@ -56,9 +55,7 @@ def audit(
     ] = None,
     lookback: LookbackOption = None,
     known_by: KnownByOption = None,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="A row of the very moment does not count.")
-    ] = False,
+    strict: StrictOption = False,
     sample: Annotated[
         int, typer.Option("--sample", metavar="N", help="Rows that are joined again.")
     ] = 1000,
@@ -92,7 +89,7 @@ def audit(
     client = connect(store, now)
     references = wanted if isinstance(wanted, list) else list(wanted.values())
     selection = client.run(select(client.operations.store, references, prefix="{view}__"))
-    with troubles(source, at, "be audited"):
+    with troubles(source, "be audited", at=at):
         to = source.with_suffix(".parquet")  # columns of numbers are to be numbers
         frame = opened(source, at, to=to, dtypes=key_dtypes(selection, columns))
         if files.format_of(source) == "csv":
