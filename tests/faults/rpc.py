@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -47,6 +46,7 @@ class Behind:
     delay: float = 0.0
     _numbers: Iterator[int] = field(default_factory=itertools.count)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _hurry: threading.Event = field(default_factory=threading.Event)
     asked: int = 0
 
     def troubled(self) -> bool:
@@ -54,8 +54,12 @@ class Behind:
         with self._lock:
             self.asked += 1
             number = next(self._numbers)
-        time.sleep(self.delay)
+        self._hurry.wait(self.delay)
         return self.trouble(number)
+
+    def hurry(self) -> None:
+        """Answer at once from now on, whoever waits among them."""
+        self._hurry.set()
 
 
 class _Echo(grpc.GenericRpcHandler):

@@ -14,13 +14,12 @@ that change within a message nobody can tell from others, but TLS.
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
+import re
 import socket
 import sys
 import threading
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import product
@@ -41,6 +40,7 @@ from featkit.transports.drive import Silent, Transports, adrive, drive
 from featkit.transports.options import Limits, Retry, TransportOptions
 from tests.faults import rpc
 from tests.faults.serving import Reply, Request, Server, read_request
+from tests.faults.striking import strike, when
 from tests.faults.wire import WireProxy
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ def test_what_is_lost_again_and_again_is_named(reach: Reach, fault: What, after:
     )
     assert isinstance(outcome, StoreError)
     assert reach.proxy.address in str(outcome)
-    assert " attempts, 0." in str(outcome)
+    assert re.search(r" attempts?, \d", str(outcome))
 
 
 # -- N5: no connection -----------------------------------------------------------------------------
@@ -169,7 +169,7 @@ def test_who_never_ends_an_answer_meets_the_deadline(reach: Reach, fault: What, 
 
 def test_who_stalls_once_is_asked_once_more(reach: Reach) -> None:
     reach.proxy.faults.append(("stall", 60))
-    patience = 0.05 if reach.call is rpc.flight_call else 0.5  # ten times as long for history
+    patience = 0.1 if reach.call is rpc.flight_call else 1.0  # ten times as long for history
     transports = reach.transports(limits=Limits(answer=timedelta(seconds=patience)))
     (outcome,) = reach.outcomes(transports)
     # the library may well ask on the connection that stalls, and then it is too slow twice
@@ -205,27 +205,16 @@ def test_a_server_that_speaks_http_1_is_named(reach: Reach) -> None:
 # -- I1, I2, I5: interrupts, cancelled tasks, threads ----------------------------------------------
 
 
-@contextmanager
-def struck(after: float) -> Iterator[None]:
-    """Send this process what Ctrl-C sends."""
-    timer = threading.Timer(after, os.kill, (os.getpid(), signal.SIGINT))
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.join()
-
-
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no signal to one process")
 def test_ctrl_c_ends_a_call_at_once_and_the_next_one_works(reach: Reach) -> None:
     transports = reach.transports()
     assert reach.outcomes(transports) == [0]
-    reach.behind.delay = 2.0
+    reach.behind.delay, before = 60.0, reach.behind.asked
     started = time.monotonic()
-    with pytest.raises(KeyboardInterrupt), struck(0.3):
-        reach.outcomes(transports, 3)
-    assert time.monotonic() - started < 1.8
-    reach.behind.delay = 0.0
+    with pytest.raises(KeyboardInterrupt), when(lambda: reach.behind.asked == before + 3, strike):
+        reach.outcomes(transports, 3, timeout=60.0)
+    assert time.monotonic() - started < 30  # half a second, where the machine is at rest
+    reach.behind.hurry()
     assert reach.outcomes(transports, 3) == [0, 1, 2]
 
 
@@ -264,12 +253,11 @@ def test_sixteen_threads_share_what_sends(reach: Reach) -> None:
 
 def test_closing_while_calls_wait_ends_them_all(reach: Reach) -> None:
     transports = reach.transports()
-    reach.behind.delay = 2.0
-    timer = threading.Timer(0.3, transports.close)
-    timer.start()
+    reach.behind.delay = 60.0
     started = time.monotonic()
-    outcomes = reach.outcomes(transports, 12)
-    timer.join()
+    with when(lambda: reach.behind.asked > 0, transports.close):
+        outcomes = reach.outcomes(transports, 12, timeout=60.0)
     assert {type(outcome) for outcome in outcomes} == {ClosedError}
-    assert time.monotonic() - started < 1.8
+    assert time.monotonic() - started < 30  # half a second, where the machine is at rest
+    reach.behind.hurry()
     assert all(isinstance(outcome, FeatkitError) for outcome in outcomes)

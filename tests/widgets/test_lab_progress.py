@@ -35,6 +35,10 @@ ENRICH = """
 enriched = frame.features.enrich(["shops:visits"], progress=True)
 print(enriched.height, "rows,", enriched["visits"].sum())
 """
+HALF = """([whole, part]) => {
+  const [all, done] = [whole, part].map((each) => each.getBoundingClientRect().width);
+  return 0.45 * all < done && done < 0.55 * all;  // it grows there slowly, for the eye
+}"""
 QUIET = 'print(frame.features.enrich(["shops:visits"]).height)'
 
 
@@ -61,9 +65,9 @@ def test_the_bar_is_painted_while_it_runs_and_goes_when_it_is_done(server, open_
     page.wait_for_function(
         "cell => cell.innerText.includes('500/1.00k')", arg=cell.element_handle()
     )
-    whole, part = (width(bar.locator(each).first) for each in (".progress", ".progress-bar"))
-    assert whole > 200
-    assert 0.45 < part / whole < 0.55
+    whole, part = (bar.locator(each).first for each in (".progress", ".progress-bar"))
+    assert width(whole) > 200
+    page.wait_for_function(HALF, arg=[whole.element_handle(), part.element_handle()])
     assert "keys/s" in cell.inner_text()
     mounted = Mounted(page)
     for theme in ("JupyterLab Dark", "JupyterLab Light"):
