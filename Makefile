@@ -22,9 +22,10 @@ demo: $(or $(wildcard .venv/.installed),.venv/.light) ## see featkit at work on 
 test: .venv/.installed programs ## run the tests on all cores; ARGS="-k name" narrows them down
 	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile $(ARGS)
 
-unit: .venv/.installed ## run the tests that need no server, browser, notebook or broken network
+# one case in ten of those that hypothesis makes up; `make test` tries them all
+unit: .venv/.installed ## run the tests that need no other program and no broken network: a minute
 	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile -m "not live and not slow" \
-	  --ignore-glob "*faults*" tests featkit $(ARGS)
+	  --hypothesis-profile quick --ignore-glob "*faults*" tests featkit $(ARGS)
 
 docs: .venv/.installed ## build the site of the documentation in build/docs
 	@$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs

@@ -29,17 +29,24 @@ from featkit.stores.base import Store, Target
 hypothesis.settings.register_profile(
     "featkit", deadline=None, derandomize="CI" in os.environ, print_blob=True
 )
+hypothesis.settings.register_profile(  # `make unit`
+    "quick", hypothesis.settings.get_profile("featkit"), max_examples=10
+)
 hypothesis.settings.load_profile("featkit")
 
 
-# -- no network but loopback ---------------------------------------------------------------------
+# -- no network but loopback, and no program unawares --------------------------------------------
 #
 # An audit hook, because it sees what `socket` does in every thread and leaves its classes as they
 # are: no code can hold on to an unguarded one, and `isinstance` stays true. It raises what pytest
 # raises to fail a test, a BaseException, so that code that expects a network to fail cannot take
 # it for that. It does not reach into child processes, nor into libraries with sockets of their own.
 
-_guard = {"up": True}
+_guard = {"network": True, "programs": False}
+_STARTS = {"subprocess.Popen", "os.fork", "os.posix_spawn"}
+_SERVERS = {  # fixtures that start one
+    *("chromium", "redis_url", "dynamodb_url", "moto", "s3", "account", "installed")
+}
 _INTERNET = {socket.AF_INET, socket.AF_INET6}
 _PERMITTED = {"", "localhost", "localhost.localdomain", "ip6-localhost", "ip6-loopback"}
 
@@ -55,8 +62,10 @@ def _is_loopback(host: object) -> bool:
         return False
 
 
-def _refuse_network(event: str, arguments: tuple[Any, ...]) -> None:
-    if not _guard["up"]:
+def _refuse(event: str, arguments: tuple[Any, ...]) -> None:
+    if event in _STARTS and _guard["programs"]:
+        pytest.fail("a test that starts a process is to be marked `slow`")
+    if not _guard["network"]:
         return
     if event in {"socket.connect", "socket.sendto", "socket.sendmsg"}:
         address = arguments[1]
@@ -71,14 +80,23 @@ def _refuse_network(event: str, arguments: tuple[Any, ...]) -> None:
         pytest.fail(f"a test may reach loopback only, not {host!r}; mark it `live` if it must")
 
 
-sys.addaudithook(_refuse_network)
+sys.addaudithook(_refuse)
 
 
 @pytest.fixture(autouse=True)
-def _network_for_live_tests_only(request):
-    _guard["up"] = request.node.get_closest_marker("live") is None
+def _what_the_marks_allow(request):
+    live = request.node.get_closest_marker("live") is not None
+    slow = request.node.get_closest_marker("slow") is not None
+    _guard.update(network=not live, programs=not (live or slow))
     yield
-    _guard["up"] = True
+    _guard.update(network=True, programs=False)
+
+
+def pytest_collection_modifyitems(items):
+    """Leave what servers and browsers do out of `make unit`."""
+    for item in items:
+        if not _SERVERS.isdisjoint(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.slow)
 
 
 # -- settings and home ---------------------------------------------------------------------------

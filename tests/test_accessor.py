@@ -177,6 +177,7 @@ IMPORTS = {
 }
 
 
+@pytest.mark.slow
 def test_imports_work_in_any_order_and_bring_no_other_library(store_folder):
     python, target = [sys.executable, "-W", "error", "-c"], f"parquet:{store_folder}"
     started = {

@@ -60,6 +60,7 @@ def shops(tmp_path):
 # -- starting ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_help_imports_nothing_heavy():
     code = (
         "import sys\nfrom featkit.cli import main\n"
@@ -78,6 +79,7 @@ def test_console_script_is_main(request):
     assert project["project"]["scripts"] == {"featkit": "featkit.cli:main"}
 
 
+@pytest.mark.slow
 def test_the_module_is_the_script():
     command = [sys.executable, "-m", "featkit", "--version"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -438,6 +440,7 @@ def test_a_store_can_come_from_the_settings(run, store_folder, empty_home):
 # -- a process of its own ------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_pipe_gets_whole_lines_without_colours(store_folder):
     done = spawn("views", "--store", f"parquet:{store_folder}")
     assert done.returncode == 0
@@ -447,6 +450,7 @@ def test_a_pipe_gets_whole_lines_without_colours(store_folder):
     assert line.split() == ["shops", "shop", "1d", "9"]
 
 
+@pytest.mark.slow
 def test_a_pipe_does_not_wrap_at_80_columns(tmp_path):
     text = "words " * 40
     frame = pl.DataFrame({"k": [1], "f": [1]})
@@ -455,6 +459,7 @@ def test_a_pipe_does_not_wrap_at_80_columns(tmp_path):
     assert any(text.strip() in line for line in done.stdout.splitlines())
 
 
+@pytest.mark.slow
 def test_an_error_ends_the_process_with_its_code(store_folder):
     done = spawn("lookup", "shops", "1", "-f", "visitz", "--store", f"parquet:{store_folder}")
     assert (done.returncode, done.stdout) == (1, "")

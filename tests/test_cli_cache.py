@@ -17,7 +17,7 @@ def run(*words):
     return CliRunner().invoke(app, ["cache", *map(str, words)], catch_exceptions=False)
 
 
-@pytest.fixture(params=["disk", "redis"])
+@pytest.fixture(params=["disk", pytest.param("redis", marks=pytest.mark.slow)])
 def place(request, tmp_path):
     """A cache with rows of two views."""
     place = tmp_path / "cache.sqlite"

@@ -172,6 +172,7 @@ def test_features_may_be_named(run):
     assert [each["feature"] for each in read["views"][0]["features"]] == ["x"]
 
 
+@pytest.mark.slow
 def test_help_loads_no_heavy_library():
     code = (
         "import sys\nfrom featkit.cli import main\n"

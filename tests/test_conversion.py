@@ -9,10 +9,11 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from featkit.conversion import to_pandas
 from featkit.errors import InputError
+from tests.examples import examples
 
 UTC = dt.UTC
 NULLABLE = {
@@ -79,7 +80,7 @@ def test_dtype_never_depends_on_values_which_come_through_exactly(dtype, backend
     empty = convert([], dtype, backend).dtype
 
     @given(values=some.lists(some.one_of(some.none(), VALUES[dtype]), max_size=6))
-    @settings(max_examples=25)
+    @examples(25)
     def check(values):
         made = convert(values, dtype, backend)
         assert made.dtype == empty

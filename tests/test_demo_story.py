@@ -59,6 +59,7 @@ def test_story_at_another_time():
     assert "origin_weather is" not in done.stdout
 
 
+@pytest.mark.slow
 def test_flights_have_the_accessor_though_pandas_came_after_connecting():
     code = (
         "import featkit, sys\n"

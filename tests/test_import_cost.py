@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.slow
 HEAVY = {
     *("pandas", "polars", "pyarrow", "numpy", "httpx", "httpx2", "ipywidgets", "matplotlib"),
     *("IPython", "tqdm", "rich", "typer", "requests_cache", "stamina", "asyncio"),

@@ -7,13 +7,14 @@ import hypothesis.strategies as some
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from polars.testing import assert_frame_equal, assert_series_equal
 
 from featkit.errors import KeyTypeError, TimestampError
 from featkit.keys import EntityKeys, check
 from featkit.schema import Entity, FeatureView
 from featkit.writing import check_columns
+from tests.examples import examples
 
 NAMES = ["a", "b", "c", "d"]
 # text in which any way of gluing parts together would run two keys into one
@@ -50,7 +51,7 @@ def key_columns(draw):
 
 
 @given(columns=key_columns())
-@settings(max_examples=120)
+@examples(120)
 def test_unique_and_positions_reproduce_the_input(columns):
     keys = EntityKeys.of(columns)
     known = columns.select(~pl.any_horizontal(pl.all().is_null())).to_series()
@@ -62,7 +63,7 @@ def test_unique_and_positions_reproduce_the_input(columns):
 
 
 @given(columns=key_columns(), size=some.one_of(some.none(), some.integers(1, 7)))
-@settings(max_examples=60)
+@examples(60)
 def test_counts_and_chunks_add_up(columns, size):
     keys = EntityKeys.of(columns)
     rows = columns.height
@@ -145,7 +146,7 @@ INTEGERS = [
     values=some.lists(some.one_of(some.none(), some.floats(), some.integers(-300, 300).map(float))),
     wanted=some.sampled_from(INTEGERS),
 )
-@settings(max_examples=120)
+@examples(120)
 def test_floats_become_whole_numbers_exactly_or_not_at_all(values, wanted):
     column = pl.Series(values, dtype=pl.Float64)
     low, high = pl.select(wanted.min().alias("low"), wanted.max().alias("high")).row(0)
@@ -169,7 +170,7 @@ def test_floats_become_whole_numbers_exactly_or_not_at_all(values, wanted):
     values=some.lists(some.one_of(some.none(), some.integers(-(2**63), 2**63 - 1))),
     wanted=some.sampled_from([*INTEGERS, pl.Float64()]),
 )
-@settings(max_examples=60)
+@examples(60)
 def test_integers_become_other_numbers_exactly_or_not_at_all(values, wanted):
     column = pl.Series(values, dtype=pl.Int64)
     try:

@@ -147,6 +147,7 @@ def test_dev_holds_every_other_extra_of_contributors():
     assert own.extras == set(EXTRAS) - {"dev"}
 
 
+@pytest.mark.slow
 def test_every_extra_that_a_text_names_exists():
     pattern = re.compile(rf"{PROJECT['name']}\[([a-z, -]+)\]")
     unknown = [
@@ -168,6 +169,7 @@ def test_types_are_shipped():
     assert (ROOT / "featkit" / "py.typed").is_file()
 
 
+@pytest.mark.slow
 def test_no_tracked_file_knows_this_machine():
     places = {str(ROOT), str(Path.home())} - {"/"}
     pattern = re.compile("|".join(rf"(?<![\w.]){re.escape(each)}(?![\w-])" for each in places))
@@ -175,6 +177,7 @@ def test_no_tracked_file_knows_this_machine():
     assert knowing == []
 
 
+@pytest.mark.slow
 def test_nobody_is_sent_to_the_package_of_another_project():
     # the bare import name is taken on the package index
     pattern = re.compile(r"pip install [\"']?featkit(?!-frames)")

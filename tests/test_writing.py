@@ -436,6 +436,7 @@ def test_a_broken_definition_is_found_before_the_view_is_replaced(store):
     assert files(store) == before
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no SIGKILL here")
 def test_a_writer_that_is_killed_leaves_the_old_store(store):
     before = files(store)
@@ -480,6 +481,7 @@ def test_a_folder_that_cannot_be_written_is_an_os_error(store):
     assert rating(store) == {"rating": 4.5}
 
 
+@pytest.mark.slow
 def test_writers_at_once_keep_each_others_views(tmp_path):
     program = """
 import sys

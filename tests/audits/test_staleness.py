@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import hypothesis.strategies as some
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 import featkit
 from featkit.dtypes import TIMESTAMP
@@ -24,6 +24,7 @@ from featkit.errors import (
 )
 from featkit.history import EVENT, ROW
 from featkit.testing import MemoryStore, RecordingStore, described
+from tests.examples import examples
 
 NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -373,7 +374,7 @@ def test_zones_of_source_and_clock_do_not_matter(zone, tmp_path):
 
 
 @given(data=some.data())
-@settings(max_examples=20)
+@examples(20)
 def test_order_of_rows_does_not_matter(data):
     ages = data.draw(some.lists(some.integers(0, 60), min_size=1, max_size=12))
     view, rows = shops(ages)

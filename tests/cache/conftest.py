@@ -19,7 +19,7 @@ from featkit.cache.sqlite import SqliteContainer
 from featkit.cache.storages import StorageContainer
 from featkit.testing import FrozenClock
 from tests.cache.remote import Remote
-from tests.programs.dynamodb import REGION, dynamodb
+from tests.programs.amazon import KEYS, REGION, amazon
 from tests.programs.running import redis_server
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def empty_redis(redis_url: str) -> str:
 @pytest.fixture(scope="session")
 def dynamodb_url() -> Iterator[str]:
     """Run a DynamoDB for the tests of this process."""
-    with dynamodb() as url:
+    with amazon() as url:
         yield url
 
 
@@ -78,19 +78,15 @@ def dynamodb_url() -> Iterator[str]:
 def dynamodb_table(dynamodb_url: str) -> Callable[[], DynamoDbDict]:
     """Return what opens one table, each time anew, as another process would."""
     name = f"featkit-{uuid.uuid4().hex}"
-    options = {
-        "region_name": REGION,
-        "endpoint_url": dynamodb_url,
-        "aws_access_key_id": "AK",
-        "aws_secret_access_key": "canary-secret",
-    }
+    options = {"region_name": REGION, "endpoint_url": dynamodb_url, **KEYS}
     return lambda: DynamoDbDict(name, connection=boto3.resource("dynamodb", **options))
 
 
-STORAGES = ["DictStorage", "FileDict", "SQLiteDict", "DynamoDbDict"]
+DYNAMO = pytest.param("DynamoDbDict", marks=pytest.mark.slow)
+STORAGES = ["DictStorage", "FileDict", "SQLiteDict", DYNAMO]
 
 
-@pytest.fixture(params=["sqlite", "redis", *STORAGES])
+@pytest.fixture(params=["sqlite", pytest.param("redis", marks=pytest.mark.slow), *STORAGES])
 def containers(request: pytest.FixtureRequest, tmp_path: Any) -> Callable[[], Any]:
     """Return what opens a container of each kind; each time the same place, as another process."""
     return opener(request.param, request, tmp_path)

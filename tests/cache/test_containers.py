@@ -142,7 +142,7 @@ def test_a_log_tells_whether_rows_were_taken_away(containers, container):
     other.close()
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "redis"])
+@pytest.mark.parametrize("kind", ["sqlite", pytest.param("redis", marks=pytest.mark.slow)])
 def test_one_process_at_a_time_puts_segments_together(request, tmp_path, kind):
     containers = opener(kind, request, tmp_path)
     container, other = containers(), containers()

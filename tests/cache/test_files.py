@@ -43,7 +43,7 @@ def path(tmp_path):
     return tmp_path / "cache.sqlite"
 
 
-@pytest.fixture(params=["disk", "redis"])
+@pytest.fixture(params=["disk", pytest.param("redis", marks=pytest.mark.slow)])
 def shared(request, path):
     """A place that clients share."""
     return path if request.param == "disk" else request.getfixturevalue("empty_redis")
@@ -329,6 +329,7 @@ def read_only(tmp_path):
         yield Path("/proc")
 
 
+@pytest.mark.slow
 def test_a_folder_that_cannot_be_written_is_one_warning(connect, read_only, remote):
     client = connect(read_only / "cache.sqlite")
     with pytest.warns(CacheWarning, match="cannot be used: .*in memory only"):
@@ -384,6 +385,7 @@ def tiny(tmp_path):
     resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_warning(connect, tiny, remote):
     client = connect(tiny / "cache.sqlite")
     with warnings.catch_warnings(record=True) as told:
@@ -414,6 +416,7 @@ def test_a_redis_that_is_down_is_one_warning(connect, remote):
     assert client.cache.size == 1
 
 
+@pytest.mark.slow
 def test_a_redis_that_goes_away_and_comes_back(connect, remote, tmp_path):
     port = free_port()
     with redis_server(tmp_path, port=port) as url:
@@ -440,6 +443,7 @@ client.lookup([2], ["v:a"])
 """
 
 
+@pytest.mark.slow
 def test_another_process_shares_the_file_or_the_redis(connect, clock, shared):
     client = connect(shared)
     value(client)
@@ -467,6 +471,7 @@ print(os.waitstatus_to_exitcode(status), client.cache.size)
 """
 
 
+@pytest.mark.slow
 def test_a_forked_process_opens_the_file_anew(path):
     assert run([sys.executable, "-W", "ignore", "-c", FORK, str(path)]) == ["0", "2"]
 
@@ -519,6 +524,7 @@ def test_a_storage_of_requests_cache_is_a_cache(connect, tmp_path, remote):
     assert len(remote.reads) == 1
 
 
+@pytest.mark.slow
 def test_a_table_of_dynamodb_is_a_cache(connect, dynamodb_table, remote):
     client = connect(dynamodb_table())
     client.lookup(range(1000, 301_000), ["v:*"])  # more than one item of DynamoDB can hold
@@ -536,6 +542,7 @@ def test_a_table_of_dynamodb_is_a_cache(connect, dynamodb_table, remote):
     assert calls(connect(dynamodb_table()), 1000) == 1
 
 
+@pytest.mark.slow
 def test_what_others_wrote_into_a_remote_storage_is_seen_a_little_later(dynamodb_table):
     one, other = (StorageContainer(dynamodb_table(), late=0.2) for _ in range(2))
     version = one.version()

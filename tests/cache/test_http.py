@@ -124,7 +124,7 @@ def opened(scripted_store):
         each.close()
 
 
-@pytest.fixture(params=["memory", "disk", "redis"])
+@pytest.fixture(params=["memory", "disk", pytest.param("redis", marks=pytest.mark.slow)])
 def place(request, tmp_path):
     if request.param == "redis":
         return request.getfixturevalue("empty_redis")

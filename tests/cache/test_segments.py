@@ -8,7 +8,7 @@ import zlib
 import hypothesis.strategies as some
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from polars.testing import assert_frame_equal, assert_series_equal
 
 from featkit.cache.segments import (
@@ -21,6 +21,7 @@ from featkit.cache.segments import (
 )
 from featkit.columns import STATUS, FeatureColumns
 from featkit.dtypes import TIMESTAMP
+from tests.examples import examples
 
 NOON = dt.datetime(2024, 5, 1, 12, tzinfo=dt.UTC)
 VALUES = {
@@ -149,7 +150,7 @@ def test_other_keys_have_other_codes(keys, exact):
 
 
 @given(place=some.integers(0, 10**6), bit=some.integers(0, 7))
-@settings(max_examples=200)
+@examples(200)
 def test_a_single_bit_that_flipped_is_noticed(place, bit):
     blob = bytearray(segment({"text": VALUES["text"]}).encode())
     blob[place % len(blob)] ^= 1 << bit

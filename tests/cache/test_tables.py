@@ -4,11 +4,12 @@ import hypothesis.strategies as some
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from featkit.cache.segments import Segment
 from featkit.cache.tables import Table
 from featkit.columns import STATUS, FeatureColumns
+from tests.examples import examples
 
 FEATURES = ("a", "b", "c", "d")
 
@@ -47,7 +48,7 @@ STEPS = some.lists(
 
 @pytest.mark.parametrize("key", [int, str], ids=["exact", "hashed"])
 @given(steps=STEPS)
-@settings(max_examples=150)
+@examples(150)
 def test_a_table_knows_what_came_last_by_time(key, steps):
     table, model, gone = Table(), {}, {}
     for turn, (keys, names, at) in enumerate(steps):
@@ -70,7 +71,7 @@ def test_a_table_knows_what_came_last_by_time(key, steps):
 
 
 @given(steps=STEPS.filter(len), data=some.data())
-@settings(max_examples=80)
+@examples(80)
 def test_the_order_in_which_segments_are_read_does_not_matter(steps, data):
     # each at a time of its own, as two segments of one moment have no order
     made = [

@@ -47,6 +47,7 @@ def gone(place):
     return url
 
 
+@pytest.mark.slow
 def test_a_new_kernel_shows_what_the_last_one_saw(gone, place):
     done = subprocess.run(
         [sys.executable, "-c", KERNEL, gone, place, TOKEN],

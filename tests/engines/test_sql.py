@@ -10,13 +10,14 @@ import duckdb
 import polars as pl
 import pytest
 import sqlglot
-from hypothesis import given, settings
+from hypothesis import given
 
 from featkit.engines.sql import SPINE, join_query, spine_text
 from featkit.history import AT, EVENT, ROW, JoinRead, Rule
 from featkit.schema import Entity, Feature, FeatureView
 from featkit.stores.databricks.statements import DIALECT as DATABRICKS
 from featkit.stores.vertex.history import DIALECT as BIGQUERY
+from tests.examples import examples
 from tests.training import cases, oracle
 
 DIALECTS = {"databricks": DATABRICKS, "bigquery": BIGQUERY}
@@ -54,7 +55,7 @@ def asked(*, keys, timestamp, spine, rule):
 
 
 @pytest.mark.parametrize("name", DIALECTS)
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(case=cases.cases())
 def test_every_case_is_that_of_the_plain_rules(name, case):
     composite, rows, rules, spine, _, _ = case

@@ -8,11 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import boto3
 import httpx
-from moto.server import ThreadedMotoServer
 
 from tests.fakes.sagemaker import KEY_ID, REGION, SECRET
+from tests.programs.amazon import amazon, boto
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -35,13 +34,7 @@ class Lake:
     url: str
 
     def client(self, service: str) -> Any:
-        return boto3.client(
-            service,
-            region_name=REGION,
-            endpoint_url=self.url,
-            aws_access_key_id=KEY_ID,
-            aws_secret_access_key=SECRET,
-        )
+        return boto(service, self.url, aws_access_key_id=KEY_ID, aws_secret_access_key=SECRET)
 
     def put(self, files: Mapping[str, pl.DataFrame]) -> None:
         """Write frames as Parquet."""
@@ -77,14 +70,11 @@ class Lake:
 @contextmanager
 def lake() -> Iterator[Lake]:
     """Serve an empty bucket."""
-    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    made = Lake(f"http://{host}:{port}")
-    try:
-        place = {"LocationConstraint": REGION}
-        made.client("s3").create_bucket(Bucket=BUCKET, CreateBucketConfiguration=place)
-        yield made
-    finally:
-        httpx.post(f"{made.url}/moto-api/reset")
-        server.stop()
+    with amazon() as url:
+        made = Lake(url)
+        try:
+            place = {"LocationConstraint": REGION}
+            made.client("s3").create_bucket(Bucket=BUCKET, CreateBucketConfiguration=place)
+            yield made
+        finally:
+            httpx.post(f"{url}/moto-api/reset")

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from polars.io.plugins import register_io_source
 from polars.testing import assert_frame_equal
 
@@ -22,6 +22,7 @@ from featkit.errors import (
     NameClashError,
     TimestampError,
 )
+from tests.examples import examples
 
 pytestmark = pytest.mark.usefixtures("store")
 
@@ -90,7 +91,7 @@ def test_ambiguous_level_of_the_index_is_refused():
     shops=some.lists(some.one_of(some.none(), some.integers(-3, 30)), max_size=30),
     batch_size=some.one_of(some.none(), some.integers(1, 5)),
 )
-@settings(max_examples=40)
+@examples(40)
 def test_rows_and_their_order_stay_whatever_the_keys(
     constructor, scripted_store, shops, batch_size
 ):

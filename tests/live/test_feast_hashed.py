@@ -7,12 +7,12 @@ its answers up as the service may; Feast's own client writes to both.
 from contextlib import ExitStack, contextmanager
 
 import pytest
-from moto.server import ThreadedMotoServer
 
 import featkit
 from featkit.errors import StoreError
 from tests.fakes.bigtable import Bigtable, served
 from tests.live.direct import DRIVERS, ReadsLikeFeast, filled
+from tests.programs.amazon import REGION, amazon
 from tests.programs.running import bigtable_emulator, has_bigtable
 
 pytestmark = [
@@ -24,14 +24,10 @@ AWS = {"AWS_ACCESS_KEY_ID": "AK", "AWS_SECRET_ACCESS_KEY": "SK", "AWS_EC2_METADA
 
 @contextmanager
 def moto():
-    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    url = f"http://{host}:{port}"
     keys = {"access_key_id": "AK", "secret_access_key": "SK"}
-    online_store = {"type": "dynamodb", "region": "eu-west-1", "endpoint_url": url}
-    yield "feast+dynamodb:eu-west-1", {"endpoint_url": url, **keys}, online_store, AWS
-    server.stop()
+    with amazon() as url:
+        online_store = {"type": "dynamodb", "region": REGION, "endpoint_url": url}
+        yield f"feast+dynamodb:{REGION}", {"endpoint_url": url, **keys}, online_store, AWS
 
 
 @contextmanager

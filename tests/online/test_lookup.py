@@ -6,7 +6,7 @@ from dataclasses import replace
 import hypothesis.strategies as some
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from featkit.columns import STATUS, FeatureColumns, Status
 from featkit.errors import (
@@ -23,6 +23,7 @@ from featkit.online.answering import How
 from featkit.online.lookup import LookupOptions, lookup
 from featkit.references import Selection, ViewSelection
 from featkit.schema import Feature
+from tests.examples import examples
 
 NOW = dt.datetime(2024, 5, 2, tzinfo=dt.UTC)
 FEATURES = ("a", "b", "c")
@@ -254,7 +255,7 @@ def falsification(draw):
     shops=some.lists(some.sampled_from([None, 1, 2, 3, 7, 8]), min_size=1, max_size=6),
     batch_size=some.sampled_from([None, 2]),
 )
-@settings(max_examples=125)
+@examples(125)
 def test_falsified_answers_never_shift_a_frame(lying, scripted_store, lies, shops, batch_size):
     expected = truth(scripted_store, shops)
     for number, lie in enumerate(lies):

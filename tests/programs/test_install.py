@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
 INSTALL = Path(__file__).with_name("install.sh")
 
 

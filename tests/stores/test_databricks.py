@@ -63,6 +63,7 @@ def opened(url: str, **options: Any) -> Store:
     return open_store(f"databricks+{url}", known | options, timezone="UTC")
 
 
+@pytest.mark.slow
 class TestDatabricks(StoreContract):
     secret = "dapi-canary"
 
@@ -71,6 +72,7 @@ class TestDatabricks(StoreContract):
         return opened(url)
 
 
+@pytest.mark.slow
 class TestDatabricksWithTimes(StoreContract):
     """A service principal, and a feature spec that has the event timestamp as a feature."""
 

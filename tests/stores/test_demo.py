@@ -200,6 +200,7 @@ def test_an_unknown_demo_is_told():
         featkit.connect("demo:flight")
 
 
+@pytest.mark.slow
 def test_two_processes_build_one_store(tmp_path):
     root = tmp_path / "cache" / "flights"
     program = "import sys, pathlib, featkit.stores.demo as d; d.build(pathlib.Path(sys.argv[1]))"

@@ -49,6 +49,7 @@ def opened(fake: FeastFake) -> Iterator[Callable[..., Store]]:
         yield make
 
 
+@pytest.mark.slow
 class TestFeastOverGrpc(StoreContract):
     has_history = False  # it is the offline server's, which is not named here
     secret = TOKEN

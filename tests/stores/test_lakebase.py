@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from featkit.schema import FeatureView
     from featkit.stores.base import Store
 
+pytestmark = pytest.mark.slow
 IMPATIENT = featkit.Retry(attempts=2, reconnect=timedelta(0))
 PASSWORD = "superuser-canary"
 TTLS = {"customers": {"ttl": "3h"}, "quiet": {"ttl": "1d"}}

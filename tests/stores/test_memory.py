@@ -378,6 +378,7 @@ def test_a_recording_store_answers_nothing_itself():
     assert public - {"Options", "target_of"} <= vars(RecordingStore).keys()
 
 
+@pytest.mark.slow
 def test_without_pytest_only_the_contract_is_missing():
     program = """
 import sys

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
@@ -25,6 +25,7 @@ from featkit.errors import (
 )
 from featkit.stores.base import open_store
 from featkit.testing import MemoryStore, StoreContract, contract_views, described
+from tests.examples import examples
 
 NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
 MOMENT = pl.Datetime("us", "UTC")
@@ -483,7 +484,7 @@ def test_folders_above_the_pattern_are_no_columns(put, tmp_path):
 moments = st.none() | st.integers(-2, 2).map(lambda hours: NOON + timedelta(hours=hours))
 
 
-@settings(max_examples=30, deadline=None)
+@examples(30)
 @given(
     rows=st.lists(st.tuples(st.integers(0, 2), st.sampled_from("ab"), moments, moments)),
     roles=st.sampled_from([["at", "made"], ["at"], []]),
@@ -514,6 +515,7 @@ def test_the_latest_row_is_that_of_the_store_in_memory(tmp_path_factory, rows, r
         assert_frame_equal(found.to_polars(**whole), right.to_polars(**whole))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 def test_a_forked_process_is_told_instead_of_hanging(tmp_path):
     program = """

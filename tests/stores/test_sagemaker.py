@@ -86,6 +86,7 @@ def client(fake: SageMakerFake) -> Iterator[featkit.FeatureStoreClient]:
         yield client
 
 
+@pytest.mark.slow
 class TestSageMaker(StoreContract):
     secret = SECRET
 

@@ -5,44 +5,29 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-import boto3
 import httpx
 import pytest
-from moto.server import ThreadedMotoServer
 
 import featkit
 from featkit.errors import AuthError
 from featkit.stores.base import open_store
+from tests.programs.amazon import REGION, amazon, boto
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-REGION = "eu-west-1"
-
 
 @pytest.fixture(scope="module")
 def moto() -> Iterator[str]:
-    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    with amazon() as url:
+        yield url
 
 
 @pytest.fixture
 def aws(moto: str) -> Iterator[Any]:
     """Make clients of Amazon's own library; what they made is forgotten in the end."""
-
-    def client(service: str) -> Any:
-        return boto3.client(
-            service,
-            region_name=REGION,
-            endpoint_url=moto,
-            aws_access_key_id="AK",
-            aws_secret_access_key="SK",
-        )
-
-    yield client
+    keys = {"aws_access_key_id": "AK", "aws_secret_access_key": "SK"}
+    yield lambda service: boto(service, moto, **keys)
     httpx.post(f"{moto}/moto-api/reset")
 
 

@@ -124,6 +124,7 @@ def _flow(call: Any) -> Any:
     return (yield call)
 
 
+@pytest.mark.slow
 class TestVertex(Scanned):
     @pytest.fixture(params=["groups", "two tables", "a table", "without types"])
     def store(self, request: pytest.FixtureRequest) -> Iterator[Store]:
@@ -136,6 +137,7 @@ class TestVertex(Scanned):
             yield test_vertex.opened(url, scan_source=True)
 
 
+@pytest.mark.slow
 class TestDatabricks(Scanned):
     @pytest.fixture
     def store(self) -> Iterator[Store]:
@@ -143,6 +145,7 @@ class TestDatabricks(Scanned):
             yield test_databricks.opened(url, warehouse_id="wh1", scan_source=True)
 
 
+@pytest.mark.slow
 class TestLakebase(Scanned):
     """Lakebase names the entities; when rows came, the warehouse knows."""
 
@@ -155,6 +158,7 @@ class TestLakebase(Scanned):
             yield test_lakebase.opened(url, scan_source=True, warehouse_id="wh1")
 
 
+@pytest.mark.slow
 class TestSageMaker(Scanned):
     knows_when_written = True
 

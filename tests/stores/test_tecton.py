@@ -91,6 +91,7 @@ def client(fake: TectonFake) -> Iterator[featkit.FeatureStoreClient]:
         yield client
 
 
+@pytest.mark.slow
 class TestTecton(StoreContract):
     secret = KEY
 
@@ -99,6 +100,7 @@ class TestTecton(StoreContract):
         return opened(fake)
 
 
+@pytest.mark.slow
 class TestTectonOneByOne(StoreContract):
     secret = KEY
 

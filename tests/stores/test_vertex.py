@@ -67,6 +67,7 @@ def opened(url: str, **options: Any) -> Store:
     return open_store(TARGET, known | options)
 
 
+@pytest.mark.slow
 class TestVertex(StoreContract):
     secret = "canary"
 
@@ -75,6 +76,7 @@ class TestVertex(StoreContract):
         return opened(url)
 
 
+@pytest.mark.slow
 class TestVertexWithoutGroups(StoreContract):
     """Views that read tables of BigQuery."""
 

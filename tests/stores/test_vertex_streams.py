@@ -88,6 +88,7 @@ def client(url: str, place: str) -> Iterator[featkit.FeatureStoreClient]:
         yield client
 
 
+@pytest.mark.slow
 class TestVertexStreams(StoreContract):
     secret = "canary"
 

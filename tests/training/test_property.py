@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 
 import featkit
 from featkit.engines import duckdb, polars
@@ -20,11 +20,12 @@ from featkit.engines.plan import Strategy
 from featkit.history import HistoryRead, rules
 from featkit.references import ViewSelection
 from featkit.training.spine import SpineColumns, check_moments
+from tests.examples import examples
 
 from . import cases, oracle
 
 CASES = int(os.environ.get("FEATKIT_CASES", "150"))
-random_cases = settings(max_examples=CASES, suppress_health_check=list(HealthCheck))
+random_cases = examples(CASES, suppress_health_check=list(HealthCheck))
 OUTCOMES = ("hit", "expired", "future", "unknown", "null")
 
 
@@ -102,7 +103,7 @@ def every_strategy(task):
     yield duckdb, Strategy(engine="duckdb")
 
 
-@settings(random_cases, max_examples=max(CASES // 5, 20))
+@examples(max(CASES // 5, 20), suppress_health_check=list(HealthCheck))
 @given(case=cases.cases())
 def test_engines_and_plans_agree_on_everything(case):
     with tempfile.TemporaryDirectory() as scratch:

@@ -275,7 +275,7 @@ def test_lookup_that_is_too_late_keeps_what_it_has(scripted_store, release):
         return scripted_store.honest(read)
 
     store = scripted_store(answer=answer, batch_size=1)
-    client = featkit.connect(store, timeout=timedelta(milliseconds=200))
+    client = featkit.connect(store, timeout=timedelta(seconds=1))
     with pytest.raises(DeadlineExceeded) as caught:
         client.lookup([1, 2, 3], "shops:visits")
     release.set()
@@ -419,6 +419,7 @@ assert set(client.run(flow())) == {os.getpid()}
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 def test_forked_processes_use_the_client_with_threads_of_their_own():
     done = subprocess.run(

@@ -368,6 +368,7 @@ def _sent_in_child(transports: Transports, server: Server, told: Any) -> None:
         told.put(error)
 
 
+@pytest.mark.slow
 def test_a_forked_process_is_refused_instead_of_waiting_for_ever(server, reach):
     transports = reach()
     assert sent(transports, server) == b"hi"

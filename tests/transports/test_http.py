@@ -759,6 +759,7 @@ step("next call")
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "fault",
     [faults.stall(0.02), faults.black_hole, faults.status(429, retry_after="50")],
@@ -802,6 +803,7 @@ check(client, 0, 20_000)
 """
 
 
+@pytest.mark.slow
 def test_a_client_that_is_forgotten_is_closed_without_a_warning(
     proxy: FaultProxy, run: Callable[[str], Script]
 ) -> None:
@@ -867,6 +869,7 @@ fresh.client.close()
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
 def test_forked_processes_have_connections_of_their_own(
     proxy: FaultProxy, run: Callable[[str], Script]
@@ -884,6 +887,7 @@ atexit.register(lambda: (check(client, 0, 5000), print("late", flush=True)))
 """
 
 
+@pytest.mark.slow
 def test_a_call_while_the_interpreter_ends_works(run: Callable[[str], Script]) -> None:
     script = run(LATE)
     script.reaches("late")

@@ -34,6 +34,7 @@ from featkit.transports.options import Limits, Retry, TransportOptions
 from tests.faults.wire import WireProxy
 from tests.programs.running import free_port, program, redis_server
 
+pytestmark = pytest.mark.slow
 COUNT = 3000
 FIELDS = (b"first", b"second", b"third")
 SOON = timedelta(seconds=10)

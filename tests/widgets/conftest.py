@@ -122,13 +122,6 @@ class Mounted:
 
 
 # A module, not a session: the event loop of playwright must end before tests that run one.
-def pytest_collection_modifyitems(items):
-    """Leave what a browser does out of `make unit`."""
-    for item in items:
-        if "chromium" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.slow)
-
-
 @pytest.fixture(scope="module")
 def chromium():
     path = program("chromium")

@@ -10,7 +10,6 @@ import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
 
-import nbformat
 import pytest
 
 from tests.programs.running import free_port
@@ -65,6 +64,8 @@ def jupyter(folder: Path, app: str = "lab"):
 
 def write_notebook(path: Path, *cells: str) -> None:
     """Write a notebook of cells of code."""
+    import nbformat  # noqa: PLC0415 - takes a second, which each run of any test would pay
+
     notebook = nbformat.v4.new_notebook()
     notebook.metadata["kernelspec"] = {
         "name": "python3",

@@ -61,6 +61,7 @@ def emulator() -> Iterator[str]:
 
 if has_bigtable():  # where it is not, the fake stands in for it
 
+    @pytest.mark.slow
     class TestFeastBigtable(StoreContract):
         @pytest.fixture
         def store(self, emulator: str, registry: str) -> Store:
@@ -74,6 +75,7 @@ def pieces() -> Iterator[str]:
         yield address
 
 
+@pytest.mark.slow
 class TestFeastBigtableInPieces(StoreContract):
     """The fake, whose answers are in as many pieces as the service may make of them."""
 

@@ -10,12 +10,10 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
-import boto3
 import httpx
 import mmh3
 import polars as pl
 import pytest
-from moto.server import ThreadedMotoServer
 
 import featkit
 from featkit import Status
@@ -37,6 +35,7 @@ from featkit.transports.options import Retry
 from tests.fakes.aws_refusals import BARE, TOKEN
 from tests.fakes.feast import PROJECT, FeastFake, served
 from tests.fakes.feast_format import rows
+from tests.programs.amazon import REGION, amazon, boto
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -44,7 +43,6 @@ if TYPE_CHECKING:
 
     from featkit.stores.base import Store
 
-REGION = "eu-west-1"
 SECRET = "canary-secret-key-4711"
 
 
@@ -65,28 +63,18 @@ def items() -> dict[str, dict[str, dict[str, Any]]]:
 
 @pytest.fixture(scope="module")
 def moto() -> Iterator[str]:
-    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    url = f"http://{host}:{port}"
-    client = boto3.client(
-        "dynamodb",
-        region_name=REGION,
-        endpoint_url=url,
-        aws_access_key_id="AK",
-        aws_secret_access_key=SECRET,
-    )
-    for table, held in items().items():
-        client.create_table(
-            TableName=table,
-            KeySchema=[{"AttributeName": "entity_id", "KeyType": "HASH"}],
-            AttributeDefinitions=[{"AttributeName": "entity_id", "AttributeType": "S"}],
-            BillingMode="PAY_PER_REQUEST",
-        )
-        for item in held.values():
-            client.put_item(TableName=table, Item=item)
-    yield url
-    server.stop()
+    with amazon() as url:
+        client = boto("dynamodb", url)
+        for table, held in items().items():
+            client.create_table(
+                TableName=table,
+                KeySchema=[{"AttributeName": "entity_id", "KeyType": "HASH"}],
+                AttributeDefinitions=[{"AttributeName": "entity_id", "AttributeType": "S"}],
+                BillingMode="PAY_PER_REQUEST",
+            )
+            for item in held.values():
+                client.put_item(TableName=table, Item=item)
+        yield url
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +92,7 @@ def opened(url: str, registry: str, **options: Any) -> Store:
     return open_store(f"feast+dynamodb:{REGION}", known_of(url, registry) | options)
 
 
+@pytest.mark.slow
 class TestFeastDynamo(StoreContract):
     has_history = False  # it is the offline server's, which is not named here
     secret = SECRET

@@ -48,6 +48,7 @@ def opened(place: str, registry: str | None, **options: Any) -> Store:
     return open_store(f"feast+{place}", known | options)
 
 
+@pytest.mark.slow
 class TestFeastRedis(StoreContract):
     has_history = False  # it is the offline server's, which is not named here
     secret = PASSWORD
@@ -57,6 +58,7 @@ class TestFeastRedis(StoreContract):
         return opened(place, registry)
 
 
+@pytest.mark.slow
 def test_a_wrong_password_is_said_so_and_not_shown(place: str, registry: str) -> None:
     with featkit.connect(opened(place, registry, password="wrong-password")) as client:
         with pytest.raises(AuthError, match="username= and password=") as caught:
@@ -112,6 +114,7 @@ def test_without_the_extra_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch
         open_store("feast+redis://localhost", {"registry_url": "http://h", "project": "p"})
 
 
+@pytest.mark.slow
 def test_a_view_of_a_later_version_is_read_under_its_name_in_the_store(
     place: str, registry: str
 ) -> None:
@@ -134,6 +137,7 @@ def test_a_view_of_a_later_version_is_read_under_its_name_in_the_store(
             assert connected.run(flow()).statuses["visits"].to_list() == [known]
 
 
+@pytest.mark.slow
 def test_settings_name_the_online_store(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, registry: str
 ) -> None:
