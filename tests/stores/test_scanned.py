@@ -17,6 +17,7 @@ from featkit.testing import CONTRACT_NOW, StoreContract, contract_views
 from featkit.testing.gaps import GapContract
 from featkit.testing.history import HistoryContract
 from tests.fakes.databricks import DatabricksFake, workspace
+from tests.fakes.iceberg import DATABASE, Icebergs
 from tests.fakes.s3 import BUCKET, Lake, lake
 from tests.fakes.sagemaker import Group, SageMakerFake
 from tests.fakes.vertex import VertexFake, google
@@ -198,6 +199,41 @@ class TestSageMakerOnS3(Scanned, HistoryContract):
             group.offline = f"s3://{BUCKET}/offline/{group.name}"
         with SageMakerFake(*groups) as fake:
             yield test_sagemaker.opened(fake.url, s3_url=account.url, scan_source=True)
+
+    @pytest.fixture
+    def past(self, store: Store) -> Store:
+        return store
+
+
+@pytest.fixture(scope="module")
+def tables(account: Lake) -> Lake:
+    """Write the same rows as tables."""
+    icebergs = Icebergs(account)
+    for view, rows in test_sagemaker.VIEWS:
+        frame = test_sagemaker.recorded(view, rows, Group.of(view, rows))
+        # a file holds all rows twice; those that are there once too often are deleted
+        table = icebergs.write(view.name, pl.concat([frame, frame]))
+        for task in table.scan().plan_files():
+            gone = range(frame.height, 2 * frame.height)
+            lost = [{"file_path": task.file.file_path, "pos": place} for place in gone]
+            icebergs.delete(table, lost)
+    return account
+
+
+class TestSageMakerWithIceberg(Scanned, HistoryContract):
+    """Tables of the format Iceberg, with files that say which rows are gone."""
+
+    knows_when_written = True
+
+    @pytest.fixture
+    def store(self, tables: Lake) -> Iterator[Store]:
+        groups = [Group.of(view, rows) for view, rows in test_sagemaker.VIEWS]
+        for group in groups:
+            group.offline, group.table_format = f"s3://{BUCKET}/iceberg", "Iceberg"
+            group.table = f"{DATABASE}.{group.name}"
+        with SageMakerFake(*groups) as fake:
+            known = {"s3_url": tables.url, "glue_url": tables.url}
+            yield test_sagemaker.opened(fake.url, scan_source=True, **known)
 
     @pytest.fixture
     def past(self, store: Store) -> Store:
