@@ -192,6 +192,7 @@ def test_an_old_token_is_known_in_each_form(form: str, monkeypatch: pytest.Monke
     assert "Credential=NEW/" in again.headers["Authorization"]
 
 
+@pytest.mark.slow
 def test_a_process_of_a_profile_is_named(tmp_path: Path) -> None:
     script = tmp_path / "give.py"
     script.write_text(

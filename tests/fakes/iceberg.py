@@ -27,7 +27,7 @@ from pyiceberg.table.snapshots import Operation, Snapshot, Summary
 from pyiceberg.table.update import AddSnapshotUpdate, AssertRefSnapshotId, SetSnapshotRefUpdate
 from pyiceberg.typedef import Record
 
-from tests.fakes.s3 import BUCKET
+from tests.fakes.s3 import BUCKET, DATABASE
 from tests.fakes.sagemaker import KEY_ID, REGION, SECRET
 
 if TYPE_CHECKING:
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
     from tests.fakes.s3 import Lake
 
-DATABASE = "sagemaker_featurestore"
 POSITIONS = {"file_path": (pa.string(), 2147483546), "pos": (pa.int64(), 2147483545)}
 
 

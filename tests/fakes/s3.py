@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 BUCKET = "lake"
+DATABASE = "sagemaker_featurestore"  # of the catalog that describes its tables
 
 
 @dataclass(frozen=True)

@@ -190,6 +190,7 @@ def remote(fake: SageMakerFake) -> SageMakerFake:
     return fake
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "right"),
     [
@@ -209,6 +210,7 @@ def test_files_are_read_from_s3(
     assert made.frame["visits"].to_list() == right
 
 
+@pytest.mark.slow
 def test_requests_to_s3_are_signed(remote: SageMakerFake, s3: Lake) -> None:
     known = s3.reader("s3:*")
     remote.secrets[known["access_key_id"]] = known["secret_access_key"]
@@ -220,6 +222,7 @@ def test_requests_to_s3_are_signed(remote: SageMakerFake, s3: Lake) -> None:
         assert client.staleness(["customers:*"], ["a", "b"], compare_offline=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("wrong", "allowed", "words"),
     [
@@ -248,6 +251,7 @@ def test_s3_tells_which_credentials_it_refuses(
     assert known["secret_access_key"] not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_bucket_that_is_not_there_is_named(remote: SageMakerFake, s3: Lake) -> None:
     remote.groups["customers"].offline = "s3://nowhere/offline/customers"
     said = r"s3://nowhere/offline/customers/data cannot be read: 404: NoSuchBucket"

@@ -18,8 +18,8 @@ from featkit.errors import (
     UnknownNameError,
 )
 from featkit.history import HistoryRead
-from tests.fakes.iceberg import DATABASE, Icebergs
-from tests.fakes.s3 import BUCKET, Lake, lake
+from tests.fakes.iceberg import Icebergs
+from tests.fakes.s3 import BUCKET, DATABASE, Lake, lake
 from tests.fakes.sagemaker import SECRET, Group, SageMakerFake
 from tests.stores.test_sagemaker_history import GROUPS, HOUR, NOON, SPINE, connected, files
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     import featkit
 
+pytestmark = pytest.mark.slow
 ALL = [None, 1, 20, 20, None, 7, None, None, None]
 WITHOUT_THE_SECOND_WRITING = [None, 1, 2, 2, None, 7, None, None, None]
 

@@ -17,8 +17,7 @@ from featkit.testing import CONTRACT_NOW, StoreContract, contract_views
 from featkit.testing.gaps import GapContract
 from featkit.testing.history import HistoryContract
 from tests.fakes.databricks import DatabricksFake, workspace
-from tests.fakes.iceberg import DATABASE, Icebergs
-from tests.fakes.s3 import BUCKET, Lake, lake
+from tests.fakes.s3 import BUCKET, DATABASE, Lake, lake
 from tests.fakes.sagemaker import Group, SageMakerFake
 from tests.fakes.vertex import VertexFake, google
 from tests.stores import (
@@ -189,6 +188,7 @@ def account() -> Iterator[Lake]:
         yield made
 
 
+@pytest.mark.slow
 class TestSageMakerOnS3(Scanned, HistoryContract):
     knows_when_written = True
 
@@ -208,6 +208,8 @@ class TestSageMakerOnS3(Scanned, HistoryContract):
 @pytest.fixture(scope="module")
 def tables(account: Lake) -> Lake:
     """Write the same rows as tables."""
+    from tests.fakes.iceberg import Icebergs  # noqa: PLC0415 - takes a second
+
     icebergs = Icebergs(account)
     for view, rows in test_sagemaker.VIEWS:
         frame = test_sagemaker.recorded(view, rows, Group.of(view, rows))
@@ -220,6 +222,7 @@ def tables(account: Lake) -> Lake:
     return account
 
 
+@pytest.mark.slow
 class TestSageMakerWithIceberg(Scanned, HistoryContract):
     """Tables of the format Iceberg, with files that say which rows are gone."""
 
