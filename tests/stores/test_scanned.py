@@ -373,6 +373,21 @@ def test_who_was_deleted_is_no_entity(tmp_path: Path) -> None:
             assert arrivals.newest == noon + hour
 
 
+def test_a_record_whose_event_time_is_none_names_nobody(tmp_path: Path) -> None:
+    """As in training sets, where such a row is never known."""
+    rows = [frame for _, frame in test_sagemaker_history.files()]
+    odd = rows[0].with_columns(customer_id=pl.lit("odd"), at=pl.lit("yesterday"))
+    (tmp_path / "customers").mkdir()
+    pl.concat([rows[0], odd]).write_parquet(tmp_path / "customers/a.parquet")
+    group = Group("customers", "customer_id", "at", dict(test_sagemaker_history.GROUPS))
+    with SageMakerFake(group) as fake:
+        store = test_sagemaker.opened(fake.url, offline_path=str(tmp_path), views={})
+        with featkit.connect(store, cache=None) as client:
+            view = client.get_feature_metadata("customers")
+            read = PopulationRead(view, (), test_sagemaker_history.NOON)
+            assert client.run(store.name_entities(read)).keys["customer_id"].to_list() == ["a"]
+
+
 def test_a_group_without_files_says_so(tmp_path: Path) -> None:
     view, rows = contract_views()[0]
     with SageMakerFake(Group.of(view, rows)) as fake:

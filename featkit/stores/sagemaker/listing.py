@@ -56,8 +56,9 @@ def _visible(rows: HistoryRows, now: datetime) -> pl.LazyFrame:
         (unknown if rows.created is None else rows.created).alias(_CREATED),
         gone.alias(_GONE),
     )
-    times = [pl.col(_CREATED)] + ([] if rows.event is None else [pl.col(_EVENT)])
-    return named.filter(time.is_null() | (time <= moment) for time in times)
+    created = pl.col(_CREATED)
+    visible = named.filter(created.is_null() | (created <= moment))
+    return visible if rows.event is None else visible.filter(pl.col(_EVENT) <= moment)
 
 
 def _collected(rows: HistoryRows, scan: pl.LazyFrame) -> pl.DataFrame:
