@@ -180,7 +180,22 @@ class _Source:
 
 def _held(values: pl.Series) -> pl.Series:
     """Make whole numbers of durations, which DuckDB gives back as something polars cannot read."""
-    return values.to_physical() if "Duration" in str(values.dtype) else values
+    return values.cast(_without_durations(values.dtype))
+
+
+def _without_durations(dtype: pl.DataType) -> pl.DataType:
+    match dtype:
+        case pl.Duration():
+            return pl.Int64()
+        case pl.List():
+            return pl.List(_without_durations(dtype.inner))  # type: ignore[arg-type] # of an instance
+        case pl.Array():
+            inner = _without_durations(dtype.inner)  # type: ignore[arg-type] # of an instance
+            return pl.Array(inner, dtype.size)
+        case pl.Struct(fields=fields):
+            return pl.Struct({each.name: _without_durations(each.dtype) for each in fields})  # type: ignore[arg-type] # of an instance
+        case _:
+            return dtype
 
 
 __all__ = ["join"]

@@ -16,6 +16,7 @@ import featkit
 from .conftest import DAY, hours
 
 MS = dt.timedelta(milliseconds=1)
+MIXED = {"d": pl.Duration("ms"), "e": pl.Enum(["a", "b"])}
 
 
 def at_ms(*numbers):
@@ -222,6 +223,7 @@ def test_files_of_different_dtypes_are_refused(history, engine):
         [dt.timedelta(days=1), None],
         [[dt.timedelta(microseconds=1)], None],
         [{"since": dt.timedelta(-1), "word": "a"}, None],
+        pl.Series([[{"d": dt.timedelta(1), "e": "b"}], None], dtype=pl.List(pl.Struct(MIXED))),
         [decimal.Decimal("1.10"), None],
         [dt.time(1, 2, 3, 4), None],
         [dt.date(1, 1, 1), dt.date(9999, 12, 31)],
