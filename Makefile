@@ -22,7 +22,9 @@ demo: $(or $(wildcard .venv/.installed),.venv/.light) ## see featkit at work on 
 test: .venv/.installed programs ## run the tests on all cores; ARGS="-k name" narrows them down
 	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile $(ARGS)
 
-# one case in ten of those that hypothesis makes up; `make test` tries them all
+# one case in ten of those that hypothesis makes up; `make test` tries them all. A worker has one
+# core, on which the threads of polars would only wait for each other.
+unit: export POLARS_MAX_THREADS := 1
 unit: .venv/.installed ## run the tests that need no other program and no broken network: a minute
 	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile -m "not live and not slow" \
 	  --hypothesis-profile quick --ignore-glob "*faults*" tests featkit $(ARGS)

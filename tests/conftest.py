@@ -221,7 +221,17 @@ _CONSTRUCTORS = [
 ]
 
 
-@pytest.fixture(scope="session", params=_CONSTRUCTORS, ids=lambda each: each.name)
+_QUICK = {"pandas-numpy", "polars"}  # of each library the one that `make unit` tries
+
+
+def _each(constructors: Iterable[Constructor]) -> list[Any]:
+    return [
+        pytest.param(each, id=each.name, marks=[] if each.name in _QUICK else [pytest.mark.slow])
+        for each in constructors
+    ]
+
+
+@pytest.fixture(scope="session", params=_each(_CONSTRUCTORS))
 def constructor(request) -> Constructor:
     """Run the test on pandas with numpy, nullable and Arrow dtypes, and on polars eager and lazy.
 
@@ -230,11 +240,7 @@ def constructor(request) -> Constructor:
     return request.param
 
 
-@pytest.fixture(
-    scope="session",
-    params=[each for each in _CONSTRUCTORS if each.is_pandas],
-    ids=lambda each: each.name,
-)
+@pytest.fixture(scope="session", params=_each(each for each in _CONSTRUCTORS if each.is_pandas))
 def pandas_constructor(request) -> Constructor:
     """Run the test on the three kinds of pandas frames, as `constructor` does on all five."""
     return request.param

@@ -10,6 +10,8 @@ from typer.testing import CliRunner
 import featkit
 from featkit.cli import app
 
+pytestmark = pytest.mark.slow  # all the flights of 2013
+
 
 @pytest.fixture(scope="module")
 def story():

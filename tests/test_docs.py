@@ -156,6 +156,7 @@ def tidy(text):
     return [line.rstrip() for line in text.strip().splitlines()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("session", list(sessions()))
 def test_command_lines_print_what_the_page_shows(session, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -13,8 +13,8 @@ DAY = dt.datetime(2024, 5, 1, tzinfo=dt.UTC)
 HOUR = dt.timedelta(hours=1)
 
 
-@pytest.fixture
-def history_folder(tmp_path):
+@pytest.fixture(scope="session")
+def history_folder(tmp_path_factory):
     """Thirty shops with a row every hour for two days, each value its own."""
     shops, count = range(30), 48
     rows = pl.DataFrame(
@@ -27,8 +27,9 @@ def history_folder(tmp_path):
         }
     )
     options = {"join_keys": "shop", "timestamp": "t", "created": "c", "ttl": "6h"}
-    featkit.write_view(tmp_path, rows, name="hourly", **options)
-    return tmp_path
+    folder = tmp_path_factory.mktemp("history")
+    featkit.write_view(folder, rows, name="hourly", **options)
+    return folder
 
 
 @pytest.fixture

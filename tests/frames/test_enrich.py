@@ -829,6 +829,7 @@ def test_what_the_user_takes_away_of_a_lazy_result_is_not_even_read():
     assert later is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["streaming", "in-memory"])
 def test_lazy_result_in_many_pieces_keeps_the_order_of_rows(engine, tmp_path):
     shops = pl.Series([1, 2, None, 9, 2], dtype=pl.Int64)

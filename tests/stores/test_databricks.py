@@ -106,6 +106,7 @@ def test_batches_are_as_large_as_asked_for(fake: DatabricksFake, url: str) -> No
     assert sorted(sizes) == [50, 100, 100]
 
 
+@pytest.mark.slow
 def test_what_is_too_large_is_split(fake: DatabricksFake, client: Any) -> None:
     keys = [f"{number:06}" + "x" * 9000 for number in range(2000)]
     found = client.lookup({"note_id": keys}, ["notes:number"])

@@ -12,6 +12,8 @@ import featkit.demo
 from featkit.errors import ExpiredWarning, SettingsError
 from featkit.stores.demo import NOW, build, flights, views
 
+pytestmark = pytest.mark.slow  # all the flights of 2013
+
 
 @pytest.fixture(scope="module")
 def spine():

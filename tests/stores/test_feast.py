@@ -60,6 +60,7 @@ def opened(url: str, **options: Any) -> Store:
     return open_store(f"feast+{url}", known | options)
 
 
+@pytest.mark.slow
 class TestFeast(StoreContract):
     secret = TOKEN
 

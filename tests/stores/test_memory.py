@@ -50,6 +50,7 @@ class TestMemoryStore(StoreContract):
         return store
 
 
+@pytest.mark.slow
 class TestMemoryStoreWithoutTimestamps(StoreContract):
     has_history = True
 
@@ -58,6 +59,7 @@ class TestMemoryStoreWithoutTimestamps(StoreContract):
         return MemoryStore(contract_views(), timestamp_level="none")
 
 
+@pytest.mark.slow
 class TestMemoryStoreThatServesTheFuture(StoreContract):
     has_history = True
 

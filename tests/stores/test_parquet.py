@@ -147,6 +147,7 @@ def by_hand(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 class TestParquetStoreByHand(StoreContract):
     @pytest.fixture
     def store(self, by_hand):

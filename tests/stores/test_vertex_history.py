@@ -42,6 +42,7 @@ def client(fake: VertexFake, there: bool) -> Iterator[featkit.FeatureStoreClient
         yield client
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [
@@ -125,6 +126,7 @@ def test_a_query_that_bigquery_refuses_is_told(
         client.get_historical_features(spine, ["balances:note"], at="when")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options", [{}, {"lookback": {"balances": "45m"}}, {"feature_timestamps": True}], ids=str
 )

@@ -153,6 +153,7 @@ def test_sink_writes_what_would_have_been_returned(history, tmp_path):
     assert [each.name for each in tmp_path.iterdir() if each.name.startswith(".")] == []
 
 
+@pytest.mark.slow
 def test_sink_cuts_large_spines(large, tmp_path):
     spine = pl.LazyFrame(
         {"at": pl.select(DAY + pl.duration(minutes=pl.int_range(700_000)))["literal"]}

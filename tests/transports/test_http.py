@@ -526,6 +526,7 @@ def in_threads(count: int, work: Callable[[int], None]) -> list[BaseException]:
     return raised
 
 
+@pytest.mark.slow
 def test_sixteen_threads_share_a_client(proxy: FaultProxy, sender: Sender) -> None:
     # every fourth call, but none twice: four in a row would rightly be an error
     proxy.play(_first_time(faults.close_in_body), calls=range(0, 10_000, 4))
@@ -622,6 +623,7 @@ def test_calls_of_one_loop_run_at_once(
     assert proxy.peak() == 8
 
 
+@pytest.mark.slow
 def test_two_thousand_cancelled_calls_lose_no_connection(proxy: FaultProxy, sender: Sender) -> None:
     async def cancelled() -> None:
         for turn in range(100):

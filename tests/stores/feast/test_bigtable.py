@@ -132,6 +132,7 @@ def test_two_thousand_rows_are_asked_for_at_a_time(
 MANY = pl.DataFrame({"customer_id": [*range(1, 5), *range(10_000, 10_400)]})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("cut", "after"), [(1, 20), (10**9, 4)])
 @pytest.mark.parametrize("scans", [True, False])
 @pytest.mark.parametrize("code", ["UNAVAILABLE", "INTERNAL", "ABORTED", "RESOURCE_EXHAUSTED"])
