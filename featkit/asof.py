@@ -16,16 +16,22 @@ if TYPE_CHECKING:
 _KNOWN = "featkit_known_from"
 
 
-def period(read: JoinRead) -> tuple[str, str | None]:
-    """Tell between which moments rows can count, as ISO 8601: the last, and the first if any."""
-    last = read.spine[AT].max()
-    first = read.spine[AT].min()
-    late = pl.Series([last, first], dtype=TIMESTAMP).dt.replace_time_zone(None)
-    if read.rule.limit is not None:
-        late = late - timedelta(microseconds=read.rule.limit)
-    words = late.dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_list()
-    until = pl.Series([last], dtype=TIMESTAMP).dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ").item()
-    return until, words[1] if read.rule.limit is not None else None
+def period(read: JoinRead, around: timedelta = timedelta()) -> tuple[str, str | None]:
+    """Tell between which moments rows can count, as ISO 8601: the last, and the first if any.
+
+    Parameters
+    ----------
+    read
+        The question.
+    around
+        How much the moments are moved apart.
+    """
+    last, first = read.spine[AT].max(), read.spine[AT].min()
+    limit = timedelta(microseconds=read.rule.limit or 0)
+    ends = pl.Series([last, first], dtype=TIMESTAMP)
+    ends = ends + pl.Series([around, -around - limit], dtype=pl.Duration("us"))
+    until, since = ends.dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ")
+    return until, since if read.rule.limit is not None else None
 
 
 def joined(read: JoinRead, rows: pl.DataFrame) -> pl.DataFrame:

@@ -54,7 +54,7 @@ _THROTTLED = {
     "Throttled",
     "TooManyRequests",
 }
-_MISSING = {"ResourceNotFound"}
+_MISSING = {"EntityNotFound", "ResourceNotFound"}
 _IN_TROUBLE = {"InternalFailure", "InternalServerError", "ServiceUnavailable", "InternalError"}
 _EXPIRED = {"ExpiredToken", "RequestExpired", "TokenRefreshRequired"}
 _NO_POLICY = {"AccessDenied", "AccessForbidden", "NotAuthorized", "UnauthorizedOperation"}
@@ -154,6 +154,17 @@ class AwsSignature:
         self._known: Any = None
         self._origin = "that were passed as access_key_id and secret_access_key"
         self._lock = threading.Lock()
+
+    def of(self, service: str) -> AwsSignature:
+        """Make what signs requests to another service with the same credentials."""
+        return AwsSignature(
+            service,
+            self._region,
+            profile=self._profile,
+            key_id=self._key_id,
+            secret=self._secret,
+            token=self._token,
+        )
 
     @property
     def identity(self) -> str | None:

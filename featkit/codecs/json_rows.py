@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 Positions = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
+Depths = npt.NDArray[np.int32]
 
 _COMMA, _COLON, _QUOTE, _BACKSLASH = b',:"\\'
 _WITHIN = 2  # the depth of brackets within a row
@@ -61,16 +62,18 @@ class JsonRows:
         return np.frombuffer(self.text, np.uint8)
 
     @cached_property
-    def _marks(self) -> tuple[Positions, npt.NDArray[np.int8], Positions]:
+    def _marks(self) -> tuple[Positions, npt.NDArray[np.uint8], npt.NDArray[np.int8], Depths]:
         """Find the brackets, commas and colons outside of strings, their steps and depths."""
         data = self._bytes
-        places = np.flatnonzero(_MARKS[data])
+        places = np.flatnonzero(_MARKS.take(data))
         quotes = np.flatnonzero(data == _QUOTE)
         if _BACKSLASH in self.text:
             quotes = quotes[~self._escaped(quotes)]
-        places = places[np.searchsorted(quotes, places) % 2 == 0]
-        steps = _STEP[data[places]]
-        return places, steps, np.cumsum(steps, dtype=np.int64)
+        if len(quotes):
+            places = places[np.searchsorted(quotes, places) % 2 == 0]
+        marks = data.take(places)
+        steps = _STEP.take(marks)
+        return places, marks, steps, np.cumsum(steps, dtype=np.int32)
 
     def _escaped(self, quotes: Positions) -> Flags:
         """Tell which quotes follow an odd number of backslashes."""
@@ -88,16 +91,27 @@ class JsonRows:
 
     def _at(self, depth: int, mark: int) -> Positions:
         """Find a mark at a depth of brackets."""
-        places, _, depths = self._marks
-        found: Positions = places[(depths == depth) & (self._bytes[places] == mark)]
+        places, marks, _, depths = self._marks
+        found: Positions = places[(depths == depth) & (marks == mark)]
         return found
+
+    @cached_property
+    def _edges(self) -> tuple[Positions, Flags, Flags]:
+        """Find what values lie between: brackets of rows that are not null, and commas in them.
+
+        With which of these begin rows, and which end them.
+        """
+        places, marks, steps, depths = self._marks
+        within, ends = depths == _WITHIN, (steps == -1) & (depths == 1)
+        edges = np.flatnonzero((within & ((steps == 1) | (marks == _COMMA))) | ends)
+        taken = steps.take(edges)
+        return places.take(edges), taken == 1, taken == -1
 
     @cached_property
     def _brackets(self) -> tuple[Positions, Positions]:
         """Find where each row that is not null begins and ends."""
-        places, steps, depths = self._marks
-        opened, closed = (steps == 1) & (depths == _WITHIN), (steps == -1) & (depths == 1)
-        return places[opened], places[closed]
+        edges, begins, ends = self._edges
+        return edges[begins], edges[ends]
 
     @cached_property
     def height(self) -> int:
@@ -121,12 +135,13 @@ class JsonRows:
     @cached_property
     def _cells(self) -> tuple[Positions, Positions, Positions]:
         """Find where values begin and end, and how many each row that is not null has."""
-        commas = self._at(_WITHIN, _COMMA)
+        edges, begins, closed = self._edges
         opens, closes = self._brackets
-        starts = np.sort(np.concatenate([opens, commas])) + 1
-        ends = np.sort(np.concatenate([commas, closes]))
-        counts = np.searchsorted(commas, closes) - np.searchsorted(commas, opens) + 1
-        empty = (counts == 1) & self._blank(opens + 1, closes)
+        starts, ends = edges[~closed] + 1, edges[~begins]
+        counts = np.flatnonzero(closed) - np.flatnonzero(begins)
+        empty = counts == 1
+        if empty.any():
+            empty &= self._blank(opens + 1, closes)
         if empty.any():
             kept = ~np.repeat(empty, counts)
             starts, ends, counts = starts[kept], ends[kept], counts - empty
@@ -222,11 +237,16 @@ class JsonRows:
         """Put stretches of the text together as one JSON array."""
         if not len(starts):
             return b"[]"
-        lengths = ends - starts + 1  # with the mark behind, which becomes a comma
-        offsets = np.cumsum(lengths)
-        gathered = np.arange(offsets[-1]) + np.repeat(starts - offsets + lengths, lengths)
-        joined = self._bytes[gathered]
-        joined[offsets - 1] = _COMMA
+        edges = np.empty((len(starts), 2), np.int64)
+        # with the mark behind, which becomes a comma
+        edges[:, 0], edges[:, 1] = starts, ends + 1
+        buffers = [None, pa.py_buffer(edges), pa.py_buffer(self.text)]
+        stretches = pa.Array.from_buffers(pa.large_binary(), edges.size - 1, buffers)
+        own = pl.int_range(0, edges.size, 2, eager=True).to_arrow()  # not what is between them
+        _, offsets, data = stretches.take(own).buffers()
+        behind = np.frombuffer(offsets, np.int64)[1 : len(starts) + 1]
+        joined = np.frombuffer(data, np.uint8, behind[-1]).copy()
+        joined[behind - 1] = _COMMA
         joined[-1] = ord("]")
         return b"[" + bytes(joined)
 

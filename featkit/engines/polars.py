@@ -21,6 +21,7 @@ from featkit.engines.memory import give_back
 from featkit.engines.ordered import best_in_order
 from featkit.engines.runs import Best, Run, best_of
 from featkit.engines.threads import in_turn
+from featkit.engines.ties import settle
 from featkit.engines.winners import Winners
 from featkit.history import Match
 
@@ -51,6 +52,28 @@ def join(task: JoinTask, strategy: Strategy) -> Match:
 
 
 def _joined(task: JoinTask, strategy: Strategy) -> Match:
+    winners, features = _won(task, strategy)
+    return _explained(task, strategy, winners.match(features.of, timed=not task.static))
+
+
+_Won = tuple[Winners, "HeldFeatures | LaterFeatures"]
+
+
+def _won(task: JoinTask, strategy: Strategy) -> _Won:
+    """Find the rows that win; created timestamps that only decide ties are read if there are any.
+
+    Where there are some among the first rows already, there will be more.
+    """
+    if strategy.later and task.created is not None and not (task.rule.created or task.static):
+        undated = replace(task, history=replace(task.history, created=None))
+        won = _competed(undated, strategy, unless_tied=True)
+        if won is not None:
+            settle(task, strategy, won[0])
+            return won
+    return _competed(task, strategy)  # type: ignore[return-value] # it does not mind ties
+
+
+def _competed(task: JoinTask, strategy: Strategy, *, unless_tied: bool = False) -> _Won | None:
     created = task.created is not None
     revised = task.rule.created and created
     winners = Winners(task.spine, created=created, revised=revised)
@@ -62,9 +85,11 @@ def _joined(task: JoinTask, strategy: Strategy) -> Match:
     pieces = in_pieces(features.scan(), rows=strategy.run)
     match = partial(_matched, task, revised=revised)
     for best, first, frame in in_turn(match, numbered(pieces), ahead=strategy.threads):
+        if unless_tied and first == 0 and (best.count > 1).any():
+            return None
         winners.take(best)
         features.take(best, first, frame)
-    return _explained(task, strategy, winners.match(features.of, timed=not task.static))
+    return winners, features
 
 
 def _matched(

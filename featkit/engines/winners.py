@@ -77,6 +77,15 @@ class Winners:
         """Tell the numbers of the rows that win so far, ascending."""
         return np.sort(self._number[self._number >= 0])
 
+    def tied(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Tell the slots at which several rows have the event timestamp that wins, and that."""
+        slots = np.flatnonzero(self._count > 1)
+        return slots, self._event[slots]
+
+    def choose(self, slots: npt.NDArray[np.int64], numbers: npt.NDArray[np.int64]) -> None:
+        """Let at some slots other rows of the same event timestamps win."""
+        self._number[slots] = numbers
+
     def match(
         self, features: Callable[[npt.NDArray[np.int64]], pl.DataFrame], *, timed: bool
     ) -> Match:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from functools import reduce
-from operator import and_
+from operator import and_, or_
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import polars as pl
@@ -137,15 +137,11 @@ class _Case:
         made = self.made(spine)
         fates = list(self.fates(spine))
         assert_frame_equal(made.frame.select(spine.columns), spine)
-        first, other = (self.rows.select(self.names)[_places(fates, which)] for which in (0, -1))
-        assert made.frame.select(self.names).schema == first.schema
-        right = reduce(
-            and_,
-            (
-                made.frame[name].eq_missing(first[name]) | made.frame[name].eq_missing(other[name])
-                for name in self.names
-            ),
-        )
+        found, values = made.frame.select(self.names), self.rows.select(self.names)
+        assert found.schema == values.schema
+        many = max(1, *(len(fate.places) for fate in fates))
+        # of rows that nothing ranks any one will do, but as a whole
+        right = reduce(or_, (_same(found, values[_places(fates, n)]) for n in range(many)))
         wrong = spine.filter(~right)
         assert not wrong.height, f"{wrong}, which get {made.frame.filter(~right)}"
         (told,) = made.report.views
@@ -185,7 +181,7 @@ class _Case:
         for place, key in enumerate(rows.select(view.join_keys).rows()):
             own.setdefault(key, []).append(_Row(place, times[0][place], times[1][place]))
         for *entity, at in spine.rows():
-            yield self.fate(own.get(tuple(entity), []), at, known=None not in entity)
+            yield self.fate(own.get(tuple(entity), []), at, known=None not in (*entity, at))
 
     def fate(self, own: list[_Row], at: datetime, *, known: bool) -> _Fate:
         """Find what becomes of one row of the spine, from all rows of its entity."""
@@ -209,7 +205,7 @@ class _Case:
         known_by = self.options.get("known_by", "event")
         delay = known_by[self.view.name] if isinstance(known_by, Mapping) else timedelta()
         latest = at - _TICK if self.options.get("strict") else at
-        if row.event is not None and row.event + delay > latest:
+        if self.view.timestamp and (row.event is None or row.event + delay > latest):
             return False
         return known_by != "created" or row.created is None or row.created <= at
 
@@ -225,12 +221,18 @@ def _rank(row: _Row) -> tuple[datetime, datetime]:
 
 
 def _places(fates: Sequence[_Fate], which: int) -> pl.Series:
-    chosen = [fate.places[which] if fate.places else None for fate in fates]
+    """Choose one of the rows that each may get; its last, where there are not so many."""
+    chosen = [fate.places[: which + 1][-1] if fate.places else None for fate in fates]
     return pl.Series(chosen, dtype=pl.UInt32)
 
 
+def _same(left: pl.DataFrame, right: pl.DataFrame) -> pl.Series:
+    """Tell which rows are equal as a whole."""
+    return reduce(and_, (left[name].eq_missing(right[name]) for name in left.columns))
+
+
 def _spine(view: FeatureView, rows: pl.DataFrame) -> pl.DataFrame:
-    """Put each entity beside each moment at which something changes; and one without a key."""
+    """Put each entity beside each moment of a change; also without a key, or a time."""
     moments = pl.Series([CONTRACT_NOW], dtype=TIMESTAMP)
     if view.timestamp and rows.height:
         event = rows[view.timestamp]
@@ -239,6 +241,7 @@ def _spine(view: FeatureView, rows: pl.DataFrame) -> pl.DataFrame:
         changes = pl.concat([event, event + _HALF, event + 2 * _HALF, ends, written])
         changes = changes.drop_nulls().unique()
         moments = pl.concat([changes - _TICK, changes, changes + _TICK]).unique().sort()
+    moments = moments.extend_constant(None, 1)
     keys = contract_keys(view.name)
     keys = pl.concat([keys, pl.DataFrame([dict.fromkeys(keys.columns)], keys.schema)])
     return keys.join(moments.alias(_AT).to_frame(), how="cross")

@@ -49,6 +49,7 @@ SQL_TYPES = {
     pl.Binary(): ("BINARY", "binary"),
     pl.Date(): ("DATE", "date"),
     pl.Datetime("us", "UTC"): ("TIMESTAMP", "timestamp"),
+    pl.Datetime("us"): ("TIMESTAMP_NTZ", "timestamp_ntz"),
 }
 
 
@@ -85,6 +86,8 @@ class DatabricksFake:
         Seconds that each lookup takes.
     lakebase
         Told a new password, it says where the database instance ``os1`` is; None: there is none.
+    naive
+        Whether event timestamps have no zone; the session of the warehouse is in UTC.
     running
         How often a statement is still running when it is looked at.
     expired_links
@@ -111,6 +114,7 @@ class DatabricksFake:
     route_optimized: bool = False
     latency: float = 0.0
     lakebase: Callable[[str], str] | None = None
+    naive: bool = False
     running: int = 0
     expired_links: int = 0
     tags: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -292,7 +296,7 @@ class DatabricksFake:
             raise refused(404, "TABLE_DOES_NOT_EXIST", f"Table '{full_name}' does not exist.")
         columns = {entity.join_key: (entity.dtype, entity.description) for entity in view.entities}
         if view.timestamp:
-            columns[view.timestamp] = (pl.Datetime("us", "UTC"), "")
+            columns[view.timestamp] = (pl.Datetime("us", None if self.naive else "UTC"), "")
         columns |= {each.name: (each.dtype, each.description) for each in view.features}
         keys = [*view.join_keys, *([view.timestamp] if view.timestamp else [])]
         key: dict[str, Any] = {"name": f"{name}_pk", "child_columns": keys}
@@ -428,7 +432,8 @@ class DatabricksFake:
                 each.replace(sqlglot.exp.to_table(each.name))
             table = database.sql(tree.sql("duckdb", identify=True)).to_arrow_table()
             found = pl.DataFrame(pl.from_arrow(table))
-            return found.with_columns(cs.datetime().dt.replace_time_zone("UTC")).to_arrow()
+            zone = None if self.naive else "UTC"
+            return found.with_columns(cs.datetime().dt.replace_time_zone(zone)).to_arrow()
 
     def _told(self, name: str) -> dict[str, Any]:
         if self._left > 0:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 BUCKET = "lake"
+DATABASE = "sagemaker_featurestore"  # of the catalog that describes its tables
 
 
 @dataclass(frozen=True)
@@ -44,12 +45,12 @@ class Lake:
             frame.write_parquet(body)
             s3.put_object(Bucket=BUCKET, Key=name, Body=body.getvalue())
 
-    def reader(self, *, allowed: bool = True) -> dict[str, str]:
-        """Make a user who may read the bucket, or not, and give the options that hold its key."""
+    def reader(self, *actions: str) -> dict[str, str]:
+        """Make a user who may do this, and give the options that hold its key."""
         iam = self.client("iam")
         iam.create_user(UserName="reader")
         key = iam.create_access_key(UserName="reader")["AccessKey"]
-        what = {"Effect": "Allow" if allowed else "Deny", "Action": "s3:*", "Resource": "*"}
+        what = {"Effect": "Allow", "Action": list(actions), "Resource": "*"}
         document = json.dumps({"Version": "2012-10-17", "Statement": [what]})
         iam.put_user_policy(UserName="reader", PolicyName="read", PolicyDocument=document)
         return {
@@ -69,7 +70,7 @@ class Lake:
 
 @contextmanager
 def lake() -> Iterator[Lake]:
-    """Serve an empty bucket."""
+    """Serve an empty bucket; one at a time, since what moto knows is the process's."""
     with amazon() as url:
         made = Lake(url)
         try:

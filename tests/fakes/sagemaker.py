@@ -64,6 +64,7 @@ class Group:
     online: bool = True
     offline: str | None = None
     table_format: str = "Glue"
+    table: str = ""  # of the catalog, DATABASE.TABLE
     said: dict[str, tuple[str, dict[str, str]]] = field(default_factory=dict)
 
     @classmethod
@@ -113,6 +114,10 @@ class Group:
                 "S3StorageConfig": place,
                 "TableFormat": self.table_format,
             }
+            if self.table:
+                database, _, table = self.table.partition(".")
+                catalog = {"Catalog": "AwsDataCatalog", "Database": database, "TableName": table}
+                said["OfflineStoreConfig"]["DataCatalogConfig"] = catalog
         return said
 
     def defined(self) -> list[dict[str, str]]:

@@ -14,8 +14,9 @@ from polars.testing import assert_frame_equal
 
 import featkit
 from featkit.errors import AuthError, NotSupportedError, RequestRejected, UnknownNameError
+from featkit.stores.base import open_store
 from featkit.testing import described
-from tests.fakes.databricks import WAREHOUSES, DatabricksFake, workspace
+from tests.fakes.databricks import CATALOG, SCHEMA, WAREHOUSES, DatabricksFake, workspace
 from tests.stores.test_databricks import opened
 
 if TYPE_CHECKING:
@@ -181,6 +182,28 @@ def test_a_failure_inside_a_200_is_an_error_with_a_name(
     fake.views = [(view, rows.drop("note")), PLACES]
     with pytest.raises(RequestRejected, match=r"(?s)FAILED: BAD_REQUEST: \[UNRES.*42703"):
         client.get_historical_features(spine, ["balances:note"], at="when")
+
+
+@pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "America/Los_Angeles", "UTC"])
+def test_times_without_a_zone_are_those_of_the_one_that_is_told(
+    tmp_path: Path, spine: pl.DataFrame, zone: str
+) -> None:
+    """Whatever the session of the warehouse takes them for: none is lost, and none too many."""
+    view, rows = BALANCES
+    local = rows.with_columns(pl.col("at").dt.convert_time_zone(zone).dt.replace_time_zone(None))
+    utc = local.with_columns(pl.col("at").dt.replace_time_zone("UTC"))  # as the fake takes them off
+    featkit.write_view(
+        tmp_path, rows, name="balances", join_keys="user_id", timestamp="at", ttl=view.ttl
+    )
+    known = {"catalog": CATALOG, "schema": SCHEMA, "token": "dapi-canary", "views": TTL}
+    with workspace(DatabricksFake([(view, utc)], naive=True)) as url:
+        store = open_store(f"databricks+{url}", known | {"warehouse_id": "wh1"}, timezone=zone)
+        with featkit.connect(store) as client, featkit.connect(f"parquet:{tmp_path}") as oracle:
+            found, right = (
+                each.get_historical_features(spine, ["balances:amount", "balances:note"], at="when")
+                for each in (client, oracle)
+            )
+    assert_frame_equal(found.frame, right.frame)
 
 
 def test_without_a_warehouse_it_says_what_to_do(fake: DatabricksFake, spine: pl.DataFrame) -> None:

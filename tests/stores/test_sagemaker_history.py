@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 import featkit
-from featkit.errors import AuthError, FeatkitError, NotSupportedError, SourceError
+from featkit.errors import AuthError, FeatkitError, SourceError
 from featkit.stores.base import open_store
 from tests.fakes.s3 import BUCKET, Lake, lake
 from tests.fakes.sagemaker import KEY_ID, REGION, SECRET, Group, SageMakerFake
@@ -190,6 +190,7 @@ def remote(fake: SageMakerFake) -> SageMakerFake:
     return fake
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "right"),
     [
@@ -209,8 +210,9 @@ def test_files_are_read_from_s3(
     assert made.frame["visits"].to_list() == right
 
 
+@pytest.mark.slow
 def test_requests_to_s3_are_signed(remote: SageMakerFake, s3: Lake) -> None:
-    known = s3.reader()
+    known = s3.reader("s3:*")
     remote.secrets[known["access_key_id"]] = known["secret_access_key"]
     with s3.strict(), connected(remote, s3_url=s3.url, scan_source=True, **known) as client:
         found = client.get_historical_features(SPINE, ["customers:visits"], at="t")
@@ -220,6 +222,7 @@ def test_requests_to_s3_are_signed(remote: SageMakerFake, s3: Lake) -> None:
         assert client.staleness(["customers:*"], ["a", "b"], compare_offline=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("wrong", "allowed", "words"),
     [
@@ -236,7 +239,7 @@ def test_s3_tells_which_credentials_it_refuses(
     allowed: bool,  # noqa: FBT001 - of the parameters
     words: str,
 ) -> None:
-    known = s3.reader(allowed=allowed) | wrong
+    known = s3.reader("s3:*" if allowed else "iam:*") | wrong
     remote.secrets[known["access_key_id"]] = known["secret_access_key"]
     told = f"customers/data cannot be read: {words}.*those that were passed as access_key_id"
     with s3.strict(), connected(remote, s3_url=s3.url, scan_source=True, **known) as client:
@@ -248,22 +251,9 @@ def test_s3_tells_which_credentials_it_refuses(
     assert known["secret_access_key"] not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_bucket_that_is_not_there_is_named(remote: SageMakerFake, s3: Lake) -> None:
     remote.groups["customers"].offline = "s3://nowhere/offline/customers"
     said = r"s3://nowhere/offline/customers/data cannot be read: 404: NoSuchBucket"
     with connected(remote, s3_url=s3.url) as client, pytest.raises(SourceError, match=said):
         client.get_historical_features(SPINE, ["customers:visits"], at="t")
-
-
-def test_an_iceberg_table_is_refused_with_a_reason_and_a_way(
-    fake: SageMakerFake, copy: Path
-) -> None:
-    fake.groups["customers"].offline = "s3://lake/customers"
-    fake.groups["customers"].table_format = "Iceberg"
-    with connected(fake) as client:
-        assert not client.get_feature_metadata("customers").offline
-        with pytest.raises(NotSupportedError, match=r"Iceberg.*offline_path=.*\(notyet\)"):
-            client.get_historical_features(SPINE, ["customers:*"], at="t")
-    with connected(fake, offline_path=str(copy)) as client:  # unloaded to Parquet
-        found = client.get_historical_features(SPINE, ["customers:visits"], at="t").frame
-    assert found["visits"].to_list() == [None, 1, 20, 20, None, 7, None, None, None]

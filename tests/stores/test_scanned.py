@@ -17,7 +17,7 @@ from featkit.testing import CONTRACT_NOW, StoreContract, contract_views
 from featkit.testing.gaps import GapContract
 from featkit.testing.history import HistoryContract
 from tests.fakes.databricks import DatabricksFake, workspace
-from tests.fakes.s3 import BUCKET, Lake, lake
+from tests.fakes.s3 import BUCKET, DATABASE, Lake, lake
 from tests.fakes.sagemaker import Group, SageMakerFake
 from tests.fakes.vertex import VertexFake, google
 from tests.stores import (
@@ -188,6 +188,7 @@ def account() -> Iterator[Lake]:
         yield made
 
 
+@pytest.mark.slow
 class TestSageMakerOnS3(Scanned, HistoryContract):
     knows_when_written = True
 
@@ -198,6 +199,44 @@ class TestSageMakerOnS3(Scanned, HistoryContract):
             group.offline = f"s3://{BUCKET}/offline/{group.name}"
         with SageMakerFake(*groups) as fake:
             yield test_sagemaker.opened(fake.url, s3_url=account.url, scan_source=True)
+
+    @pytest.fixture
+    def past(self, store: Store) -> Store:
+        return store
+
+
+@pytest.fixture(scope="module")
+def tables(account: Lake) -> Lake:
+    """Write the same rows as tables."""
+    from tests.fakes.iceberg import Icebergs  # noqa: PLC0415 - takes a second
+
+    icebergs = Icebergs(account)
+    for view, rows in test_sagemaker.VIEWS:
+        frame = test_sagemaker.recorded(view, rows, Group.of(view, rows))
+        # a file holds all rows twice; those that are there once too often are deleted
+        table = icebergs.write(view.name, pl.concat([frame, frame]))
+        for task in table.scan().plan_files():
+            gone = range(frame.height, 2 * frame.height)
+            lost = [{"file_path": task.file.file_path, "pos": place} for place in gone]
+            icebergs.delete(table, lost)
+    return account
+
+
+@pytest.mark.slow
+class TestSageMakerWithIceberg(Scanned, HistoryContract):
+    """Tables of the format Iceberg, with files that say which rows are gone."""
+
+    knows_when_written = True
+
+    @pytest.fixture
+    def store(self, tables: Lake) -> Iterator[Store]:
+        groups = [Group.of(view, rows) for view, rows in test_sagemaker.VIEWS]
+        for group in groups:
+            group.offline, group.table_format = f"s3://{BUCKET}/iceberg", "Iceberg"
+            group.table = f"{DATABASE}.{group.name}"
+        with SageMakerFake(*groups) as fake:
+            known = {"s3_url": tables.url, "glue_url": tables.url}
+            yield test_sagemaker.opened(fake.url, scan_source=True, **known)
 
     @pytest.fixture
     def past(self, store: Store) -> Store:
@@ -332,6 +371,21 @@ def test_who_was_deleted_is_no_entity(tmp_path: Path) -> None:
             # the one that was written again came when it was written
             assert sorted(arrivals.moments) == [noon, noon, noon + hour, noon + 3 * hour]
             assert arrivals.newest == noon + hour
+
+
+def test_a_record_whose_event_time_is_none_names_nobody(tmp_path: Path) -> None:
+    """As in training sets, where such a row is never known."""
+    rows = [frame for _, frame in test_sagemaker_history.files()]
+    odd = rows[0].with_columns(customer_id=pl.lit("odd"), at=pl.lit("yesterday"))
+    (tmp_path / "customers").mkdir()
+    pl.concat([rows[0], odd]).write_parquet(tmp_path / "customers/a.parquet")
+    group = Group("customers", "customer_id", "at", dict(test_sagemaker_history.GROUPS))
+    with SageMakerFake(group) as fake:
+        store = test_sagemaker.opened(fake.url, offline_path=str(tmp_path), views={})
+        with featkit.connect(store, cache=None) as client:
+            view = client.get_feature_metadata("customers")
+            read = PopulationRead(view, (), test_sagemaker_history.NOON)
+            assert client.run(store.name_entities(read)).keys["customer_id"].to_list() == ["a"]
 
 
 def test_a_group_without_files_says_so(tmp_path: Path) -> None:

@@ -400,6 +400,18 @@ def answered(body: dict[str, Any]) -> Callable[[httpx.Request], httpx.Response]:
     return answer
 
 
+@pytest.mark.parametrize("body", ["", "<html>Forbidden</html>"])
+@pytest.mark.parametrize(
+    ("status", "check"), [(401, "is api_key right"), (403, "needs the role Consumer")]
+)
+def test_a_refusal_without_a_reason_says_what_to_check(status: int, check: str, body: str) -> None:
+    with (
+        recorded_client(lambda _: httpx.Response(status, text=body)) as client,
+        pytest.raises(AuthError, match=f"{status}: .*nothing that explains it.*{check}"),
+    ):
+        client.lookup(["u1"], ["user_fv:cnt"])
+
+
 def recorded_client(
     answer: Callable[[httpx.Request], httpx.Response], **options: Any
 ) -> featkit.FeatureStoreClient:

@@ -389,6 +389,18 @@ def test_no_lie_becomes_a_wrong_value(fake: VertexFake, name: str) -> None:
         client.lookup([1, 8, 0], ["customers:visits", "customers:name"])
 
 
+@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize("body", ["", "<html>Forbidden</html>", "{}"])
+def test_a_refusal_without_a_reason_names_the_credentials(status: int, body: str) -> None:
+    transport = httpx.MockTransport(lambda _: httpx.Response(status, text=body))
+    with (
+        httpx.Client(transport=transport) as http,
+        featkit.connect(opened("http://127.0.0.1:1"), client=http) as client,
+        pytest.raises(AuthError, match=f"{status}: Google gives no reason.*The credentials are"),
+    ):
+        client.list_feature_views()
+
+
 # -- what was recorded
 
 _FILE = Path(__file__).parents[1] / "data" / "vertex" / "rest.jsonl"

@@ -358,8 +358,9 @@ class DatabricksStore(Store):
             not_supported(self, "get_historical_features")
         frames = []
         for read in reads:
-            there = self._options.pushdown and read.view.name not in self._naive
-            frames.append((yield from warehouse.join(read, self._zone, there=there)))
+            there, naive = self._options.pushdown, read.view.name in self._naive
+            joined = warehouse.join(read, self._zone, there=there, naive=naive)
+            frames.append((yield from joined))
         return frames
 
     @property
@@ -386,7 +387,7 @@ class DatabricksStore(Store):
 
     def read_arrivals(self, view: FeatureView, now: datetime) -> Flow[Arrivals] | None:
         """Have the warehouse tell when rows came, where it may be asked."""
-        if not (self._options.scan_source and self._warehouse):
+        if not (self._options.scan_source and self._warehouse and view.timestamp):
             return None
         return listing.arrivals(self._warehouse, view, now, self._zone)
 

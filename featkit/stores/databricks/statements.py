@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from featkit.stores.databricks.workspace import Workspace
 
 _STATEMENTS = "/api/2.0/sql/statements"
+_ANY_ZONE = timedelta(days=1)  # more than a zone is off
 _PAUSE = 0.5  # seconds between two looks at a statement that runs
 _SPINE = 8_000_000  # characters of a spine that goes with a statement
 _EXPIRED = frozenset({403, 404, 410})  # what storage says of a link whose time is over
@@ -89,7 +91,9 @@ class Warehouse:
         self._workspace = workspace
         self._id = warehouse_id
 
-    def join(self, read: JoinRead, zone: str | None, *, there: bool = True) -> Flow[pl.DataFrame]:
+    def join(
+        self, read: JoinRead, zone: str | None, *, there: bool = True, naive: bool = False
+    ) -> Flow[pl.DataFrame]:
         """Join the history of a table to a spine.
 
         Parameters
@@ -101,12 +105,14 @@ class Warehouse:
         there
             Whether the warehouse may join, if the spine is small enough to go with the statement;
             else the rows that can count are read, and joined here.
+        naive
+            Whether the table's times have no zone, so that its warehouse may not compare them.
         """
-        if there and DIALECT.takes(read):
+        if there and not naive and DIALECT.takes(read):
             spine = spine_text(read)
             if len(spine) <= _SPINE:
                 return (yield from self._joined_there(read, zone, spine))
-        text, parameters = history_query(read)
+        text, parameters = history_query(read, around=_ANY_ZONE if naive else timedelta())
         rows = yield from self.rows(text, parameters)
         run = partial(_joined_here, read, rows, zone)
         what = f"history of {read.view.name}"
@@ -181,22 +187,34 @@ class Warehouse:
         raise StoreUnavailable(msg)
 
 
-def history_query(read: JoinRead) -> tuple[str, dict[str, tuple[str, str]]]:
-    """Write the query for the rows of a view that can count, and its parameters."""
+def history_query(
+    read: JoinRead, *, around: timedelta = timedelta()
+) -> tuple[str, dict[str, tuple[str, str]]]:
+    """Write the query for the rows of a view that can count, and its parameters.
+
+    Parameters
+    ----------
+    read
+        What is asked.
+    around
+        How much more is read before and after, since what the warehouse compares may be off.
+    """
     view = read.view
     columns = [*view.join_keys, *([view.timestamp] if view.timestamp else [])]
     columns += [feature.name for feature in read.features]
     listed = ", ".join(map(_quoted, columns))
     text = f"SELECT {listed} FROM {table_of(view)}"  # noqa: S608 - names, quoted
-    where, times = _period(read)
+    where, times = _period(read, around)
     return (f"{text} WHERE {where}" if where else text), times
 
 
-def _period(read: JoinRead) -> tuple[str, dict[str, tuple[str, str]]]:
+def _period(
+    read: JoinRead, around: timedelta = timedelta()
+) -> tuple[str, dict[str, tuple[str, str]]]:
     """Write what rows must be to count, and its parameters."""
     if read.view.timestamp is None:
         return "", {}
-    until, since = period(read)
+    until, since = period(read, around)
     where, times = f"{_quoted(read.view.timestamp)} <= :until", {"until": ("TIMESTAMP", until)}
     if since is None:
         return where, times

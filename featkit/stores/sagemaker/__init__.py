@@ -22,8 +22,8 @@ import msgspec
 import polars as pl
 
 from featkit.auth import aws
-from featkit.auth.tokens import secret_of
-from featkit.calls import Call, HttpRequest, LocalRead
+from featkit.auth.tokens import Either, secret_of
+from featkit.calls import Call, HttpRequest
 from featkit.capabilities import Capabilities
 from featkit.dtypes import parse_dtype
 from featkit.errors import (
@@ -39,7 +39,7 @@ from featkit.schema import Entity, Feature, FeatureView
 from featkit.stores.base import Store
 from featkit.stores.sagemaker import listing, together
 from featkit.stores.sagemaker.answers import EVENT_TIME, EVENT_TYPE, GROUP, IDENTIFIER, Question
-from featkit.stores.sagemaker.gaps import ICEBERG, gaps
+from featkit.stores.sagemaker.gaps import NO_TABLE, gaps
 from featkit.stores.sagemaker.history import Reader, history
 from featkit.stores.sagemaker.messages import (
     Group,
@@ -49,6 +49,7 @@ from featkit.stores.sagemaker.messages import (
     body_of,
     decoded,
 )
+from featkit.stores.sagemaker.offline import OfflineStores, is_for_glue, is_iceberg
 from featkit.stores.sagemaker.options import Told, ToldFeature, check_dtypes
 
 if TYPE_CHECKING:
@@ -64,7 +65,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_FORMAT = "offline_store_format"
 _PAGE = 100  # results of the control plane
 _REGION = re.compile(r"[a-z]{2,}(-[a-z]+)+-\d+")
 
@@ -99,8 +99,8 @@ class SageMakerStore(Store):
         scan_source
             Whether the offline store is read for who the entities are and when records came, for
             `staleness`, `browse` and `parity` without entities. A copy on disk always is.
-        s3_url
-            Address of S3, where it is not the usual.
+        s3_url, glue_url
+            Addresses of S3 and of Glue, which tells where Iceberg tables are.
         views
             What SageMaker does not tell, by the name of the group: `join_keys` (names and dtypes
             of the parts of a composite key, in order), `separator` (what stands between them),
@@ -119,6 +119,7 @@ class SageMakerStore(Store):
         offline_path: str | None = None
         scan_source: bool = False
         s3_url: str | None = None
+        glue_url: str | None = None
         views: dict[str, Told] = {}
         ca: str | None = None
 
@@ -133,7 +134,6 @@ class SageMakerStore(Store):
         listed = options.feature_groups
         names = listed.split(",") if isinstance(listed, str) else listed
         self._names = tuple(dict.fromkeys(name.strip() for name in names if name.strip()))
-        self._copies = options.offline_path
         self._scans = options.scan_source or "://" not in (options.offline_path or "s3://")
         self.capabilities = replace(self.capabilities, lacking=gaps(scans=self._scans))
         self._told = options.views
@@ -147,8 +147,11 @@ class SageMakerStore(Store):
             secret=secret_of(options.secret_access_key, "secret_access_key"),
             token=secret_of(options.session_token, "session_token"),
         )
-        self.auth: aws.AwsSignature = signature
-        self._reader = Reader(region, options.s3_url, signature)
+        self._signature, glue_signature = signature, signature.of("glue")
+        glue = (options.glue_url or f"https://glue.{region}.{domain}").rstrip("/")
+        self.auth = Either(is_for_glue, glue_signature, signature)
+        reader = Reader(region, options.s3_url, signature)
+        self._offline = OfflineStores(reader, options.offline_path, glue, glue_signature)
 
     @classmethod
     def open(cls, target: Target, options: Options, *, timezone: str | None) -> SageMakerStore:  # noqa: ARG003 - times without a zone are unknown
@@ -263,7 +266,7 @@ class SageMakerStore(Store):
         types = self._types(group)
         online = group.online_store_config
         ttl = online.ttl_duration
-        place = self._place(group)
+        place = self._offline.place(group)
         keys = {own: parse_dtype(dtype) for own, dtype in told.join_keys.items()}
         if not keys:
             keys = {identifier.feature_name: ValueType.of(identifier).dtype}
@@ -300,15 +303,9 @@ class SageMakerStore(Store):
                 IDENTIFIER: identifier.feature_name,
                 EVENT_TIME: event.feature_name,
                 EVENT_TYPE: event.feature_type,
-                **({_FORMAT: "Iceberg"} if group.is_iceberg else {}),
+                **self._offline.tags(group),
             },
         )
-
-    def _place(self, group: Group) -> str:
-        """Tell where the files of the offline store are; nothing where they cannot be read."""
-        if self._copies is not None:
-            return f"{self._copies.rstrip('/')}/{group.feature_group_name}"
-        return "" if group.is_iceberg else group.place
 
     def _types(self, group: Group) -> dict[str, ValueType]:
         """Find the types of what is neither the identifier nor the event time."""
@@ -363,7 +360,7 @@ class SageMakerStore(Store):
 
     def why_not_offline(self, view: FeatureView) -> str:
         """Say that it is an Iceberg table, or that there is none."""
-        return str(ICEBERG) if _FORMAT in view.tags else super().why_not_offline(view)
+        return str(NO_TABLE) if is_iceberg(view) else super().why_not_offline(view)
 
     def name_entities(self, read: PopulationRead) -> Flow[EntityList]:
         """Read who the entities are from the offline store, where it may be read."""
@@ -372,22 +369,24 @@ class SageMakerStore(Store):
         if not read.view.offline:
             msg = f"feature view {read.view.name!r} has no offline store that can be read: "
             raise NotSupportedError(msg + self.why_not_offline(read.view))
-        found: EntityList = yield listing.entities(read, self._reader, self._separator(read.view))
+        work = partial(listing.entities, read, self._separator(read.view))
+        found: EntityList = yield self._offline.reading(read.view, "keys", work)
         return found
 
     def read_arrivals(self, view: FeatureView, now: datetime) -> Call[Arrivals] | None:
         """Read when records came from the offline store, where it may be read."""
         if not (self._scans and view.offline):
             return None
-        return listing.arrivals(view, now, self._reader, self._separator(view))
+        work = partial(listing.arrivals, view, now, self._separator(view))
+        return self._offline.reading(view, "times", work)
 
     def _separator(self, view: FeatureView) -> str | None:
         return self._told.get(view.tags[GROUP], Told()).separator
 
     def read_history(self, read: HistoryRead) -> Call[HistoryRows]:
         """Describe all rows of the offline store."""
-        run = partial(history, read, read.view.source, self._reader, self._separator(read.view))
-        return Call(LocalRead(run, f"files of feature view {read.view.name!r}", threaded=True))
+        work = partial(history, read, self._separator(read.view))
+        return self._offline.reading(read.view, "files", work)
 
     def _question(self, read: OnlineRead) -> Question:
         types = {own.name: ValueType.named(own.store_type, own.dtype) for own in read.features}
@@ -402,7 +401,9 @@ class SageMakerStore(Store):
             group=read.view.tags[GROUP],
             asked=asked,
         )
-        return Call(request, decode=decode, keys=read.keys.height, explain=self.auth.explained)
+        return Call(
+            request, decode=decode, keys=read.keys.height, explain=self._signature.explained
+        )
 
     def checks(self) -> dict[str, Flow[str]]:
         """Ask the control plane, the online store, and for the words of people."""
@@ -424,7 +425,7 @@ class SageMakerStore(Store):
             if group.online_store_config.enable_online_store:
                 url = f"{self._runtime}/FeatureGroup/{quote(group.feature_group_name, safe='')}"
                 nobody = "RecordIdentifierValueAsString=0"
-                yield Call(HttpRequest(url=f"{url}?{nobody}"), explain=self.auth.explained)
+                yield Call(HttpRequest(url=f"{url}?{nobody}"), explain=self._signature.explained)
                 return f"answers for {group.feature_group_name}"
         return "no feature group is online"
 
@@ -443,7 +444,7 @@ class SageMakerStore(Store):
             body=body_of(**fields),
             metadata=True,  # all that is asked of the control plane: it describes
         )
-        return Call(request, decode=partial(decoded, kind), explain=self.auth.explained)
+        return Call(request, decode=partial(decoded, kind), explain=self._signature.explained)
 
     def __repr__(self) -> str:
         return f"<SageMakerStore {self._region}>"

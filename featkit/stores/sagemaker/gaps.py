@@ -33,9 +33,10 @@ def gaps(*, scans: bool) -> Lacking:
     return found
 
 
-ICEBERG = Lack.notyet(
-    "its offline store is an Iceberg table, of which not every file counts: its log tells which, "
-    "and pyiceberg, which reads that, brings in two dozen packages. Unload the table to Parquet "
-    "with Athena, and name that folder with connect(..., offline_path='FOLDER')"
+NO_TABLE = Lack.never(
+    "its offline store is an Iceberg table, of which not every file counts; its log tells which "
+    "do, and the table of Glue where that is, but the description of the feature group names no "
+    "such table. Unload the table to Parquet with Athena, and name that folder with "
+    "connect(..., offline_path='FOLDER')"
 )
-"""Why the history of a group is not read whose offline store has the table format Iceberg."""
+"""Why the history of a group is not read whose offline store is an Iceberg table without a name."""

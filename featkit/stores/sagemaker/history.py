@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -16,13 +17,13 @@ import polars as pl
 from featkit.auth import aws
 from featkit.calls import HttpReply
 from featkit.dtypes import TIMESTAMP, format_dtype
-from featkit.errors import AuthError, SourceError
+from featkit.errors import AuthError, FeatkitError, NotSupportedError, SourceError
 from featkit.history import HistoryRows
 from featkit.stores.sagemaker.answers import EVENT_TIME, EVENT_TYPE, IDENTIFIER
 from featkit.stores.sagemaker.messages import ValueType
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from featkit.history import HistoryRead
     from featkit.schema import Feature
@@ -31,6 +32,12 @@ DELETED = "is_deleted"
 """The column that says that an entity is gone."""
 _WRITTEN = "api_invocation_time"
 _REFUSAL = re.compile(r"status code: (\d{3})[^:]*:? ?(.*)", re.DOTALL)  # as polars quotes S3
+_DENIED = "AWS Error ACCESS_DENIED"  # as Arrow says of a 403, of which a HEAD tells no reason
+_S3_NAMES = {  # pyiceberg's names of what polars has under others
+    "aws_access_key_id": "s3.access-key-id",
+    "aws_secret_access_key": "s3.secret-access-key",
+    "aws_session_token": "s3.session-token",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +49,7 @@ class Reader:
     region, endpoint
         Where S3 is.
     signature
-        Gives the credentials that are needed to read from it.
+        Gives the credentials that are needed to read from it, and tells whose they are.
     """
 
     region: str
@@ -58,6 +65,12 @@ class Reader:
                 plain = str(self.endpoint.startswith("http://")).lower()
                 options |= {"aws_endpoint_url": self.endpoint, "aws_allow_http": plain}
             remote = {"storage_options": options, "credential_provider": self.signature.for_polars}
+        elif any(Path(place).glob("metadata/*.metadata.json")):
+            msg = (
+                f"{place} is a copy of an Iceberg table, whose log names files in other places, of "
+                "which not every one counts; unload the table to Parquet instead"
+            )
+            raise SourceError(msg)
         return pl.scan_parquet(
             f"{place.rstrip('/')}/**/*.parquet",
             hive_partitioning=False,  # the folders repeat the time of writing
@@ -66,14 +79,53 @@ class Reader:
             **remote,
         )
 
+    def table(self, log: str) -> pl.LazyFrame:
+        """Scan an Iceberg table as its log at a place tells it; deleted rows are left out."""
+        from pyiceberg.table import StaticTable  # noqa: PLC0415 - an extra, that is seldom needed
 
-def history(read: HistoryRead, place: str, reader: Reader, separator: str | None) -> HistoryRows:
+        options = {"py-io-impl": "pyiceberg.io.pyarrow.PyArrowFileIO", "s3.region": self.region}
+        if self.endpoint:
+            options["s3.endpoint"] = self.endpoint
+        known = self.signature.for_polars()[0]
+        options |= {own: known[name] for name, own in _S3_NAMES.items() if name in known}
+        table = StaticTable.from_metadata(log, options)
+        if odd := _odd(table):
+            msg = (
+                f"the Iceberg table at {log} has {odd}, which no reader here heeds; have them "
+                "written into the files, as OPTIMIZE does in Athena"
+            )
+            raise NotSupportedError(msg)
+        return pl.scan_iceberg(table, storage_options=options)
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """The files of a feature group.
+
+    Attributes
+    ----------
+    place
+        Where they are, for messages.
+    scan
+        Begins to read them.
+    signature
+        Whose credentials read them, for messages.
+    """
+
+    place: str
+    scan: Callable[[], pl.LazyFrame]
+    signature: aws.AwsSignature
+
+
+def history(read: HistoryRead, separator: str | None, files: Files) -> HistoryRows:
     """Describe all rows of a feature group; no row is read."""
-    unreadable = partial(_unreadable, read.view.name, place, reader.signature)
+    unreadable = partial(_unreadable, read.view.name, files)
     try:
-        scan = reader.scan(place)
+        scan = files.scan()
         schema = scan.collect_schema()
-    except (OSError, pl.exceptions.PolarsError) as error:
+    except FeatkitError:
+        raise
+    except (OSError, ValueError, pl.exceptions.PolarsError) as error:  # pyiceberg's are of values
         raise unreadable(error) from error
     tags = read.view.tags
     names = [own.name for own in read.features]
@@ -81,7 +133,7 @@ def history(read: HistoryRead, place: str, reader: Reader, separator: str | None
         own for own in (tags[IDENTIFIER], tags[EVENT_TIME], *names) if own not in schema
     ]:
         msg = (
-            f"feature view {read.view.name!r}: the oldest file in {place} has no column "
+            f"feature view {read.view.name!r}: the oldest file in {files.place} has no column "
             f"{missing[0]!r}; files that were written before a feature was added cannot be read "
             "with it"
         )
@@ -97,21 +149,38 @@ def history(read: HistoryRead, place: str, reader: Reader, separator: str | None
         created=_utc(pl.col(_WRITTEN), schema[_WRITTEN]) if _WRITTEN in schema else None,
         convert=_converted,
         unreadable=unreadable,
-        origin=(place, separator),
+        origin=(files.place, separator),
     )
 
 
-def _unreadable(
-    view: str, place: str, signature: aws.AwsSignature, error: Exception
-) -> SourceError | AuthError:
-    what = f"feature view {view!r}: the files in {place} cannot be read"
-    if refusal := _REFUSAL.search(str(error)):
-        reply = HttpReply(int(refusal[1]), {}, bytearray(refusal[2].encode()))
-        if isinstance(denied := signature.explained(reply), AuthError):
+def _unreadable(view: str, files: Files, error: Exception) -> SourceError | AuthError:
+    what = f"feature view {view!r}: the files in {files.place} cannot be read"
+    if (reply := _refusal(str(error))) is not None:
+        if isinstance(denied := files.signature.explained(reply), AuthError):
             return AuthError(f"{what}: {denied}")
         return SourceError(f"{what}: {aws.told(reply)}")
     reason = str(error).partition("\n")[0]  # without the query that polars appends
     return SourceError(f"{what}: {reason}")
+
+
+def _refusal(said: str) -> HttpReply | None:
+    """Find how S3 refused, in what polars or Arrow says of it."""
+    if refusal := _REFUSAL.search(said):
+        return HttpReply(int(refusal[1]), {}, bytearray(refusal[2].encode()))
+    return HttpReply(403, {}, bytearray()) if _DENIED in said else None
+
+
+def _odd(table: Any) -> str:  # noqa: ANN401 - a table of pyiceberg
+    """Tell what of the log of a table cannot be heeded; nothing where all can."""
+    from pyiceberg.manifest import DataFileContent, ManifestContent  # noqa: PLC0415 - as above
+
+    snapshot = table.current_snapshot()
+    for manifest in snapshot.manifests(table.io) if snapshot else ():
+        if manifest.content == ManifestContent.DELETES:
+            for entry in manifest.fetch_manifest_entry(table.io):
+                if entry.data_file.content == DataFileContent.EQUALITY_DELETES:
+                    return "deletes by equality"
+    return ""
 
 
 def _keys(

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from featkit.calls import Call, LocalRead
 from featkit.dtypes import TIMESTAMP
 from featkit.engines.base import FAILURES
 from featkit.history import HistoryRead
 from featkit.populations import Arrivals, EntityList, drawn
-from featkit.stores.sagemaker.history import DELETED, Reader, history
+from featkit.stores.sagemaker.history import DELETED, Files, history
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -24,23 +22,10 @@ if TYPE_CHECKING:
 _EVENT, _CREATED, _GONE = "event", "created", "gone"
 
 
-def entities(read: PopulationRead, reader: Reader, separator: str | None) -> Call[EntityList]:
+def entities(read: PopulationRead, separator: str | None, files: Files) -> EntityList:
     """Read who has a record by now that was not deleted since; keys and times alone are read."""
-    run = partial(_entities, read, reader, separator)
-    return Call(LocalRead(run, f"keys of feature view {read.view.name!r}", threaded=True))
-
-
-def arrivals(
-    view: FeatureView, now: datetime, reader: Reader, separator: str | None
-) -> Call[Arrivals]:
-    """Read when records came: the later of event time and time of writing."""
-    run = partial(_arrivals, view, now, reader, separator)
-    return Call(LocalRead(run, f"times of feature view {view.name!r}", threaded=True))
-
-
-def _entities(read: PopulationRead, reader: Reader, separator: str | None) -> EntityList:
     view = read.view
-    rows = history(HistoryRead(view, ()), view.source, reader, separator)
+    rows = history(HistoryRead(view, ()), separator, files)
     names = [f"k{n}" for n in range(len(rows.keys))]
     there = _visible(rows, read.now).drop_nulls(names)
     last = there.group_by(names).agg(pl.col(_GONE).sort_by(_EVENT, _CREATED).last())
@@ -50,8 +35,9 @@ def _entities(read: PopulationRead, reader: Reader, separator: str | None) -> En
     return EntityList(found.rename(dict(zip(names, view.join_keys, strict=True))), total)
 
 
-def _arrivals(view: FeatureView, now: datetime, reader: Reader, separator: str | None) -> Arrivals:
-    rows = history(HistoryRead(view, ()), view.source, reader, separator)
+def arrivals(view: FeatureView, now: datetime, separator: str | None, files: Files) -> Arrivals:
+    """Read when records came: the later of event time and time of writing."""
+    rows = history(HistoryRead(view, ()), separator, files)
     times = _visible(rows, now).select(_EVENT, seen=pl.max_horizontal(_EVENT, _CREATED))
     found = _collected(rows, times.drop_nulls(_EVENT))
     newest: Any = found[_EVENT].max()  # of a column of datetimes
@@ -70,8 +56,9 @@ def _visible(rows: HistoryRows, now: datetime) -> pl.LazyFrame:
         (unknown if rows.created is None else rows.created).alias(_CREATED),
         gone.alias(_GONE),
     )
-    times = [pl.col(_CREATED)] + ([] if rows.event is None else [pl.col(_EVENT)])
-    return named.filter(time.is_null() | (time <= moment) for time in times)
+    created = pl.col(_CREATED)
+    visible = named.filter(created.is_null() | (created <= moment))
+    return visible if rows.event is None else visible.filter(pl.col(_EVENT) <= moment)
 
 
 def _collected(rows: HistoryRows, scan: pl.LazyFrame) -> pl.DataFrame:

@@ -58,10 +58,18 @@ class Place(_Message, frozen=True):
     resolved_output_s3_uri: str = ""
 
 
+class Catalog(_Message, frozen=True):
+    """The table of Glue that stands for an offline store."""
+
+    table_name: str = ""
+    database: str = ""
+
+
 class Offline(_Message, frozen=True):
     """The offline store of a feature group."""
 
     s3_storage_config: Place = Place()
+    data_catalog_config: Catalog | None = None
     table_format: str = "Glue"
 
 
@@ -82,6 +90,12 @@ class Group(_Message, frozen=True):
         """Whether its offline store is an Iceberg table."""
         offline = self.offline_store_config
         return offline is not None and offline.table_format == "Iceberg"
+
+    @property
+    def table(self) -> str:
+        """The table of Glue that stands for its offline store; empty where there is none."""
+        catalog = self.offline_store_config and self.offline_store_config.data_catalog_config
+        return f"{catalog.database}.{catalog.table_name}" if catalog else ""
 
     @property
     def place(self) -> str:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_REFUSED = (401, 403)
 _TOO_MANY = re.compile(
     r"batch.*(size|large|limit|exceed|most|max)|(limit|exceed|max).*batch", re.IGNORECASE
 )
@@ -204,6 +205,8 @@ def _reason(reply: HttpReply) -> str:
 def explained(workspace: str, reply: HttpReply) -> FeatkitError | None:
     """Read why Tecton refuses; None: it does not say, or the status says enough."""
     said = _reason(reply)
+    if not said and reply.status in _REFUSED:
+        said = "nothing that explains it"
     if not said:
         return None
     message = f"{reply.status}: Tecton says: {said}"

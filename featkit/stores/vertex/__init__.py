@@ -319,7 +319,8 @@ class VertexStore(Store):
 
     def read_arrivals(self, view: FeatureView, now: datetime) -> Flow[Arrivals] | None:
         """Have BigQuery tell when rows came, where it may be asked."""
-        return self._arrivals(view, now) if self._options.scan_source else None
+        asked = self._options.scan_source and view.timestamp
+        return self._arrivals(view, now) if asked else None
 
     def _arrivals(self, view: FeatureView, now: datetime) -> Flow[Arrivals]:
         return (yield from listing.arrivals(self._bigquery, view, self._tables(view), now))

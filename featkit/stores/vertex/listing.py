@@ -38,7 +38,9 @@ def entities(
     view = read.view
     text = entities_query(_tables(view, sources), view.join_keys, DIALECT, read.sample)
     dtypes = {entity.join_key: entity.dtype or pl.String() for entity in view.entities}
-    found = yield from _asked(bigquery, view, text, read.now, dtypes | {TOTAL: pl.Int64()})
+    found = yield from _asked(
+        bigquery, view, text, _now(sources, read.now), dtypes | {TOTAL: pl.Int64()}
+    )
     return entities_of(found)
 
 
@@ -47,7 +49,8 @@ def arrivals(
 ) -> Flow[Arrivals]:
     """Ask when rows came, to any of the tables."""
     text = arrivals_query(_tables(view, sources), DIALECT)
-    return arrivals_of((yield from _asked(bigquery, view, text, now, {TIME: TIMESTAMP})))
+    found = yield from _asked(bigquery, view, text, _now(sources, now), {TIME: TIMESTAMP})
+    return arrivals_of(found)
 
 
 def _tables(view: FeatureView, sources: Sequence[Source]) -> list[Listed]:
@@ -63,14 +66,18 @@ def _tables(view: FeatureView, sources: Sequence[Source]) -> list[Listed]:
     ]
 
 
+def _now(sources: Sequence[Source], now: datetime) -> Mapping[str, tuple[str, str]]:
+    timed = any(source.timestamp for source in sources)
+    return {"now": ("TIMESTAMP", until(now))} if timed else {}
+
+
 def _asked(
     bigquery: BigQuery,
     view: FeatureView,
     text: str,
-    now: datetime,
+    parameters: Mapping[str, tuple[str, str]],
     dtypes: Mapping[str, pl.DataType],
 ) -> Flow[pl.DataFrame]:
-    parameters = {"now": ("TIMESTAMP", until(now))} if "@now" in text else {}
     pages = yield from bigquery.pages(text, parameters)
     run = partial(cells_of, pages, dtypes, view.name)
     found: pl.DataFrame = yield Call(LocalRead(run, f"tables of {view.name}", threaded=True))

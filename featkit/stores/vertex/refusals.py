@@ -46,6 +46,9 @@ def explained(reply: HttpReply, credentials: str) -> FeatkitError | None:
         What the credentials are, for the message.
     """
     said = (json_messages.read_if(_Refusal, reply.body) or _Refusal()).error
+    if reply.status in _NO_ACCESS and not said.message:
+        why = "Google gives no reason; may they read this project, and does no proxy stand between?"
+        return AuthError(f"{reply.status}: {why} The credentials are {credentials}")
     if not said.message or reply.status in _TRANSPORT:
         return None
     message = f"{reply.status}: Google says: {said.status}: {said.message}"
