@@ -20,6 +20,8 @@ from featkit.calls import HttpRequest
 from featkit.errors import (
     AuthError,
     BatchTooLarge,
+    DurationError,
+    NotSupportedError,
     ProtocolError,
     RequestRejected,
     RowMismatch,
@@ -158,6 +160,7 @@ def test_the_health_check_tells_the_endpoints(url: str) -> None:
             "no schema of main: 'defaul'; did you mean 'default'.*SCHEMA_DOES_NOT_EXIST",
         ),
         ({"catalog": "mian"}, UnknownNameError, "no catalog 'mian'; did you mean 'main'"),
+        ({"views": {"routes": {"ttl": "3"}}}, DurationError, "ttl of routes '3' cannot be read"),
         ({"token": "dapi-wrong"}, AuthError, "Invalid access token.*were passed to connect"),
     ],
 )
@@ -170,6 +173,24 @@ def test_mistakes_are_named(
     ):
         client.lookup({"start_id": [1], "end_id": [2]}, ["routes:length_km"])
     assert "dapi" not in str(caught.value)
+
+
+def test_a_batch_of_no_keys_is_refused(url: str) -> None:
+    with pytest.raises(SettingsError, match="batch_size is at least 1, not 0"):
+        opened(url, batch_size=0)
+
+
+def test_a_warehouse_without_an_id_is_none(url: str) -> None:
+    """As the variable of a template that was left empty has it."""
+    with featkit.connect(opened(url, warehouse_id="")) as client:
+        lack = client.operations.store.capabilities.lacking["get_historical_features"]
+        assert "warehouse_id='ID'" in lack.reason
+        with pytest.raises(NotSupportedError, match=r"warehouse_id='ID'.*there are: 'wh1'"):
+            client.get_historical_features(
+                pl.DataFrame({"start_id": [1], "end_id": [2], "at": [CONTRACT_NOW]}),
+                ["routes:length_km"],
+                at="at",
+            )
 
 
 def test_an_unknown_option_of_a_view_is_refused(url: str) -> None:

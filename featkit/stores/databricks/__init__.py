@@ -152,7 +152,7 @@ class DatabricksStore(Store):
             history="joined" if options.warehouse_id else "none",
             history_options=frozenset({"known_by", "lookback", "strict", "feature_timestamps"}),
             lacking=gaps(
-                warehouse=options.warehouse_id is not None,
+                warehouse=bool(options.warehouse_id),
                 times=options.timestamps or direct,
                 missing=direct,
                 scans=options.scan_source,
@@ -180,6 +180,9 @@ class DatabricksStore(Store):
             msg = (
                 f"{target} is no workspace; write 'databricks+https://HOST' or 'databricks:PROFILE'"
             )
+            raise SettingsError(msg)
+        if options.batch_size < 1:
+            msg = f"batch_size is at least 1, not {options.batch_size}"
             raise SettingsError(msg)
         given = {
             "token": options.token,
@@ -366,7 +369,7 @@ class DatabricksStore(Store):
     @property
     def _warehouse(self) -> Warehouse | None:
         name = self._options.warehouse_id
-        return None if name is None else Warehouse(self._workspace, name)
+        return Warehouse(self._workspace, name) if name else None
 
     def refuse_history(self, method: str) -> Flow[NoReturn]:
         """Say which SQL warehouses there are: without one there is no history."""

@@ -44,9 +44,9 @@ class ViewOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     timestamp: str | None = None
     online_table: str | None = None
 
-    def read_ttl(self) -> timedelta | None:
-        """Read the ttl."""
-        return None if self.ttl is None else parse_duration(self.ttl, what="ttl")
+    def read_ttl(self, view: str) -> timedelta | None:
+        """Read the ttl of a view."""
+        return None if self.ttl is None else parse_duration(self.ttl, what=f"ttl of {view}")
 
 
 class Column(msgspec.Struct, frozen=True):
@@ -238,7 +238,7 @@ def view_of(
             if column.name not in {*keys, *times, timestamp}
         ),
         timestamp=timestamp,
-        ttl=options.read_ttl(),
+        ttl=options.read_ttl(name),
         source=table.full_name,
         description=table.comment or "",
         owner=table.owner or "",

@@ -43,9 +43,9 @@ class ViewOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ttl: str | None = None
     timestamp: str | None = None
 
-    def read_ttl(self) -> timedelta | None:
-        """Read the ttl."""
-        return None if self.ttl is None else parse_duration(self.ttl, what="ttl")
+    def read_ttl(self, view: str) -> timedelta | None:
+        """Read the ttl of a view."""
+        return None if self.ttl is None else parse_duration(self.ttl, what=f"ttl of {view}")
 
 
 class _Source(msgspec.Struct, frozen=True, rename="camel"):
@@ -305,7 +305,7 @@ def of_groups(
         entities=_entities(first.big_query.entity_id_columns or [ENTITY_ID], table),
         features=tuple(features),
         timestamp=first.timestamp,
-        ttl=options.read_ttl(),
+        ttl=options.read_ttl(view.id),
         source=", ".join(group.big_query.big_query_source.input_uri for group, *_ in groups),
         description=first.description,
         owner=next((f.point_of_contact for f in groups[0][1].values() if f.point_of_contact), ""),
@@ -328,7 +328,7 @@ def of_table(view: View, table: Table | None, options: ViewOptions) -> FeatureVi
             if field.name not in {*keys, timestamp}
         ),
         timestamp=timestamp,
-        ttl=options.read_ttl(),
+        ttl=options.read_ttl(view.id),
         source=source.uri,
         description=table.description if table else "",
         tags=view.labels,
