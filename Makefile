@@ -3,12 +3,14 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet --quiet
+UV := $(BIN)/python -m uv pip install --quiet --system-certs --python build/lowest
+UNIT := -m "not live and not slow" --hypothesis-profile quick --ignore-glob "*faults*" tests featkit
 
 export PIP_USER := 0
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test unit docs programs torture lint types format bench lock clean
+.PHONY: help setup demo test unit lowest docs programs torture lint types format bench lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -26,8 +28,14 @@ test: .venv/.installed programs ## run the tests on all cores; ARGS="-k name" na
 # core, on which the threads of polars would only wait for each other.
 unit: export POLARS_MAX_THREADS := 1
 unit: .venv/.installed ## run the tests that need no other program and no broken network: a minute
-	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile -m "not live and not slow" \
-	  --hypothesis-profile quick --ignore-glob "*faults*" tests featkit $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile $(UNIT) $(ARGS)
+
+# of what featkit itself needs; what only tests need is as new as usual
+lowest: .venv/.installed ## run the same on the oldest versions that pyproject.toml allows
+	@$(BIN)/python -m uv venv --quiet --clear --python $(BIN)/python build/lowest
+	@$(UV) --resolution lowest-direct --editable ".[audit,aws,demo,duckdb,gcp,grpc,iceberg,postgres,redis]"
+	@$(UV) --editable ".[test]"
+	@build/lowest/bin/python -m pytest --numprocesses auto --dist loadfile $(UNIT) $(ARGS)
 
 docs: .venv/.installed ## build the site of the documentation in build/docs
 	@$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
