@@ -32,7 +32,7 @@ unit: .venv/.installed ## run the tests that need no other program and no broken
 
 # of what featkit itself needs; what only tests need is as new as usual
 lowest: .venv/.installed ## run the same on the oldest versions that pyproject.toml allows
-	@$(BIN)/python -m uv venv --quiet --clear --python $(BIN)/python build/lowest
+	@$(BIN)/python -m uv venv --quiet --clear --seed --system-certs --python $(BIN)/python build/lowest
 	@$(UV) --resolution lowest-direct --editable ".[audit,aws,demo,duckdb,gcp,grpc,iceberg,postgres,redis]"
 	@$(UV) --editable ".[test]"
 	@build/lowest/bin/python -m pytest --numprocesses auto --dist loadfile $(UNIT) $(ARGS)

@@ -36,10 +36,8 @@ def read_options(given: Mapping[str, object], kind: type[OptionsT], scheme: str)
 
     Examples
     --------
-    >>> class View(msgspec.Struct, forbid_unknown_fields=True):
-    ...     ttl: str | None = None
-    >>> class Options(msgspec.Struct, forbid_unknown_fields=True):
-    ...     views: dict[str, View] = {}
+    >>> View = msgspec.defstruct("View", [("ttl", str)])
+    >>> Options = msgspec.defstruct("Options", [("views", dict[str, View])])
     >>> read_options({"views": {"users": {"ttl": "7d"}}}, Options, "acme")
     Options(views={'users': View(ttl='7d')})
     >>> read_options({"views": {"users": {"tll": "7d"}}}, Options, "acme")

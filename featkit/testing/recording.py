@@ -116,6 +116,10 @@ class RecordingStore(Store):
         """Ask the store."""
         return self._store.join_history(reads)
 
+    def refuse_history(self, method: str) -> Flow[NoReturn]:
+        """Ask the store."""
+        return self._store.refuse_history(method)
+
     def read_together(self, reads: Sequence[OnlineRead]) -> Sequence[Call[Any]]:
         """Remember the questions, and ask the store."""
         self.reads += reads

@@ -54,10 +54,11 @@ class _Connection(psycopg.Connection[Any]):
         self,
         gen: Generator[Any, Any, T],
         interval: float = SLICE,
-        timeout: float | None = None,
+        *args: Any,  # noqa: ANN401 - a time-out, in newer versions of psycopg
+        **options: Any,  # noqa: ANN401 - or by its name
     ) -> T:
         """Wait for the server, in slices."""
-        return super().wait(self._watched(gen), interval=min(interval, SLICE), timeout=timeout)
+        return super().wait(self._watched(gen), min(interval, SLICE), *args, **options)
 
     def _watched(self, gen: Generator[Any, Any, T]) -> Generator[Any, Any, T]:
         """Run a generator of psycopg's, with a look at the deadline whenever it waits."""

@@ -142,7 +142,7 @@ def test_unknown_option_is_refused(store_folder):
 
 def test_missing_options_are_named():
     with pytest.raises(
-        SettingsError, match=r"needs workspace=\.\.\., feature_services=\.\.\., passed"
+        SettingsError, match=r"needs workspace=\.\.\., feature_services=\.\.\.; pass it to"
     ):
         featkit.connect("tecton:http://127.0.0.1:9")
 
