@@ -129,6 +129,7 @@ SLOW = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", SLOW.values(), ids=SLOW)
 def test_the_deadline_is_total(proxy: FaultProxy, sender: Sender, fault: Fault) -> None:
     sender.one()
@@ -142,6 +143,7 @@ def test_the_deadline_is_total(proxy: FaultProxy, sender: Sender, fault: Fault) 
     assert sender.one() == [1, 2, 3]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", SLOW.values(), ids=SLOW)
 def test_without_a_timeout_there_is_a_patience(
     proxy: FaultProxy, connect: Callable[..., Sender], fault: Fault

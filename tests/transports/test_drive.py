@@ -268,6 +268,7 @@ def test_deadline_of_one_call_is_not_that_of_the_next(hurried, release):
     assert client.run(one([call(lambda: 1), call(lambda: 2)])) == [1, 2]
 
 
+@pytest.mark.slow
 def test_lookup_that_is_too_late_keeps_what_it_has(scripted_store, release):
     def answer(read):
         if read.keys["shop"][0] == 2:

@@ -192,6 +192,7 @@ def test_a_method_that_is_not_there_is_said_so(server, reach):
         sent(reach(), server, method="/other/Method")
 
 
+@pytest.mark.slow
 def test_the_deadline_is_the_users(server, reach):
     server.script.steps = [2.0]
     started = time.monotonic()
@@ -200,6 +201,7 @@ def test_the_deadline_is_the_users(server, reach):
     assert time.monotonic() - started < 1.5
 
 
+@pytest.mark.slow
 def test_what_is_too_slow_is_sent_again_once(server, reach):
     server.script.steps = [1.0]
     transports = reach(limits=Limits(answer=timedelta(seconds=0.3)))
@@ -309,6 +311,7 @@ def test_a_stream_that_breaks_off_is_read_again(server, reach):
         sent(reach(), server, **STREAMED)
 
 
+@pytest.mark.slow
 def test_a_stream_has_to_end_in_time(server, reach):
     server.script.steps = [b"-a", 2.0, b"-b"]
     started = time.monotonic()
@@ -340,6 +343,7 @@ def test_a_token_is_asked_for_over_http(server, reach):
     assert asked == ["/token", "/token"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [{}, STREAMED], ids=["message", "stream"])
 def test_closing_ends_what_runs(server, reach, how):
     transports = reach(limits=Limits())

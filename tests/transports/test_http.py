@@ -495,6 +495,7 @@ def test_what_a_redirect_holds_is_not_in_the_error(
     assert_no_secret(error)
 
 
+@pytest.mark.slow
 def test_what_is_sent_is_in_no_variable_when_sending_fails(connect: Callable[..., Sender]) -> None:
     with Deaf() as deaf:
         sender = connect(deaf.url, auth=Bearer(Secret(CANARY)))
@@ -554,6 +555,7 @@ def _first_time(fault: faults.Fault) -> faults.Fault:
     return spoil
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", [faults.black_hole, faults.status(429, retry_after="15")])
 def test_a_client_that_is_closed_while_in_use_says_so(
     proxy: FaultProxy, sender: Sender, fault: faults.Fault
