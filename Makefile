@@ -27,7 +27,7 @@ test: .venv/.installed programs ## run the tests on all cores; ARGS="-k name" na
 # one case in ten of those that hypothesis makes up; `make test` tries them all. A worker has one
 # core, on which the threads of polars would only wait for each other.
 unit: export POLARS_MAX_THREADS := 1
-unit: .venv/.installed ## run the tests that need no other program and no broken network: a minute
+unit: .venv/.installed ## run the tests that need no other program and no broken network
 	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile $(UNIT) $(ARGS)
 
 # of what featkit itself needs; what only tests need is as new as usual
