@@ -1,7 +1,7 @@
 """Amazon's way: requests that are signed, and refusals that are named, whatever the service.
 
-Credentials are found by botocore, which the extra ``aws`` installs; nothing else of Amazon's SDK is
-used.
+The signature is made by botocore's signer, which the extra ``aws`` installs; nothing else of
+Amazon's SDK is used.
 """
 
 from __future__ import annotations
@@ -10,13 +10,11 @@ import re
 import threading
 import time
 from dataclasses import replace
-from datetime import UTC, datetime
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from featkit.auth.sigv4 import Signer
 from featkit.auth.tokens import Hidden
 from featkit.codecs import json_messages
 from featkit.errors import (
@@ -149,7 +147,6 @@ class AwsSignature:
             msg = f"access_key_id and secret_access_key go together; {missing} is missing"
             raise SettingsError(msg)
         self._service, self._region = service, region
-        self._signer = Signer(service, region)
         self._profile, self._key_id, self._secret, self._token = profile, key_id, secret, token
         self._known: Any = None
         self._origin = "that were passed as access_key_id and secret_access_key"
@@ -235,18 +232,20 @@ class AwsSignature:
         return found
 
     def _signed(self, request: Any, credentials: Any) -> Any:  # noqa: ANN401 - an HttpRequest, and what botocore found
+        from botocore.auth import SigV4Auth  # noqa: PLC0415 - see above
+        from botocore.awsrequest import AWSRequest  # noqa: PLC0415
+
         frozen = self._frozen(credentials)
-        headers = self._signer.headers(
-            request.method,
-            request.url,
-            request.headers,
-            request.body,
-            key_id=frozen.access_key,
-            secret=frozen.secret_key,
-            token=frozen.token,
-            now=datetime.now(UTC),
+        outgoing = AWSRequest(
+            method=request.method,
+            url=request.url,
+            data=request.body,
+            headers=dict(request.headers),
         )
-        return replace(request, headers={name: Hidden(own) for name, own in headers.items()})
+        SigV4Auth(frozen, self._service, self._region).add_auth(outgoing)
+        return replace(
+            request, headers={name: Hidden(own) for name, own in outgoing.headers.items()}
+        )
 
     def _frozen(self, credentials: Any) -> Any:  # noqa: ANN401 - botocore has no types
         from botocore.exceptions import BotoCoreError  # noqa: PLC0415 - see above
