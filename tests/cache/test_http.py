@@ -169,6 +169,7 @@ def test_others_do_not_see_it(registry, url, opened, place):
     assert shared == ("two" if place == "memory" else "one")
 
 
+@pytest.mark.slow
 def test_what_the_server_says_of_its_age_counts(registry, url, opened):
     ask = opened()
     registry.headers = {"Cache-Control": "max-age=1"}
@@ -184,6 +185,7 @@ def test_what_the_server_says_of_its_age_counts(registry, url, opened):
     assert len(registry.seen) == 4
 
 
+@pytest.mark.slow
 def test_patterns_of_addresses_have_times_of_their_own(registry, url, opened):
     told = {"*/views*": 0.2, "*": "1h"}
     ask = opened(featkit.CacheOptions(metadata_ttl=told))
@@ -194,6 +196,7 @@ def test_patterns_of_addresses_have_times_of_their_own(registry, url, opened):
     assert [path for path, *_ in registry.seen] == ["/views", "/services", "/views"]
 
 
+@pytest.mark.slow
 def test_an_etag_spares_the_body(registry, url, opened, place):
     ask = opened(featkit.CacheOptions(target=place, metadata_ttl=1))
     registry.headers = {"ETag": '"v1"'}
@@ -207,6 +210,7 @@ def test_an_etag_spares_the_body(registry, url, opened, place):
     assert ask(f"{url}/views") == "two"
 
 
+@pytest.mark.slow
 def test_an_old_reply_is_served_while_the_registry_is_down(registry, url, opened):
     ask = opened(featkit.CacheOptions(metadata_ttl=1))
     ask(f"{url}/views")
@@ -217,6 +221,7 @@ def test_an_old_reply_is_served_while_the_registry_is_down(registry, url, opened
         ask(f"{url}/other")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("status", "error"), [(401, AuthError), (404, RequestRejected)])
 def test_a_refusal_is_not_hidden_by_an_old_reply(registry, url, opened, status, error):
     ask = opened(featkit.CacheOptions(metadata_ttl=1))

@@ -12,6 +12,8 @@ from featkit.errors import AuthError, StoreUnavailable
 from featkit.testing import contract_views
 from tests.fakes.feast import PROJECT, FeastFake, served
 
+pytestmark = pytest.mark.slow  # it waits until replies are too old
+
 TOKEN = "canary"
 NAMES = [view.name for view, _ in contract_views()]
 ONCE = featkit.Retry(attempts=1)
@@ -47,7 +49,6 @@ def gone(place):
     return url
 
 
-@pytest.mark.slow
 def test_a_new_kernel_shows_what_the_last_one_saw(gone, place):
     done = subprocess.run(
         [sys.executable, "-c", KERNEL, gone, place, TOKEN],
