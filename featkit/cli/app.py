@@ -3,7 +3,9 @@
 # ruff: noqa: PLC0415 - heavy libraries are imported inside the commands, so that help stays quick
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from contextlib import AbstractContextManager, ExitStack
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 from typer.core import TyperCommand
@@ -15,7 +17,11 @@ from featkit.errors import FeatkitError, MissingEntitiesError, UnknownNameError
 if TYPE_CHECKING:
     from featkit.clients.client import FeatureStoreClient
 
+T = TypeVar("T")
+
 NOT_THERE, FAILED = 1, 2  # exit codes; typer's own for a wrong command line is 2 as well
+
+_opened: ContextVar[ExitStack] = ContextVar("featkit_opened")  # what the command has opened
 
 
 class Command(TyperCommand):
@@ -29,9 +35,10 @@ class Command(TyperCommand):
         return super().parse_args(ctx, _with_json_target(args))
 
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - typer's own click
-        """Run the command; turn an error of featkit's into one message and an exit code."""
+        """Run the command, and close what it opened; an error is one message and an exit code."""
         try:
-            with terminal.notes():
+            with terminal.notes(), ExitStack() as opened:
+                _opened.set(opened)
                 return super().invoke(ctx)
         except FeatkitError as error:
             terminal.say("error", str(error))
@@ -102,7 +109,12 @@ def _root(*, version: _Version = False) -> None:
 
 
 def connect(store: str | None, now: str | None) -> "FeatureStoreClient":
-    """Connect to the store that the options, or the settings, name."""
+    """Connect to the store that the options, or the settings, name, until the command ends."""
     import featkit
 
-    return featkit.connect(store, now=now)
+    return until_the_end(featkit.connect(store, now=now))
+
+
+def until_the_end(resource: AbstractContextManager[T]) -> T:
+    """Open what is closed when the command ends, also where it fails."""
+    return _opened.get().enter_context(resource)

@@ -3,14 +3,14 @@
 # ruff: noqa: PLC0415 - heavy libraries are imported inside the commands, so that help stays quick
 
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from featkit import terminal
-from featkit.cli.app import Command, JsonOption, ViewArgument
+from featkit.cli.app import Command, JsonOption, ViewArgument, until_the_end
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -110,7 +110,7 @@ def clear(
 
 
 def _container(target: str | None) -> "Container":
-    """Open the container that an option, or the settings, name."""
+    """Open the container that an option, or the settings, name, until the command ends."""
     from featkit import settings
     from featkit.cache.opening import container_of, options_of
     from featkit.errors import SettingsError
@@ -124,7 +124,7 @@ def _container(target: str | None) -> "Container":
     if container is None:
         msg = "a cache in memory ends with its process; name another one with --cache disk"
         raise SettingsError(msg)
-    return container
+    return until_the_end(closing(container))
 
 
 @contextmanager
