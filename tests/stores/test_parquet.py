@@ -260,6 +260,18 @@ def test_a_pattern_that_cannot_be_one_is_named(put):
         look_up(put(SHOPS_TOML.replace("shops.parquet", "shops**.parquet")))
 
 
+@pytest.mark.parametrize("pattern", ["deep/**", "deep/**/*.parquet", "deep/**/**", "deep"])
+def test_files_at_any_depth_are_found(put, tmp_path, pattern):
+    for folder in ("deep", "deep/er", "deep/er/still"):
+        (tmp_path / folder).mkdir()
+        depth = pl.lit(folder.count("/"))
+        rows = SHOPS[:1].with_columns(shop=depth, rating=depth)
+        rows.write_parquet(tmp_path / folder / "part.parquet")
+    text = SHOPS_TOML.replace("shops.parquet", pattern)
+    found = featkit.connect(put(text), now=NOON).get_online_features_batch("shops", range(4))
+    assert [row["rating"] for row in found] == [0, 1, 2, None]
+
+
 def test_one_missing_source_does_not_hide_the_other_views(put):
     target = put(SHOPS_TOML + SHOPS_TOML.replace("shops", "gone"), shops=SHOPS)
     assert look_up(target) == {"rating": 4.5}

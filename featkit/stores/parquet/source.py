@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -43,7 +43,7 @@ class Source:
         for pattern in self.definition.patterns:
             fixed, wild = _split(pattern, self.definition.file.path.parent)
             try:
-                there = sorted(fixed.glob(wild)) if wild else [fixed]
+                there = _matching(fixed, wild) if wild else [fixed]
             except (OSError, ValueError) as error:  # ** is a part of its own, or a folder is shut
                 raise self.unreadable(error) from error
             matches = [
@@ -281,6 +281,15 @@ def _split(pattern: Path, root: Path) -> tuple[Path, str]:
     if wild == len(parts):
         return (fixed, "**/*.parquet") if fixed.is_dir() else (fixed, "")
     return fixed, str(Path(*parts[wild:]))
+
+
+def _matching(folder: Path, wild: str) -> list[Path]:
+    """List what a pattern matches: what ``**`` means differs between versions of Python."""
+    parts = PurePath(wild).parts
+    if any("**" in part and part != "**" for part in parts):
+        msg = "** is a part of its own and stands for folders, as in year=*/**/*.parquet"
+        raise ValueError(msg)
+    return sorted(folder.glob(f"{wild}/*" if parts[-1] == "**" else wild))
 
 
 def _hidden(path: Path) -> bool:
