@@ -41,8 +41,8 @@ insert into places (place, taken) values (?, 1)
 on conflict (place) do update set taken = taken + 1
 """
 _OCCUPY = """
-insert into places (place, busy) values (?1, ?3)
-on conflict (place) do update set busy = ?3 where busy < ?2
+insert into places (place, busy) values (:place, :until)
+on conflict (place) do update set busy = :until where busy < :now
 """
 _OLDEST = """
 select id from (select id, sum(size) over (order by id desc) as later from segments)
@@ -120,7 +120,8 @@ class SqliteContainer:
         """Write down who is at work, for as long as that may take at the most."""
         now = time.time()
         with self._open() as file, _transaction(file):
-            mine = file.execute(_OCCUPY, (place, now, now + LEASE)).rowcount > 0
+            facts = {"place": place, "now": now, "until": now + LEASE}
+            mine = file.execute(_OCCUPY, facts).rowcount > 0
         yield mine
         if mine:
             with self._open() as file:
@@ -128,9 +129,10 @@ class SqliteContainer:
 
     def entries(self, namespace: str | None = None) -> dict[int, Entry]:
         """List all segments by id, or those of one namespace."""
-        query = f"{_SELECT} where ?1 is null or namespace = ?1 order by id"
+        query = f"{_SELECT} where :namespace is null or namespace = :namespace order by id"
         with self._open() as file:
-            return dict(map(_read, file.execute(query, (namespace,)).fetchall()))
+            found = file.execute(query, {"namespace": namespace}).fetchall()
+        return dict(map(_read, found))
 
     def remove(self, ids: Iterable[int]) -> None:
         """Remove segments."""
