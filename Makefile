@@ -3,14 +3,15 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet --quiet
-UV := $(BIN)/python -m uv pip install --quiet --system-certs --python build/lowest
+VENV := $(BIN)/python -m uv venv --quiet --clear --seed --system-certs --no-python-downloads --python
+UV := $(BIN)/python -m uv pip install --quiet --system-certs --python
 UNIT := -m "not live and not slow" --hypothesis-profile quick --ignore-glob "*faults*" tests featkit
 
 export PIP_USER := 0
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test unit lowest docs programs torture lint types format bench lock clean
+.PHONY: help setup demo test unit lowest another docs programs torture lint types format bench lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -26,16 +27,23 @@ test: .venv/.installed programs ## run the tests on all cores; ARGS="-k name" na
 
 # one case in ten of those that hypothesis makes up; `make test` tries them all. A worker has one
 # core, on which the threads of polars would only wait for each other.
-unit: export POLARS_MAX_THREADS := 1
+unit lowest another: export POLARS_MAX_THREADS := 1
 unit: .venv/.installed ## run the tests that need no other program and no broken network
 	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile $(UNIT) $(ARGS)
 
 # of what featkit itself needs; what only tests need is as new as usual
 lowest: .venv/.installed ## run the same on the oldest versions that pyproject.toml allows
-	@$(BIN)/python -m uv venv --quiet --clear --seed --system-certs --python $(BIN)/python build/lowest
-	@$(UV) --resolution lowest-direct --editable ".[audit,aws,demo,duckdb,gcp,grpc,iceberg,postgres,redis]"
-	@$(UV) --editable ".[test]"
+	@$(VENV) $(BIN)/python build/lowest
+	@$(UV) build/lowest --resolution lowest-direct --editable ".[audit,aws,demo,duckdb,gcp,grpc,iceberg,postgres,redis]"
+	@$(UV) build/lowest --editable ".[test]"
 	@build/lowest/bin/python -m pytest --numprocesses auto --dist loadfile $(UNIT) $(ARGS)
+
+# with the versions of requirements.lock; `make unit` itself stays on the Python of .venv
+another: .venv/.installed ## run the same on another Python: make another PYTHON=python3.13
+	@$(VENV) "$(PYTHON)" build/another
+	@$(UV) build/another --require-hashes -r requirements.lock
+	@$(UV) build/another --no-deps --no-build-isolation --editable .
+	@build/another/bin/python -m pytest --numprocesses auto --dist loadfile $(UNIT) $(ARGS)
 
 docs: .venv/.installed ## build the site of the documentation in build/docs
 	@$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
