@@ -47,7 +47,7 @@ def read_options(given: Mapping[str, object], kind: type[OptionsT], scheme: str)
     check = _Check(scheme)
     check.table(given, kind, ())
     try:
-        return msgspec.convert(dict(given), kind)
+        return msgspec.convert(dict(given), kind, strict=False)
     except msgspec.ValidationError as error:  # what a struct of its own refuses as a whole
         msg = f"an option of the store {scheme!r} is wrong: {error}"
         raise SettingsError(msg) from error
@@ -92,7 +92,7 @@ class _Check:
                 self.value(each, inner, (*path, str(name)))
             return
         try:
-            msgspec.convert(value, kind)
+            msgspec.convert(value, kind, strict=False)  # a variable of the environment is text
         except msgspec.ValidationError as error:
             reason = str(error).partition(" - at `$")[0]
             self.fail(path[:-1], f"has a wrong option {path[-1]!r}", reason)

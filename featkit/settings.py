@@ -73,7 +73,7 @@ class Settings:
     now
         A fixed clock, ISO 8601 with a zone.
     tables
-        The tables of the stores and the cache, by name.
+        The tables of the stores, ``cache`` and ``health_check``, by name.
     origin
         The file that was read, for messages.
     """
@@ -143,6 +143,23 @@ def variables(prefix: str) -> dict[str, str]:
         How their names begin.
     """
     return {name: value for name, value in os.environ.items() if name.startswith(prefix) and value}
+
+
+def take_enabled(entries: dict[str, Any], table: str, origin: str) -> bool:
+    """Take ``enabled`` out of the entries of a table, and read it; a table that is there is on.
+
+    Raises
+    ------
+    SettingsError
+        It is neither true nor false.
+    """
+    words = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+    value = entries.pop("enabled", True)
+    known = value if isinstance(value, bool) else words.get(str(value).lower())
+    if known is None:
+        msg = f"{origin}: enabled of [{table}] must be true or false, not {value!r}"
+        raise SettingsError(msg)
+    return known
 
 
 def _file(folder: Path) -> tuple[str, dict[str, Any]]:

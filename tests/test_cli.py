@@ -2,8 +2,10 @@
 
 import datetime as dt
 import json
+import shutil
 import subprocess
 import sys
+import threading
 import tomllib
 
 import polars as pl
@@ -70,7 +72,7 @@ def test_help_imports_nothing_heavy():
     command = [sys.executable, "-c", code, "--help"]
     done = subprocess.run(command, check=True, capture_output=True, encoding="utf-8", timeout=60)
     assert done.stderr.strip() == "[]"
-    for name in ("demo", "views", "show", "lookup", "enrich"):
+    for name in ("demo", "views", "show", "lookup", "enrich", "health"):
         assert f" {name} " in done.stdout
 
 
@@ -90,12 +92,41 @@ def test_version():
     assert CliRunner().invoke(app, ["--version"]).stdout == f"featkit {featkit.__version__}\n"
 
 
-@pytest.mark.parametrize("command", ["demo", "views", "show", "lookup", "enrich"])
+@pytest.mark.parametrize("command", ["demo", "views", "show", "lookup", "enrich", "health"])
 def test_every_command_takes_a_store_and_a_clock(command):
     text = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "200"}).stdout
     assert "--store" in text
     assert "--now" in text
     assert ("--json" in text) == (command != "demo")
+
+
+# -- health --------------------------------------------------------------------------------------
+
+
+def test_a_store_that_can_be_used_is_healthy(run, tmp_path):
+    done = run("health", "--json", tmp_path / "health.json")
+    assert (done.exit_code, done.stderr) == (0, "")
+    first, _, _, check = done.stdout.splitlines()
+    assert " is healthy (" in first
+    assert check.split()[:3] == ["feature", "views", "ok"]
+    assert json.loads((tmp_path / "health.json").read_text("utf-8"))["healthy"] is True
+
+
+@pytest.mark.parametrize("options", [["--json"], ["--wait", "10ms", "--json"]])
+def test_a_store_that_cannot_be_used_ends_with_1(run, tmp_path, options):
+    (tmp_path / "feature_views.toml").write_text("no toml", "utf-8")
+    done = run("health", *options, store=f"parquet:{tmp_path}")
+    assert done.exit_code == 1
+    (check,) = json.loads(done.stdout)["checks"]
+    assert check["problem"] == "unreadable"
+
+
+def test_a_store_that_is_repaired_is_waited_for(run, store_folder, tmp_path):
+    definition = shutil.copytree(store_folder, tmp_path / "copy") / "feature_views.toml"
+    whole = definition.read_text("utf-8")
+    definition.write_text("no toml", "utf-8")
+    threading.Timer(0.3, definition.write_text, [whole, "utf-8"]).start()
+    assert run("health", "--wait", "1m", store=f"parquet:{definition.parent}").exit_code == 0
 
 
 # -- views and show ------------------------------------------------------------------------------

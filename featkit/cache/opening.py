@@ -21,7 +21,7 @@ from featkit.cache.storages import StorageContainer
 from featkit.durations import parse_duration
 from featkit.errors import SettingsError, nearest
 from featkit.online.caching import CachePolicy
-from featkit.settings import Secret
+from featkit.settings import Secret, take_enabled
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -85,6 +85,9 @@ class CacheOptions(CachePolicy):
         object.__setattr__(self, "metadata_ttl", read)
         for name in ("most_in_memory", "most_stored"):
             size = getattr(self, name)
+            if isinstance(size, str) and size.isdecimal():  # from a variable of the environment
+                size = int(size)
+                object.__setattr__(self, name, size)
             if not isinstance(size, int) or isinstance(size, bool) or size < 0:
                 msg = f"{name} of the cache must be a whole number of bytes, not {size!r}"
                 raise SettingsError(msg)
@@ -180,18 +183,9 @@ def options_of(table: Mapping[str, Any], origin: str) -> CacheOptions | None:
         msg = f"{origin}: [cache] has no entry {unknown[0]!r}; {nearest(unknown[0], known)}"
         raise SettingsError(msg)
     entries = dict(table)
-    if not _is_on(entries.pop("enabled", True), origin):
+    if not take_enabled(entries, "cache", origin):
         return None
     return CacheOptions(target=_target_of(entries, origin), **entries)
-
-
-def _is_on(value: object, origin: str) -> bool:
-    words = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
-    known = value if isinstance(value, bool) else words.get(str(value).lower())
-    if known is None:
-        msg = f"{origin}: enabled of [cache] must be true or false, not {value!r}"
-        raise SettingsError(msg)
-    return known
 
 
 def _target_of(entries: dict[str, Any], origin: str) -> CacheTarget:

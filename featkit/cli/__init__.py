@@ -10,6 +10,7 @@ from featkit.cli.audit import audit
 from featkit.cli.cache import cache
 from featkit.cli.demo import demo
 from featkit.cli.enrich import enrich
+from featkit.cli.health import health
 from featkit.cli.lookup import lookup
 from featkit.cli.staleness import AuditCommand, staleness
 from featkit.cli.training_set import training_set
@@ -18,7 +19,7 @@ from featkit.cli.views import show, views
 __all__ = ["app", "main"]
 
 # in the order in which help lists them
-for _command in (demo, views, show, lookup, enrich, training_set):
+for _command in (demo, views, show, lookup, enrich, training_set, health):
     app.command(cls=Command)(_command)
 for _audit in (staleness, audit):
     app.command(cls=AuditCommand)(_audit)

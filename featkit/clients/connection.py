@@ -12,9 +12,9 @@ from featkit.cache.choosing import choose
 from featkit.clients.async_client import AsyncFeatureStoreClient
 from featkit.clients.client import FeatureStoreClient
 from featkit.durations import parse_duration
-from featkit.errors import InputError, SettingsError
+from featkit.errors import InputError, SettingsError, nearest
 from featkit.moments import clock_of
-from featkit.stores.base import Store, open_store, store_class
+from featkit.stores.base import Store, open_store, schemes, store_class
 from featkit.transports.options import Limits, Retry, TransportOptions
 
 if TYPE_CHECKING:
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 ClientT = TypeVar("ClientT", FeatureStoreClient, AsyncFeatureStoreClient)
 Client = FeatureStoreClient | AsyncFeatureStoreClient
+
+_HEALTH = "health_check"
+_TABLES = {"cache", _HEALTH}  # besides those of stores
 
 _default: Client | None = None
 
@@ -45,6 +48,7 @@ def open_client(
 ) -> ClientT:
     """Make a client; an argument beats the settings. See `featkit.connect`."""
     chosen = settings.load()
+    _check_tables(chosen)
     zone = _zone(timezone or chosen.timezone)
     limit = chosen.timeout if timeout is None else timeout
     patience = chosen.wait if wait is None else wait
@@ -78,6 +82,7 @@ def open_client(
         persistent=patience is not None,
         cache=entities,
         metadata=metadata,
+        watched=_health_interval(chosen),
     )
 
 
@@ -95,14 +100,47 @@ def _patient(retry: Retry, wait: Duration | None) -> Retry:
     return retry if wait is None else replace(retry, reconnect=parse_duration(wait, what="wait"))
 
 
+def _check_tables(chosen: settings.Settings) -> None:
+    """Refuse a table that nobody reads, whose settings would do nothing."""
+    for name in chosen.tables.keys() - _TABLES:
+        if name not in (known := schemes()):
+            near = nearest(name, known | _TABLES)
+            msg = (
+                f"{chosen.origin}: nothing reads the table [{name}]; {near} - the table of a store "
+                "of another package is read where that package is installed"
+            )
+            raise SettingsError(msg)
+
+
+def _health_interval(chosen: settings.Settings) -> Duration | None:
+    """Read how often the health of the store is checked from the beginning; None: not."""
+    if _HEALTH not in chosen.tables:
+        return None
+    entries = dict(chosen.tables[_HEALTH])
+    wanted = settings.take_enabled(entries, _HEALTH, chosen.origin)
+    interval: Duration = entries.pop("interval", "30s")
+    for name in entries:
+        near = nearest(name, ["enabled", "interval"])
+        msg = f"{chosen.origin}: [{_HEALTH}] has no entry {name!r}; {near}"
+        raise SettingsError(msg)
+    return interval if wanted else None
+
+
 def _from_settings(target: str | None, chosen: settings.Settings) -> tuple[str, dict[str, Any]]:
     """Find the target, and what the settings say about its store."""
     named = target or chosen.target
     scheme = named.partition(":")[0].partition("+")[0] if named else chosen.backend
     table = dict(chosen.tables.get(scheme, {})) if scheme else {}
-    if scheme and table:
+    if scheme and (table or not named):
         place = store_class(scheme).target_of(table)  # takes out what says where the store is
         named = named or place
+    if not named and scheme:
+        msg = (
+            f"backend = {scheme!r} does not say where the store is: write it into the table "
+            f"[{scheme}] of featkit.toml, or pass a target to featkit.connect (the settings come "
+            f"from {chosen.origin})"
+        )
+        raise SettingsError(msg)
     if not named:
         msg = (
             "no store to connect to: pass a target such as featkit.connect('demo:flights') or "

@@ -9,12 +9,16 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Self, TypeAlias
 
+import msgspec
+
 from featkit.durations import format_duration
 from featkit.html import badge, table
+from featkit.replacing import write_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime, timedelta
+    from os import PathLike
 
     from featkit.widgets.health import HealthPanel
 
@@ -105,6 +109,28 @@ class HealthReport:
 
     __repr__ = __str__
 
+    def to_json(self, path: str | PathLike[str] | None = None) -> str:
+        """Return the report as JSON, and write it to a file where one is named.
+
+        Examples
+        --------
+        >>> import featkit
+        >>> report = featkit.connect("demo:flights").check_health()
+        >>> '"healthy": true' in report.to_json()
+        True
+        """
+        content = {
+            "target": self.target,
+            "at": self.at,
+            "healthy": self.healthy,
+            "seconds": self.seconds,
+            "checks": self.checks,
+        }
+        text = msgspec.json.format(msgspec.json.encode(content), indent=2).decode() + "\n"
+        if path is not None:
+            write_text(text, path)
+        return text
+
     def _repr_html_(self) -> str:
         rows = [
             [
@@ -176,8 +202,8 @@ class HealthMonitor:
 
     @property
     def running(self) -> bool:
-        """Whether it still checks."""
-        return not self._stopped.is_set()
+        """Whether it still checks; a child of this process has no thread that does."""
+        return self._thread.is_alive() and not self._stopped.is_set()
 
     def latency(self) -> dict[str, float]:
         """Return quantiles of the seconds that healthy checks took: ``p50``, ``p95``, ``max``."""

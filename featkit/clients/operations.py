@@ -20,6 +20,7 @@ from featkit.errors import (
     AuthError,
     CacheWarning,
     DeadlineExceeded,
+    DefinitionError,
     ExpiredWarning,
     FeatkitError,
     InputError,
@@ -331,7 +332,7 @@ def _problem(error: FeatkitError) -> Problem:
             return "unauthorized"
         case StoreUnavailable() | DeadlineExceeded() | SourceError():
             return "unreachable"
-        case ProtocolError():
+        case ProtocolError() | DefinitionError():
             return "unreadable"
         case _:
             return "refused"

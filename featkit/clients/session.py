@@ -69,6 +69,8 @@ class Session:
         Whether calls try also while the store is known to be down.
     cache, metadata
         Values and replies of registries that were fetched before; None: nothing is kept.
+    watched
+        How often the store's health is checked, from now on; None: not before somebody asks.
     """
 
     def __init__(
@@ -83,6 +85,7 @@ class Session:
         persistent: bool = False,
         cache: EntityCache | None = None,
         metadata: LazyMetadata | None = None,
+        watched: Duration | None = None,
     ) -> None:
         self.target = target
         self.operations = Operations(store, timezone=timezone, now=now, cache=cache)
@@ -97,11 +100,18 @@ class Session:
         if cache is not None:
             cache.run = partial(_in_background, self._transports)
         weakref.finalize(self, _release, *self._held)
+        if watched is not None:
+            self._monitored(watched)
 
     @property
     def last_summary(self) -> LookupSummary | None:
         """What the last lookup or enrich of this client did; None before the first."""
         return self.operations.last_summary
+
+    @property
+    def monitor(self) -> HealthMonitor | None:
+        """What checks the store's health in the background; None: nothing does."""
+        return self._monitor
 
     def run(self, flow: Flow[T], *, progress: ProgressOption = False) -> T:
         """Run a flow to its end in this thread."""
@@ -141,7 +151,9 @@ class Session:
             fresh(operations.check_health(target)), transports, Deadline(timeout), Silent()
         )
 
-    def _monitored(self, interval: Duration, on_change: HealthListener | None) -> HealthMonitor:
+    def _monitored(
+        self, interval: Duration, on_change: HealthListener | None = None
+    ) -> HealthMonitor:
         every = parse_duration(interval, what="interval")
         if self._monitor is not None:
             self._monitor.stop()
@@ -176,7 +188,7 @@ class Session:
             reason = monitor.latest.reason if monitor.latest else ""
             msg = (
                 f"{self.target} is known to be down ({reason}); it is checked again by itself: "
-                "monitor.wait() waits until it is up, and connect(..., wait='60s') has calls wait"
+                "client.monitor.wait() waits for it, and connect(..., wait='60s') has calls wait"
             )
             raise StoreUnavailable(msg)
 

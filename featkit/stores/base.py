@@ -403,8 +403,7 @@ def store_class(scheme: str) -> type[Store]:
     A scheme with a transport, ``feast+http``, is the store before the plus.
     """
     name = scheme.partition("+")[0]
-    own = {module.name for module in pkgutil.iter_modules(stores.__path__)} - {"base"}
-    if name in own:
+    if name in _own_schemes():
         module = importlib.import_module(f"{stores.__name__}.{name}")
         for value in vars(module).values():
             if (
@@ -427,5 +426,14 @@ def store_class(scheme: str) -> type[Store]:
             return loaded
         msg = f"{where} is no featkit Store"
         raise SettingsError(msg)
-    msg = f"no store has the scheme {name!r}; {nearest(name, own | set(others))}"
+    msg = f"no store has the scheme {name!r}; {nearest(name, schemes())}"
     raise SettingsError(msg)
+
+
+def schemes() -> set[str]:
+    """Name the stores that there are: featkit's own, and those of the entry points."""
+    return _own_schemes() | {point.name for point in entry_points(group=ENTRY_POINTS)}
+
+
+def _own_schemes() -> set[str]:
+    return {module.name for module in pkgutil.iter_modules(stores.__path__)} - {"base"}

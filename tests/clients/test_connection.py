@@ -317,6 +317,68 @@ def test_wrong_settings_of_the_cache_are_refused(scripted_store, empty_home, tom
         featkit.connect(store)
 
 
+def test_whole_numbers_and_switches_may_be_variables(store_folder, now, empty_home, monkeypatch):  # noqa: ARG001
+    monkeypatch.setenv("FEATKIT_CACHE__MOST_IN_MEMORY", "1")
+    monkeypatch.setenv("FEATKIT_HEALTH_CHECK__ENABLED", "false")
+    with featkit.connect(f"parquet:{store_folder}", cache="memory", now=now) as client:
+        assert client.monitor is None
+        client.lookup([1], ["shops:visits"])
+        client.lookup([1, 2, 3], ["shops:visits"])
+        assert client.cache.stats().rows == 0  # they do not fit
+
+
+@pytest.mark.parametrize(
+    ("toml", "every"),
+    [
+        ("[health_check]\n", dt.timedelta(seconds=30)),
+        ('[health_check]\nenabled = true\ninterval = "1h"', dt.timedelta(hours=1)),
+        ("[health_check]\ninterval = 90", dt.timedelta(seconds=90)),
+    ],
+)
+@pytest.mark.parametrize("connect", [featkit.connect, featkit.connect_async])
+def test_settings_have_the_health_watched(connect, scripted_store, empty_home, toml, every):
+    (empty_home / "featkit.toml").write_text(toml, encoding="utf-8")
+    client = connect(scripted_store())
+    assert client.monitor.interval == every
+    assert client.monitor.wait(timeout=10)
+    client.monitor.stop()
+
+
+@pytest.mark.parametrize("toml", ["", '[health_check]\nenabled = false\ninterval = "1s"'])
+def test_health_is_not_watched_unless_the_settings_say_so(scripted_store, empty_home, toml):
+    (empty_home / "featkit.toml").write_text(toml, encoding="utf-8")
+    assert featkit.connect(scripted_store()).monitor is None
+
+
+@pytest.mark.parametrize(
+    ("toml", "match"),
+    [
+        ('[health_check]\nintervall = "1s"', "has no entry 'intervall'; did you mean 'interval'"),
+        ('[health_check]\ninterval = "soon"', "interval 'soon' cannot be read"),
+        ('[health_check]\nenabled = "maybe"', r"enabled of \[health_check\] must be true or false"),
+        ("[chache]", r"nothing reads the table \[chache\]; did you mean 'cache'"),
+        ('[feest]\nserver_url = ""', r"nothing reads the table \[feest\]; did you mean 'feast'"),
+    ],
+)
+def test_settings_that_nobody_reads_are_refused(scripted_store, empty_home, toml, match):
+    (empty_home / "featkit.toml").write_text(toml, encoding="utf-8")
+    with pytest.raises((SettingsError, DurationError), match=match):
+        featkit.connect(scripted_store())
+
+
+@pytest.mark.parametrize(
+    ("backend", "match"),
+    [
+        ("feest", "no store has the scheme 'feest'; did you mean 'feast'"),
+        ("tecton", r"backend = 'tecton' does not say where the store is: .*\[tecton\]"),
+    ],
+)
+def test_a_backend_that_leads_nowhere_says_why(empty_home, backend, match):
+    (empty_home / "featkit.toml").write_text(f'backend = "{backend}"', encoding="utf-8")
+    with pytest.raises(SettingsError, match=match):
+        featkit.connect()
+
+
 @pytest.mark.parametrize(
     ("cache", "match"),
     [

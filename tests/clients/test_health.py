@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import threading
 import weakref
 from datetime import UTC, datetime, timedelta
@@ -69,6 +70,26 @@ def test_a_report_tells_what_is_wrong(problem, reachable, authorized):
 # -- the monitor -----------------------------------------------------------------------------------
 
 
+def test_a_report_is_json(tmp_path):
+    text = report("unreachable").to_json(tmp_path / "new" / "health.json")
+    assert (tmp_path / "new" / "health.json").read_text("utf-8") == text
+    assert json.loads(text) == {
+        "target": "here",
+        "at": "2026-01-01T00:00:00Z",
+        "healthy": False,
+        "seconds": 0.25,
+        "checks": [
+            {
+                "name": "server",
+                "seconds": 0.25,
+                "found": "",
+                "problem": "unreachable",
+                "reason": "unreachable",
+            }
+        ],
+    }
+
+
 def test_changes_are_told_and_the_history_is_kept(watch):
     good, bad = report(), report("unreachable")
     changes = []
@@ -110,6 +131,16 @@ def test_a_monitor_that_nobody_holds_ends():
     thread.join(PATIENCE)
     assert gone() is None
     assert not thread.is_alive()
+
+
+def test_a_monitor_whose_thread_is_gone_does_not_run(watch):
+    monitor, script = watch(report())
+    assert monitor.running
+    script.reports = []  # so that the next check ends the thread, as a fork does in the child
+    threading.excepthook, told = (lambda _: None), threading.excepthook
+    monitor._thread.join(PATIENCE)  # noqa: SLF001 - as above
+    threading.excepthook = told
+    assert not monitor.running
 
 
 # -- the client ------------------------------------------------------------------------------------
