@@ -12,13 +12,14 @@ import time
 from collections import Counter
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from featkit.cache.containers import ContainerError
-from featkit.cache.flights import Flights
+from featkit.cache.flights import Flight, Flights
 from featkit.cache.segments import Segment, codes_of
 from featkit.cache.statistics import CacheStats, ViewCacheInfo
 from featkit.cache.views import CachedView
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from featkit.cache.tables import Hits
     from featkit.calls import Flow
     from featkit.columns import FeatureColumns
-    from featkit.online.caching import CachePolicy, Flight, Found, Wishes
+    from featkit.online.caching import CachePolicy, Found, Wishes
     from featkit.stores.base import OnlineRead
 
 MOST_IN_MEMORY = 2**30  # bytes
@@ -95,9 +96,9 @@ class EntityCache:
     def find(self, read: OnlineRead, wishes: Wishes) -> Found:
         """Say what is known of the keys of a question."""
         view = self._view(read)
+        landed = self._flights.landed(view.place)
         self._follow(view)
-        hits = view.find(read.keys, [feature.name for feature in read.features])
-        return decide(read, [_ages(one) for one in hits], self.policy, wishes)
+        return replace(self._look(view, read, wishes), landed=landed)
 
     def keep(self, read: OnlineRead, answer: FeatureColumns) -> None:
         """Keep an answer, which was checked."""
@@ -114,11 +115,23 @@ class EntityCache:
             self._counts.update(hits=hits, misses=misses)
 
     def claim(
-        self, read: OnlineRead
+        self, read: OnlineRead, wishes: Wishes, landed: int | None = None
     ) -> tuple[npt.NDArray[np.bool_], Flight | None, Sequence[Flight]]:
-        """Say which keys the caller is to fetch, and who fetches the others."""
+        """Say which keys the caller is to fetch, and who fetches, or just fetched, the others."""
         names = [feature.name for feature in read.features]
-        return self._flights.claim(self._place(read), names, codes_of(read.keys))
+        view = self._view(read)
+        mine, flight, others = self._flights.claim(view.place, names, codes_of(read.keys))
+        if flight is None or landed in {None, self._flights.landed(view.place)}:
+            return mine, flight, others
+        # A flight landed after the caller had looked. What it brought is in memory by now, and what
+        # is claimed here nobody else can bring any more: one more look tells.
+        brought = mine & self._look(view, read, wishes).answered(len(mine))
+        if not brought.any():
+            return mine, flight, others
+        mine &= ~brought
+        if not mine.any():
+            flight.land()
+        return mine, flight if mine.any() else None, [*others, Flight.over()]
 
     def later(self, flow: Callable[[], Flow[int]]) -> None:
         """Run a flow that fetches rows anew in the background, unless one is running."""
@@ -258,6 +271,11 @@ class EntityCache:
             self.container.start_anew()
 
     # -- inside -----------------------------------------------------------------------------------
+
+    def _look(self, view: CachedView, read: OnlineRead, wishes: Wishes) -> Found:
+        """Look into what is in memory."""
+        hits = view.find(read.keys, [feature.name for feature in read.features])
+        return decide(read, [_ages(one) for one in hits], self.policy, wishes)
 
     def _place(self, read: OnlineRead) -> str:
         dtypes = [f"{name} {format_dtype(dtype)}" for name, dtype in read.keys.schema.items()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -41,6 +42,13 @@ class Flight:
         self._waiting: list[Callable[[], None]] = []
         self._landed = False
         self._failure: FeatkitError | None = None
+
+    @classmethod
+    def over(cls) -> Flight:
+        """Make one that has landed: nobody waits for it, and what it brought is looked up."""
+        flight = cls((), np.empty(0, np.int64))
+        flight.land()
+        return flight
 
     def holds(self, codes: Longs) -> npt.NDArray[np.bool_]:
         """Tell which keys it fetches."""
@@ -85,6 +93,11 @@ class Flights:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._airborne: dict[str, list[Flight]] = {}
+        self._landings: Counter[str] = Counter()
+
+    def landed(self, place: str) -> int:
+        """Tell how many have landed: who missed before the last did may find more now."""
+        return self._landings[place]
 
     def claim(
         self, place: str, names: Iterable[str], codes: Longs
@@ -118,10 +131,11 @@ class Flights:
 
     def _landed(self, place: str, flight: Flight) -> None:
         with self._lock:
-            left = [other for other in self._airborne.get(place, ()) if other is not flight]
-            if left:
-                self._airborne[place] = left
-            else:
+            airborne = self._airborne.get(place, [])
+            if flight in airborne:
+                self._landings[place] += 1
+                airborne.remove(flight)
+            if not airborne:
                 self._airborne.pop(place, None)
 
 

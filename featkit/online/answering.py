@@ -269,7 +269,7 @@ def _round(store: Store, found: list[tuple[_Todo, Found]], how: How) -> Flow[lis
         for own, one in found:
             _take_spare(own, one)
             for piece in one.pieces:
-                _sort_out(own, piece, how, fetches, waiting)
+                _sort_out(own, piece, how, fetches, waiting, landed=one.landed)
         yield from _fetched(store, fetches, how)
     finally:
         for fetch in fetches:  # also where this call was given up: others go on by themselves
@@ -306,7 +306,13 @@ def _take_spare(own: _Todo, found: Found) -> None:
 
 
 def _sort_out(
-    own: _Todo, piece: Piece, how: How, fetches: list[_Fetch], waiting: list[tuple[_Todo, Flight]]
+    own: _Todo,
+    piece: Piece,
+    how: How,
+    fetches: list[_Fetch],
+    waiting: list[tuple[_Todo, Flight]],
+    *,
+    landed: int,
 ) -> None:
     """Decide what becomes of some keys: answered, failed, asked for, or waited for."""
     question, places = own.question, _within(own.places, piece.places)
@@ -321,7 +327,7 @@ def _sort_out(
     if how.cache is None:
         fetches.append(_Fetch(question, places, piece.known, read, None))
         return
-    mine, flight, others = how.cache.claim(read)
+    mine, flight, others = how.cache.claim(read, how.wishes, landed)
     if flight is not None:
         known, asked = piece.known, read
         if others:
@@ -346,7 +352,7 @@ def _refresh_later(store: Store, own: _Todo, found: Found, how: How) -> None:
 
 def _fetched_anew(store: Store, read: OnlineRead, how: How, cache: LookupCache) -> Flow[int]:
     """Fetch keys for the cache only; return how many came."""
-    mine, flight, _ = cache.claim(read)
+    mine, flight, _ = cache.claim(read, how.wishes)
     if flight is None:
         return 0
     try:

@@ -144,17 +144,28 @@ class Found:
         Places of the keys to fetch anew in the background.
     spare, spared
         Places of keys that are served if the store is down, and their columns.
+    landed
+        How many flights of the view had landed before the cache was looked into.
     """
 
     pieces: tuple[Piece, ...]
     ageing: Longs = field(default_factory=lambda: _NONE)
     spare: Longs = field(default_factory=lambda: _NONE)
     spared: FeatureColumns | None = None
+    landed: int = 0
 
     @classmethod
     def nothing(cls, read: OnlineRead) -> Found:
         """Say that everything must be asked."""
         return cls((Piece(None, None, read.features),))
+
+    def answered(self, height: int) -> npt.NDArray[np.bool_]:
+        """Tell for each of so many keys whether the cache answers it in full."""
+        mask = np.zeros(height, bool)
+        for piece in self.pieces:
+            if not piece.missing:
+                mask[slice(None) if piece.places is None else piece.places] = True
+        return mask
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -343,9 +354,19 @@ class LookupCache(Protocol):
         """Hear how many keys were answered from the cache, and how many were not."""
 
     def claim(
-        self, read: OnlineRead
+        self, read: OnlineRead, wishes: Wishes, landed: int | None = None
     ) -> tuple[npt.NDArray[np.bool_], Flight | None, Sequence[Flight]]:
-        """Say which keys the caller is to fetch, and who fetches the others."""
+        """Say which keys the caller is to fetch, and who fetches, or just fetched, the others.
+
+        Parameters
+        ----------
+        read
+            The question.
+        wishes
+            What the caller wants of the cache.
+        landed
+            `Found.landed` of when the keys were found missing; None: the cache was not looked into.
+        """
 
     def later(self, flow: Callable[[], Flow[int]]) -> None:
         """Run a flow that fetches rows anew in the background, unless one is running."""
