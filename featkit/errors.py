@@ -35,7 +35,8 @@
     FeatkitWarning
     ├── CacheWarning                the cache cannot be used as wished, or served old values
     ├── ExpiredWarning              values older than their ttl were served
-    └── MissingWarning              entities are not in the store, with ``on_missing="warn"``
+    ├── MissingWarning              entities are not in the store, with ``on_missing="warn"``
+    └── SettingsWarning             something in the settings is not heeded: no view is called so
 
 A message says what failed, what was found, the nearest names, and the next call to make. It
 never holds a secret.
@@ -75,6 +76,7 @@ __all__ = [
     "RequestRejected",
     "RowMismatch",
     "SettingsError",
+    "SettingsWarning",
     "SlowAnswer",
     "SourceError",
     "StalenessError",
@@ -287,6 +289,10 @@ class ExpiredWarning(FeatkitWarning):
 
 class MissingWarning(FeatkitWarning):
     """The store does not know some of the entities (given with ``on_missing="warn"``)."""
+
+
+class SettingsWarning(FeatkitWarning):
+    """Something that the settings tell of a view is not heeded, since nothing is called so."""
 
 
 def nearest(name: str, known: Iterable[str], *, shown: int = 8) -> str:

@@ -102,10 +102,20 @@ class _Check:
         if not path:
             msg = f"the store {self.scheme!r} {what}; {hint}"
             raise SettingsError(msg)
-        inside = "{...}"
-        for name in reversed(path[1:]):
-            inside = f"{{{name!r}: {inside}}}"
-        steps = [name if _BARE.fullmatch(name) else f'"{name}"' for name in (self.scheme, *path)]
-        place = f"{path[0]}={inside} ([{'.'.join(steps)}] in the settings)"
-        msg = f"the store {self.scheme!r} {what} in {place}; {hint}"
+        msg = f"the store {self.scheme!r} {what} in {place_of(self.scheme, path)}; {hint}"
         raise SettingsError(msg)
+
+
+def place_of(scheme: str, path: _Path) -> str:
+    """Tell where an option within another one stands, in Python and in the settings.
+
+    Examples
+    --------
+    >>> place_of("acme", ("views", "users"))
+    "views={'users': {...}} ([acme.views.users] in the settings)"
+    """
+    inside = "{...}"
+    for name in reversed(path[1:]):
+        inside = f"{{{name!r}: {inside}}}"
+    steps = [name if _BARE.fullmatch(name) else f'"{name}"' for name in (scheme, *path)]
+    return f"{path[0]}={inside} ([{'.'.join(steps)}] in the settings)"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from featkit.columns import STATUS_SUFFIX, TIMESTAMP_SUFFIX
 from featkit.errors import (
+    FeatkitError,
     InputError,
     NameClashError,
     NotSupportedError,
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     import polars as pl
 
     from featkit.calls import Flow
-    from featkit.errors import FeatkitError
     from featkit.schema import Feature, FeatureView
     from featkit.stores.base import Store
     from featkit.types import Features
@@ -135,6 +135,7 @@ def select(
         refs = [ref for ref in refs if ref.view not in failed]
     else:
         found = yield from store.feature_views(named)
+        yield from _look_for(store.told.suspects(named), store)
     views = dict(zip(named, found, strict=True))
     wanted = [
         each
@@ -160,6 +161,17 @@ def select(
     columns = {ref: _column(prefix, ref) for ref in wanted}
     _refuse_clashes(columns)
     return Selection(tuple(parts), tuple(columns.values()), failed)
+
+
+def _look_for(names: Iterable[str], store: Store) -> Flow[None]:
+    """Look whether views are there whose names in the settings may be misspelt."""
+    for name in names:
+        try:
+            yield from store.feature_view(name)
+        except UnknownNameError as error:
+            store.told.refuse(name, str(error))
+        except FeatkitError:  # it is there, or nobody may say so
+            continue
 
 
 def _check_keys(reading: FeatureRef, view: FeatureView) -> None:

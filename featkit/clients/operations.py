@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 import time
-import warnings
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -35,6 +33,7 @@ from featkit.online.caching import Wishes
 from featkit.online.lookup import LookupOptions, lookup
 from featkit.references import refuse_taken, select
 from featkit.schema import FeatureRef
+from featkit.warned import warn_caller
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -237,6 +236,8 @@ class Operations:
                     reason=reason,
                 )
             )
+        if wrong := self.store.told.wrong:
+            checks.append(HealthCheck(name="settings", seconds=0, found=f"but {'; '.join(wrong)}"))
         return HealthReport(target=target, at=datetime.now(UTC), checks=tuple(checks))
 
     def search(self, text: str) -> Flow[list[FeatureRef]]:
@@ -285,7 +286,7 @@ class Operations:
             found = yield from self.look(selection, columns, options, frame)
         finally:
             for notice in self.cache.notices() if self.cache is not None else ():
-                _warn_caller(notice, CacheWarning)
+                warn_caller(notice, CacheWarning)
         seconds = time.perf_counter() - started
         found = replace(found, summary=replace(found.summary, seconds=seconds))
         self.last_summary = found.summary
@@ -373,21 +374,10 @@ def _warn(found: Lookup, options: EnrichOptions) -> None:
                 f"{part.view}: {expired:,} of {total:,} values are older than their ttl ({ttl}) "
                 f"and {kept}"
             )
-            _warn_caller(message, ExpiredWarning)
+            warn_caller(message, ExpiredWarning)
         if options.on_missing == "warn" and (missing := part.statuses.get(Status.NOT_FOUND, 0)):
             message = (
                 f"{part.view}: the store does not know the entities of {missing:,} of "
                 f"{total:,} values"
             )
-            _warn_caller(message, MissingWarning)
-
-
-def _warn_caller(message: str, category: type[Warning]) -> None:
-    """Warn at the line of the user's that called featkit."""
-    level, frame = 1, sys._getframe()  # noqa: SLF001 - what warnings itself walks
-    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in (
-        "featkit",
-        "asyncio",
-    ):
-        level, frame = level + 1, frame.f_back
-    warnings.warn(message, category, stacklevel=level)
+            warn_caller(message, MissingWarning)

@@ -15,9 +15,16 @@ from featkit.clients.operations import Operations
 from featkit.clients.progress import watched
 from featkit.clients.uncached import fresh
 from featkit.durations import parse_duration
-from featkit.errors import ClosedError, FeatkitError, StoreError, StoreUnavailable
+from featkit.errors import (
+    ClosedError,
+    FeatkitError,
+    SettingsWarning,
+    StoreError,
+    StoreUnavailable,
+)
 from featkit.transports.deadline import Deadline
 from featkit.transports.drive import Silent, Transports, adrive, drive
+from featkit.warned import warn_caller
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -118,14 +125,24 @@ class Session:
         self._check_usable()
         with watched(progress) as watcher:
             wanted = self.operations.as_wished(flow)
-            return drive(wanted, self._transports, Deadline(self._timeout), watcher)
+            try:
+                return drive(wanted, self._transports, Deadline(self._timeout), watcher)
+            finally:
+                self._warn()
 
     async def arun(self, flow: Flow[T], *, progress: ProgressOption = False) -> T:
         """Run a flow to its end in the running event loop."""
         self._check_usable()
         with watched(progress) as watcher:
             wanted = self.operations.as_wished(flow)
-            return await adrive(wanted, self._transports, Deadline(self._timeout), watcher)
+            try:
+                return await adrive(wanted, self._transports, Deadline(self._timeout), watcher)
+            finally:
+                self._warn()
+
+    def _warn(self) -> None:
+        for notice in self.operations.store.told.notices():
+            warn_caller(notice, SettingsWarning)
 
     def _close(self) -> None:
         self._closed = True

@@ -25,6 +25,7 @@ from featkit.errors import (
 from featkit.flows import made_once
 from featkit.options import read_options
 from featkit.populations import PopulationRead
+from featkit.told import ToldViews
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -118,6 +119,9 @@ class Store(ABC):
 
     ca: str | None = None
     """File of certificates to trust instead of the usual ones."""
+
+    told: ToldViews[Any] = ToldViews("", {}, None)
+    """What the option ``views`` tells of its views, where it takes that."""
 
     class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """The options of `featkit.connect` that only this store takes."""

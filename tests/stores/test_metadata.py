@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import featkit
-from featkit.errors import AuthError
+from featkit.errors import AuthError, SettingsWarning
 from featkit.testing import CONTRACT_NOW, contract_views
 from tests.fakes.databricks import CATALOG, SCHEMA, DatabricksFake, workspace
 from tests.fakes.sagemaker import KEY_ID, REGION, SECRET, SageMakerFake
@@ -101,3 +102,63 @@ def test_a_second_client_asks_nothing_of_the_registry(store: Served, tmp_path: P
     other = {**kept, whose: f"{options[whose]}-other"}
     with featkit.connect(target, **other) as somebody, pytest.raises(AuthError):
         somebody.list_feature_views()
+
+
+def misspelt(options: dict[str, Any], name: str) -> dict[str, Any]:
+    """Call a view of the settings otherwise."""
+    views = dict(options["views"])
+    views[name] = views.pop("customers", {})
+    return {**options, "views": views, "now": CONTRACT_NOW, "cache": None}
+
+
+def test_a_name_among_the_views_of_the_settings_that_no_view_has_is_told_once(
+    store: Served,
+) -> None:
+    target, options, _, _ = store
+    told = r"views=\{'customer': \{...\}\} \(\[\w+.views.customer\] .* did you mean 'customers'\?"
+    with featkit.connect(target, **misspelt(options, "customer")) as client:
+        with pytest.warns(SettingsWarning, match=told) as warned:
+            assert client.list_feature_views()
+        assert [own.filename for own in warned] == [__file__]
+        client.list_feature_views()  # warns no more
+        assert "did you mean 'customers'?" in str(client.check_health())
+        assert client.health_check()  # it can be used all the same
+
+
+def test_the_health_check_tells_a_wrong_name_among_the_views_of_the_settings(
+    store: Served,
+) -> None:
+    target, options, _, _ = store
+    with featkit.connect(target, **misspelt(options, "customer")) as client:
+        (check,) = [own for own in client.check_health().checks if own.name == "settings"]
+        assert "views={'customer': {...}}" in check.found
+        assert not check.problem
+    with featkit.connect(target, **{**options, "cache": None}) as client:
+        assert "settings" not in {own.name for own in client.check_health().checks}
+
+
+def test_a_lookup_tells_what_is_like_a_misspelt_name_of_its_view(store: Served) -> None:
+    target, options, _, asked = store
+    with featkit.connect(target, **misspelt(options, "customer")) as client:
+        with pytest.warns(SettingsWarning, match="did you mean 'customers'"):
+            client.lookup([1, 2], ["customers:visits"])
+        before = asked()
+        client.lookup([1, 2], ["customers:visits"])  # warns no more
+        often = asked() - before
+    with featkit.connect(target, **misspelt(options, "something")) as client:
+        client.lookup([1, 2], ["customers:visits"])  # which is like nothing: nobody is asked
+        before = asked()
+        client.lookup([1, 2], ["customers:visits"])
+        assert asked() - before == often
+
+
+def test_async_clients_tell_it_too(store: Served) -> None:
+    target, options, _, _ = store
+
+    async def look() -> None:
+        async with featkit.connect_async(target, **misspelt(options, "customer")) as client:
+            await client.lookup([1, 2], ["customers:visits"])
+
+    with pytest.warns(SettingsWarning, match="did you mean 'customers'") as warned:
+        asyncio.run(look())
+    assert [own.filename for own in warned] == [__file__]

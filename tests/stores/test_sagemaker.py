@@ -27,6 +27,7 @@ from featkit.errors import (
     RequestRejected,
     RowMismatch,
     SettingsError,
+    SettingsWarning,
     ThrottledError,
     UnknownNameError,
 )
@@ -221,7 +222,10 @@ def test_a_group_that_is_gone_is_named_though_the_answer_has_status_200(
 ) -> None:
     view = client.get_feature_metadata("routes")
     del fake.groups["routes"]
-    with pytest.raises(UnknownNameError, match="did you mean 'customers'"):
+    with (
+        pytest.warns(SettingsWarning, match="'routes'"),  # of which the options still tell
+        pytest.raises(UnknownNameError, match="did you mean 'customers'"),
+    ):
         client.lookup([1], ["customer:visits"])
     read = opened(fake.url).read_online
     keys = pl.DataFrame({"start_id": [1], "end_id": [11]})

@@ -21,7 +21,6 @@ from featkit.calls import Call, HttpRequest
 from featkit.capabilities import Capabilities
 from featkit.errors import (
     SettingsError,
-    StoreUnavailable,
     UnknownNameError,
     nearest,
 )
@@ -31,14 +30,10 @@ from featkit.stores.databricks import listing, warehouses
 from featkit.stores.databricks.answers import Question
 from featkit.stores.databricks.catalog import (
     CATALOG,
-    Endpoint,
-    Endpoints,
-    FeatureSpec,
     Table,
     Tables,
     ViewOptions,
     missing_place,
-    service_of,
     tags_of,
     view_of,
 )
@@ -46,11 +41,13 @@ from featkit.stores.databricks.credentials import WorkspaceAuth, find, with_sche
 from featkit.stores.databricks.gaps import gaps
 from featkit.stores.databricks.lakebase import Lakebase
 from featkit.stores.databricks.lineage import neighbours, syncs
+from featkit.stores.databricks.serving import Serving
 from featkit.stores.databricks.statements import Warehouse
 from featkit.stores.databricks.workspace import Workspace
+from featkit.told import ToldViews
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
     import polars as pl
@@ -66,8 +63,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _BATCH = 2000  # the limit is 16 MB; more keys a request would win little
-_SERVING = "/api/2.0/serving-endpoints"
-_SPECS = "/api/2.0/feature-engineering/feature-specs"
 _DOTS = 2  # in the full name of a table
 
 
@@ -142,8 +137,8 @@ class DatabricksStore(Store):
     def __init__(self, auth: WorkspaceAuth, options: Options, *, zone: str | None) -> None:
         self.auth: WorkspaceAuth = auth
         self.ca = options.ca
-        served = {options.endpoint, *(view.endpoint for view in options.views.values())} != {None}
-        direct = options.lakebase is not None and not served
+        self._endpoints = {options.endpoint, *(own.endpoint for own in options.views.values())}
+        direct = options.lakebase is not None and self._endpoints == {None}
         self.capabilities = Capabilities(
             batch_size=options.batch_size,
             timestamp_level="row" if options.timestamps or direct else "none",
@@ -159,13 +154,16 @@ class DatabricksStore(Store):
             ),
         )
         self._workspace = Workspace(auth)
+        self._serving = Serving(self._workspace)
         self._lakebase = options.lakebase and Lakebase(
             self._workspace, options.lakebase, options.ca
         )
         self._options = options
+        told = {self._short(name): own for name, own in options.views.items()}
+        self.told: ToldViews[ViewOptions] = ToldViews(self.scheme, told, ViewOptions())
+        self._elsewhere = [name for name in told if "." in name]  # in schemas that are not listed
         self._zone = zone
         self._naive: set[str] = set()  # views whose times have no zone: their session decides
-        self._urls: dict[str, str] = {}  # of endpoints, by name; they do not move
 
     @classmethod
     def open(cls, target: Target, options: Options, *, timezone: str | None) -> DatabricksStore:
@@ -207,6 +205,7 @@ class DatabricksStore(Store):
         names = yield from self._table_names()
         tables = yield from self._tables(names)
         kept = {n: table for n, table in zip(names, tables, strict=True) if table.primary_key}
+        self._compare(kept)
         return (yield from self._described(kept))
 
     def feature_view(self, name: str) -> Flow[FeatureView]:
@@ -217,9 +216,7 @@ class DatabricksStore(Store):
     def feature_views(self, names: Sequence[str]) -> Flow[list[FeatureView]]:
         """Describe these views, and find the endpoints that serve them."""
         views = yield from self._views(names)
-        for endpoint in dict.fromkeys(map(self._endpoint, names)):
-            if endpoint is not None and endpoint not in self._urls:
-                yield from self._locate(endpoint)
+        yield from self._serving.locate(filter(None, map(self._endpoint, names)))
         if self._lakebase:
             direct = [name for name in names if self._endpoint(name) is None]
             yield from self._lakebase.locate(map(self._online_table, direct))
@@ -227,22 +224,7 @@ class DatabricksStore(Store):
 
     def list_feature_services(self) -> Flow[list[FeatureService]]:
         """List the feature specs that endpoints serve."""
-        found: Endpoints = yield self._workspace.registered(_SERVING, Endpoints)
-        served = [
-            entity
-            for each in found.endpoints
-            if each.config
-            for entity in each.config.served_entities
-        ]
-        names = sorted({entity.entity_name for entity in served if entity.entity_name})
-        specs = yield from together(
-            [
-                self._workspace.registered(f"{_SPECS}/{quote(name, safe='')}", FeatureSpec)
-                for name in names
-            ],
-            but=UnknownNameError,  # what is served is a model
-        )
-        return [service_of(spec, self._short) for spec in specs]
+        return (yield from self._serving.services(self._short))
 
     def _views(self, names: Sequence[str]) -> Flow[list[FeatureView]]:
         try:
@@ -273,6 +255,7 @@ class DatabricksStore(Store):
                 raise (yield from missing_place(self._workspace, error, **query)) from error
             names += [table.name for table in page.tables]
             if not page.next_page_token:
+                self._compare(names)
                 return names
             more = {"page_token": page.next_page_token}
 
@@ -313,7 +296,7 @@ class DatabricksStore(Store):
             raise SettingsError(msg)
         question = Question(read, endpoint, self._zone)
         request = HttpRequest(
-            url=self._urls.get(endpoint) or self._url(endpoint),
+            url=self._serving.url(endpoint),
             method="POST",
             headers={"Content-Type": "application/json"},
             body=question.body(),
@@ -330,27 +313,6 @@ class DatabricksStore(Store):
 
     def _online_table(self, view: str) -> str:
         return self._of_view(view).online_table or self._full(view)
-
-    def _url(self, endpoint: str) -> str:
-        return f"{self.auth.host}/serving-endpoints/{quote(endpoint, safe='')}/invocations"
-
-    def _locate(self, name: str) -> Flow[None]:
-        """Find where an endpoint is queried: a route-optimized one has an address of its own."""
-        try:
-            found: Endpoint = yield self._workspace.registered(
-                f"{_SERVING}/{quote(name, safe='')}", Endpoint
-            )
-        except UnknownNameError as error:
-            listed: Endpoints = yield self._workspace.registered(_SERVING, Endpoints)
-            near = nearest(name, [each.name for each in listed.endpoints])
-            msg = f"there is no serving endpoint {name!r}; {near} ({error})"
-            raise UnknownNameError(msg) from error
-        url = self._url(name)
-        if found.route_optimized:
-            info = found.query_info
-            url = info.endpoint_url or found.endpoint_url or url
-            self.auth.admit(url, info.authorization_details or "")
-        self._urls[name] = url
 
     # -- history
 
@@ -408,7 +370,10 @@ class DatabricksStore(Store):
 
     def checks(self) -> dict[str, Flow[str]]:
         """Look at the catalog, at the endpoints, and at what else is named."""
-        checks = {"Unity Catalog": self._count_tables(), "serving endpoints": self._ready()}
+        checks = {
+            "Unity Catalog": self._count_tables(),
+            "serving endpoints": self._serving.ready(self._endpoints),
+        }
         if self._options.warehouse_id:
             found = warehouses.state(self._workspace, self._options.warehouse_id)
             checks["SQL warehouse"] = found
@@ -418,17 +383,6 @@ class DatabricksStore(Store):
         names = yield from self._table_names()
         return f"{len(names)} tables in {self._place}"
 
-    def _ready(self) -> Flow[str]:
-        found: Endpoints = yield self._workspace.get(_SERVING, Endpoints)
-        states = {each.name: each.state.ready for each in found.endpoints}
-        named = {self._options.endpoint, *(view.endpoint for view in self._options.views.values())}
-        for name in sorted(named - {None}, key=str):
-            if states.get(str(name)) != "READY":
-                state = states.get(str(name), "unknown")
-                msg = f"the serving endpoint {name!r} is {state}; {nearest(str(name), states)}"
-                raise StoreUnavailable(msg)
-        return ", ".join(f"{name} {state}" for name, state in states.items()) or "none"
-
     # -- names and requests
 
     @property
@@ -436,7 +390,10 @@ class DatabricksStore(Store):
         return f"{self._options.catalog}.{self._options.schema}"
 
     def _of_view(self, name: str) -> ViewOptions:
-        return self._options.views.get(self._short(name)) or ViewOptions()
+        return self.told.of(self._short(name))
+
+    def _compare(self, names: Iterable[str]) -> None:
+        self.told.compare([*names, *self._elsewhere], f"in {self._place}")
 
     def _full(self, name: str) -> str:
         return name if name.count(".") == _DOTS else f"{self._place}.{name}"

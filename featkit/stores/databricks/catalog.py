@@ -12,6 +12,7 @@ from featkit.errors import FeatkitError, UnknownNameError, nearest
 from featkit.flows import together
 from featkit.schema import Entity, Feature, FeatureRef, FeatureService, FeatureView
 from featkit.stores.databricks.types import kind_of
+from featkit.told import check_timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -211,6 +212,8 @@ def view_of(
     timestamp = options.timestamp or next(iter(times), None)
     keys = [column for column in (key.child_columns if key else []) if column not in times]
     columns = {column.name: column for column in sorted(table.columns, key=_position)}
+    if options.timestamp:
+        check_timestamp(name, options.timestamp, columns)
     labels = tags or {}
     return FeatureView(
         name=name,

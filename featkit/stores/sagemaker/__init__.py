@@ -25,7 +25,6 @@ from featkit.auth import aws
 from featkit.auth.tokens import Either, secret_of
 from featkit.calls import Call, HttpRequest
 from featkit.capabilities import Capabilities
-from featkit.dtypes import parse_dtype
 from featkit.errors import (
     AuthError,
     FeatkitError,
@@ -35,10 +34,10 @@ from featkit.errors import (
     nearest,
 )
 from featkit.online.gathering import Gathering
-from featkit.schema import Entity, Feature, FeatureView
 from featkit.stores.base import Store
 from featkit.stores.sagemaker import listing, together
-from featkit.stores.sagemaker.answers import EVENT_TIME, EVENT_TYPE, GROUP, IDENTIFIER, Question
+from featkit.stores.sagemaker.answers import GROUP, Question
+from featkit.stores.sagemaker.description import view_of
 from featkit.stores.sagemaker.gaps import NO_TABLE, gaps
 from featkit.stores.sagemaker.history import Reader, history
 from featkit.stores.sagemaker.messages import (
@@ -50,17 +49,20 @@ from featkit.stores.sagemaker.messages import (
     decoded,
 )
 from featkit.stores.sagemaker.offline import OfflineStores, is_for_glue, is_iceberg
-from featkit.stores.sagemaker.options import Told, ToldFeature, check_dtypes
+from featkit.stores.sagemaker.options import Told, check_dtypes
+from featkit.told import ToldViews
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
     from datetime import datetime
 
     from featkit.calls import Flow
     from featkit.columns import FeatureColumns
     from featkit.history import HistoryRead, HistoryRows
     from featkit.populations import Arrivals, EntityList, PopulationRead
+    from featkit.schema import FeatureView
     from featkit.stores.base import OnlineRead, Target
+    from featkit.stores.sagemaker.description import Said
     from featkit.stores.sagemaker.messages import Described
 
 T = TypeVar("T")
@@ -136,7 +138,7 @@ class SageMakerStore(Store):
         self._names = tuple(dict.fromkeys(name.strip() for name in names if name.strip()))
         self._scans = options.scan_source or "://" not in (options.offline_path or "s3://")
         self.capabilities = replace(self.capabilities, lacking=gaps(scans=self._scans))
-        self._told = options.views
+        self.told: ToldViews[Told] = ToldViews(self.scheme, options.views, Told())
         check_dtypes(options.views)
         self.ca = options.ca
         signature = aws.AwsSignature(
@@ -172,6 +174,7 @@ class SageMakerStore(Store):
         """List the feature groups, with what people say of their features."""
         names = self._names or (yield from self._list())
         groups = yield from self._groups(names)
+        self._compare(names)
         said = yield from self._said_of()
         return [self._view(group, said) for group in groups]
 
@@ -195,6 +198,7 @@ class SageMakerStore(Store):
             )
             names += [own.feature_group_name for own in page.feature_group_summaries]
             if (token := page.next_token) is None:
+                self.told.compare(names, f"in {self._region}")
                 return tuple(sorted(names))
 
     def _groups(self, names: Sequence[str]) -> Flow[list[Group]]:
@@ -259,64 +263,12 @@ class SageMakerStore(Store):
             if (token := page.next_token) is None:
                 return said
 
-    def _view(self, group: Group, said: Mapping[tuple[str, str], Described]) -> FeatureView:
-        name, told = group.feature_group_name, self._told.get(group.feature_group_name, Told())
-        identifier = group.definition(group.record_identifier_feature_name)
-        event = group.definition(group.event_time_feature_name)
-        types = self._types(group)
-        online = group.online_store_config
-        ttl = online.ttl_duration
-        place = self._offline.place(group)
-        keys = {own: parse_dtype(dtype) for own, dtype in told.join_keys.items()}
-        if not keys:
-            keys = {identifier.feature_name: ValueType.of(identifier).dtype}
-        features = []
-        for own, kind in types.items():
-            words = said.get((name, own))
-            also = told.features.get(own, ToldFeature())
-            features.append(
-                Feature(
-                    own,
-                    kind.dtype,
-                    also.description or (words.description if words else ""),
-                    {each.key: each.value for each in words.parameters} if words else {},
-                    store_type=str(kind),
-                )
-            )
-        return FeatureView(
-            name=name,
-            entities=tuple(
-                Entity(own, own, dtype, store_type=identifier.feature_type)
-                for own, dtype in keys.items()
-            ),
-            features=tuple(features),
-            timestamp=None if told.static else event.feature_name,
-            ttl=ttl.duration if ttl else None,
-            source=place,
-            online=online.enable_online_store,
-            offline=bool(place),
-            description=group.description,
-            owner=told.owner,
-            tags={
-                **told.tags,
-                GROUP: name,
-                IDENTIFIER: identifier.feature_name,
-                EVENT_TIME: event.feature_name,
-                EVENT_TYPE: event.feature_type,
-                **self._offline.tags(group),
-            },
-        )
-
-    def _types(self, group: Group) -> dict[str, ValueType]:
-        """Find the types of what is neither the identifier nor the event time."""
-        told = self._told.get(group.feature_group_name, Told()).features
-        roles = {group.record_identifier_feature_name, group.event_time_feature_name}
-        types = {}
-        for own in group.feature_definitions:
-            if own.feature_name not in roles:
-                dtype = told.get(own.feature_name, ToldFeature()).dtype
-                types[own.feature_name] = ValueType.of(own, parse_dtype(dtype) if dtype else None)
-        return types
+    def _view(self, group: Group, said: Said) -> FeatureView:
+        told = self.told.of(group.feature_group_name)
+        view = view_of(group, told, said, self._offline)
+        name = group.feature_group_name
+        self.told.check(name, "features", told.features, view.feature_names)
+        return view
 
     # -- what it holds
 
@@ -381,7 +333,7 @@ class SageMakerStore(Store):
         return self._offline.reading(view, "times", work)
 
     def _separator(self, view: FeatureView) -> str | None:
-        return self._told.get(view.tags[GROUP], Told()).separator
+        return self.told.of(view.tags[GROUP]).separator
 
     def read_history(self, read: HistoryRead) -> Call[HistoryRows]:
         """Describe all rows of the offline store."""
@@ -417,6 +369,7 @@ class SageMakerStore(Store):
         if not self._names:
             return f"{len((yield from self._list()))} feature groups"
         yield from self._groups(self._names)
+        self._compare(self._names)
         return f"{len(self._names)} feature groups of the settings"
 
     def _answers(self) -> Flow[str]:
@@ -445,6 +398,10 @@ class SageMakerStore(Store):
             metadata=True,  # all that is asked of the control plane: it describes
         )
         return Call(request, decode=partial(decoded, kind), explain=self._signature.explained)
+
+    def _compare(self, names: Sequence[str]) -> None:
+        where = "among feature_groups" if self._names else f"in {self._region}"
+        self.told.compare(names, where, whole=not self._names)
 
     def __repr__(self) -> str:
         return f"<SageMakerStore {self._region}>"

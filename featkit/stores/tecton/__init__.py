@@ -39,6 +39,7 @@ from featkit.stores.tecton.answers import SERVICE, SERVICE_TYPE, WILDCARD, Quest
 from featkit.stores.tecton.credentials import credentials
 from featkit.stores.tecton.gaps import GAPS, ROW_TIMES
 from featkit.stores.tecton.messages import Ready, Service, decoded, explained
+from featkit.told import ToldViews
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -118,7 +119,7 @@ class TectonStore(Store):
         self._names = tuple(dict.fromkeys(name.strip() for name in names if name.strip()))
         self._url = f"{url.rstrip('/')}/api/v1"
         self._workspace = options.workspace
-        self._told = options.views
+        self.told = ToldViews(self.scheme, options.views, _Told())
         self._single = options.row_timestamps
         self._context: dict[str, dict[str, DataType]] = {}  # nested request data of each service
         self.auth = credentials(
@@ -167,7 +168,7 @@ class TectonStore(Store):
         A view that several services serve is read from the first of them; from the others it is
         ``service.view``.
         """
-        return self._views((yield from self._described(self._names)))
+        return self._compared(self._views((yield from self._described(self._names))))
 
     def feature_views(self, names: Sequence[str]) -> Flow[list[FeatureView]]:
         """Describe these views; that a service fails matters only if no other serves them."""
@@ -179,6 +180,8 @@ class TectonStore(Store):
             if not isinstance(service, FeatkitError)
         }
         views = self._views(known)
+        if len(known) == len(told):
+            self._compared(views)
         try:
             return [find(views, name, "feature view of the feature services:") for name in names]
         except UnknownNameError:
@@ -240,7 +243,7 @@ class TectonStore(Store):
         return calls
 
     def _question(self, read: OnlineRead) -> Question:
-        told = self._told.get(read.view.name, _Told())
+        told = self.told.of(read.view.name)
         return Question(
             read.view,
             read.features,
@@ -282,10 +285,14 @@ class TectonStore(Store):
 
     def checks(self) -> dict[str, Flow[str]]:
         """Ask each feature service for its schema."""
-        return {f"feature service {name}": self._serves(name) for name in self._names}
+        heard: dict[str, Service] = {}
+        return {f"feature service {name}": self._serves(name, heard) for name in self._names}
 
-    def _serves(self, name: str) -> Flow[str]:
+    def _serves(self, name: str, heard: dict[str, Service]) -> Flow[str]:
         services = yield from self._described([name])
+        heard |= services
+        if len(heard) == len(self._names):
+            self._compared(self._views(heard))
         try:
             ready = yield from self.ready_time(feature_service=name)
             when = f"materialised up to {ready:%Y-%m-%d %H:%M:%S} UTC" if ready else "no ready time"
@@ -332,15 +339,25 @@ class TectonStore(Store):
                 views[unique] = self._view(unique, service, told, columns)
         return list(views.values())
 
+    def _compared(self, views: list[FeatureView]) -> list[FeatureView]:
+        """Compare what the settings tell with all views that there are."""
+        names = [view.name for view in views]
+        self.told.compare(names, "in the feature services", whole=False)
+        return views
+
     def _view(
         self, name: str, service: str, told: Service, columns: Sequence[Column]
     ) -> FeatureView:
-        also = self._told.get(name, _Told())
+        also = self.told.of(name)
         wildcard = told.feature_service_type == WILDCARD
         keys = [key for key in told.input_join_keys if key.name not in also.null_keys]
         named = {split_name(column.name, service)[1]: column for column in columns}
+        self.told.check(
+            name, "null_keys", also.null_keys, [key.name for key in told.input_join_keys]
+        )
         if wildcard:
             named = {key.name: key for key in told.output_join_keys} | named
+        self.told.check(name, "features", also.features, named)
         return FeatureView(
             name=name,
             entities=tuple(

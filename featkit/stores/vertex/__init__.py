@@ -49,6 +49,7 @@ from featkit.stores.vertex.registry import (
 )
 from featkit.stores.vertex.streams import METHOD, Heard, Stream
 from featkit.stores.vertex.values import UNKNOWN, Answers, body_of, features_of, keys_of
+from featkit.told import ToldViews
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -142,6 +143,7 @@ class VertexStore(Store):
             )
         self._project, self._location, self._name = project, location, store
         self._options = msgspec.structs.replace(options, token=None)  # the auth has it
+        self.told = ToldViews(self.scheme, options.views, ViewOptions())
         regional = f"https://{location}-aiplatform.googleapis.com"
         self._api = Api((options.api_endpoint or regional).rstrip("/"), _origin(self.auth))
         self._place = f"projects/{project}/locations/{location}"
@@ -209,10 +211,14 @@ class VertexStore(Store):
             pages = yield from self._api.pages(f"{self._store}/featureViews", Views)
         except UnknownNameError as error:
             raise (yield from self._unknown_store(error)) from error
-        return [view for page in pages for view in page.feature_views]
+        views = [view for page in pages for view in page.feature_views]
+        self.told.compare([view.id for view in views], f"in {self._name}")
+        return views
 
     def _described(self, views: Sequence[View]) -> Flow[list[FeatureView]]:
-        found, sources = yield from described(self._api, self._place, views, self._options)
+        found, sources = yield from described(
+            self._api, self._place, views, self._options, self.told
+        )
         self._sources |= sources
         return found
 

@@ -15,17 +15,18 @@ from featkit.stores.vertex.registry import (
     GroupFeatures,
     Table,
     View,
-    ViewOptions,
     of_groups,
     of_table,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from featkit.calls import Flow
     from featkit.schema import FeatureView
     from featkit.stores.vertex.api import Api
+    from featkit.stores.vertex.registry import ViewOptions
+    from featkit.told import ToldViews
 
 _URI = re.compile(r"bq://([^.]+)\.([^.]+)\.([^.]+)")
 
@@ -41,15 +42,28 @@ class Choices(Protocol):
     def bigquery_endpoint(self) -> str:
         """Where BigQuery is."""
 
-    @property
-    def views(self) -> Mapping[str, ViewOptions]:
-        """What Vertex AI does not tell of views."""
-
 
 def described(
-    api: Api, place: str, views: Sequence[View], options: Choices
+    api: Api,
+    place: str,
+    views: Sequence[View],
+    options: Choices,
+    told: ToldViews[ViewOptions],
 ) -> Flow[tuple[list[FeatureView], dict[str, list[Source]]]]:
     """Describe views by their groups and tables, each of which is asked for once.
+
+    Parameters
+    ----------
+    api
+        Whom to ask.
+    place
+        The project and the location.
+    views
+        The views, as the online store has them.
+    options
+        Whether BigQuery is asked, and where.
+    told
+        What the settings tell of views.
 
     Returns
     -------
@@ -64,7 +78,7 @@ def described(
     found: list[FeatureView] = []
     sources: dict[str, list[Source]] = {}
     for view in views:
-        own = options.views.get(view.id) or ViewOptions()
+        own = told.of(view.id)
         if not view.groups:
             uri = view.big_query_source.uri if view.big_query_source else ""
             found.append(of_table(view, tables.get(uri), own))

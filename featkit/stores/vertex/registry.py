@@ -13,6 +13,7 @@ from featkit.dtypes import TIMESTAMP
 from featkit.durations import parse_duration
 from featkit.populations import Sync
 from featkit.schema import Entity, Feature, FeatureView
+from featkit.told import check_timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -319,6 +320,8 @@ def of_table(view: View, table: Table | None, options: ViewOptions) -> FeatureVi
     keys = source.entity_id_columns or [ENTITY_ID]
     columns = table.columns if table else {}
     timestamp = options.timestamp or (FEATURE_TIMESTAMP if FEATURE_TIMESTAMP in columns else None)
+    if table and options.timestamp:
+        check_timestamp(view.id, options.timestamp, columns)
     return FeatureView(
         name=view.id,
         entities=_entities(keys, table),
