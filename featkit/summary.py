@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from featkit import aligned, html
+from featkit.report import Report
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    import polars as pl
 
     from featkit.columns import Status
 
@@ -47,7 +50,7 @@ class ViewSummary:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LookupSummary:
+class LookupSummary(Report):
     """What a lookup did.
 
     Attributes
@@ -59,6 +62,8 @@ class LookupSummary:
     seconds
         Wall time from the call to the answer.
     """
+
+    _title = "Lookup"
 
     views: tuple[ViewSummary, ...]
     rows: int
@@ -103,7 +108,24 @@ class LookupSummary:
 
     __repr__ = __str__
 
-    def _repr_html_(self) -> str:
+    def to_polars(self) -> pl.DataFrame:
+        """Return one row per view: its counts, and the values with each status that occurs."""
+        import polars as pl  # noqa: PLC0415 - heavy
+
+        counts = ("rows", "null_keys", "unique", "cached", "fetched", "calls")
+        statuses = sorted(self.statuses)
+        schema = {"view": pl.String()} | dict.fromkeys([*counts, *map(str, statuses)], pl.Int64())
+        rows = [
+            [
+                view.view,
+                *(getattr(view, name) for name in counts),
+                *(view.statuses.get(status, 0) for status in statuses),
+            ]
+            for view in self.views
+        ]
+        return pl.DataFrame(rows, schema=schema, orient="row")
+
+    def _body(self) -> html.Markup:
         header, *lines = self._table()
         return html.table(header, lines, caption=self._headline(), numbers=header[1:])
 

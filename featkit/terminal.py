@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from featkit.report import Report
     from featkit.schema import Entity, Feature, FeatureService, FeatureView
 
 STDOUT = "-"
@@ -152,16 +153,24 @@ def service_content(service: FeatureService) -> dict[str, Any]:
     return {**msgspec.to_builtins(service), "features": list(map(str, service.features))}
 
 
+def write_report(report: Report, target: str) -> None:
+    """Write a report as JSON to a file, or to standard output where `target` is ``-``."""
+    if target == STDOUT:
+        typer.echo(report.to_json(), nl=False)
+    else:
+        report.to_json(target)
+
+
 def write_json(content: object, target: str) -> None:
     """Write JSON to a file, or to standard output where `target` is ``-``."""
-    import msgspec
+    from featkit.report import json_of
 
-    json = msgspec.json.format(msgspec.json.encode(content, enc_hook=str), indent=2)
+    json = json_of(content)
     if target == STDOUT:
-        typer.echo(json.decode())
+        typer.echo(json, nl=False)
         return
     try:
-        Path(target).write_bytes(json + b"\n")
+        Path(target).write_text(json, "utf-8", newline="\n")
     except OSError as error:
         msg = f"{target} cannot be written: {error}"
         raise InputError(msg) from error

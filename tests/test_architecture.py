@@ -24,7 +24,7 @@ LAYERS = {
     ],
     1: [
         *("dtypes", "schema", "columns", "freshness", "conversion", "calls", "flows", "queries"),
-        "summary",
+        *("report", "summary"),
         *("definitions", "figures", "populations", "capabilities"),
         *("auth.*", "codecs.*"),
     ],

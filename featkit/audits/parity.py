@@ -18,6 +18,7 @@ from featkit.errors import NotSupportedError
 from featkit.history import rules
 from featkit.html import element, joined, table
 from featkit.references import select
+from featkit.report import Report
 from featkit.training.joined import join_by_store
 from featkit.training.options import TrainingOptions
 from featkit.training.rows import join_rows, plan_rows
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from featkit.calls import Flow
     from featkit.clients.operations import Operations
+    from featkit.html import Markup
     from featkit.references import Selection, ViewSelection
     from featkit.types import Features, Keys
 
@@ -64,7 +66,7 @@ class FeatureParity:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class ParityReport:
+class ParityReport(Report):
     """Whether online and offline values agree.
 
     Attributes
@@ -74,6 +76,8 @@ class ParityReport:
     now
         The moment at which both were asked, aware (UTC).
     """
+
+    _title = "Parity"
 
     features: tuple[FeatureParity, ...]
     now: datetime
@@ -130,7 +134,10 @@ class ParityReport:
             agree = "there was nothing to compare"
         return f"online against offline at {self.now:%Y-%m-%d %H:%M} UTC: {agree}"
 
-    def _repr_html_(self) -> str:
+    def _content(self) -> dict[str, object]:
+        return {"now": self.now, "ok": self.ok, "features": self.features}
+
+    def _body(self) -> Markup:
         header, *rows = self._table()
         examples = [
             element(
@@ -141,9 +148,8 @@ class ParityReport:
             for each in self.features
             if each.examples.height
         ]
-        return str(
-            joined([table(header, rows, caption=self._headline(), numbers=header[1:]), *examples])
-        )
+        shown = table(header, rows, caption=self._headline(), numbers=header[1:])
+        return joined([shown, *examples])
 
     def __str__(self) -> str:
         header, *lines = self._table()

@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING, Literal
 import polars as pl
 
 from featkit.errors import LeakageError
-from featkit.html import UNBROKEN, badge, element, joined, page, table
-from featkit.replacing import write_text
+from featkit.html import badge, element, joined, table
+from featkit.report import Report
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from featkit.html import Markup, Tone
 
 Level = Literal["error", "warning", "info"]
@@ -62,7 +60,7 @@ class Finding:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class AuditReport:
+class AuditReport(Report):
     """Whether a frame knows more than anybody could at its moments.
 
     Attributes
@@ -85,6 +83,8 @@ class AuditReport:
     >>> known.features.audit(["tail_history:last_arr_delay"], at="departs_at").ok
     True
     """
+
+    _title = "Audit"
 
     findings: tuple[Finding, ...]
     checks: tuple[str, ...]
@@ -122,13 +122,15 @@ class AuditReport:
         rows = [tuple(getattr(each, name) for name in names) for each in self.findings]
         return pl.DataFrame(rows, schema=schema, orient="row")
 
-    def to_html(self, path: str | Path) -> None:
-        """Write the report as a page of one file; one that is there is replaced."""
-        title = "Audit"
-        write_text(page(title, element("h1", title), self._body(), style=UNBROKEN), path)
-
-    def _repr_html_(self) -> str:
-        return str(self._body())
+    def _content(self) -> dict[str, object]:
+        names = ("check", "level", "column", "rows", "examined", "share", "message", "examples")
+        return {
+            "rows": self.rows,
+            "sampled": self.sampled,
+            "level": self.level,
+            "checks": self.checks,
+            "findings": [{name: getattr(each, name) for name in names} for each in self.findings],
+        }
 
     def _body(self) -> Markup:
         lines = [

@@ -10,12 +10,11 @@ import polars as pl
 from featkit import aligned, figures, frames
 from featkit.audits.drift import Drift, drift
 from featkit.errors import InputError, KeyColumnError, KeyTypeError, TimestampError, nearest
-from featkit.html import UNBROKEN, badge, element, joined, page, table
-from featkit.replacing import write_text
+from featkit.html import badge, element, joined, table
+from featkit.report import Report
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from matplotlib.axes import Axes
 
@@ -26,7 +25,7 @@ SHIFTED, MOVED = 0.25, 0.1
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class SkewReport:
+class SkewReport(Report):
     """How far the columns of two frames are apart, the farthest first.
 
     Attributes
@@ -47,6 +46,8 @@ class SkewReport:
     >>> [each.column for each in report.columns if each.psi > 0.25]
     []
     """
+
+    _title = "Skew"
 
     columns: tuple[Drift, ...]
     left_out: tuple[str, ...] = ()
@@ -93,14 +94,6 @@ class SkewReport:
             "population stability index\n(from 0.1 on: watch it; from 0.25 on: another population)"
         )
         return drawn
-
-    def to_html(self, path: str | Path) -> None:
-        """Write the report as a page of one file; one that is there is replaced."""
-        title = "Skew"
-        write_text(page(title, element("h1", title), self._body(), style=UNBROKEN), path)
-
-    def _repr_html_(self) -> str:
-        return str(self._body())
 
     def _body(self) -> Markup:
         header, *lines = self._table()

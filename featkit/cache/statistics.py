@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING
 
+import polars as pl
+
 from featkit import aligned, html
+from featkit.dtypes import TIMESTAMP
 from featkit.durations import format_duration
+from featkit.report import Report
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,7 +62,7 @@ class ViewCacheInfo:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CacheStats:
+class CacheStats(Report):
     """What the cache of a client did since it was connected, and what it holds.
 
     Attributes
@@ -80,6 +84,8 @@ class CacheStats:
     views
         What is held of each view.
     """
+
+    _title = "Cache"
 
     target: str
     ttl: timedelta | None
@@ -118,7 +124,22 @@ class CacheStats:
 
     __repr__ = __str__
 
-    def _repr_html_(self) -> str:
+    def to_polars(self) -> pl.DataFrame:
+        """Return one row per view: what is held of it; times are aware (UTC), sizes in bytes."""
+        names = [each.name for each in fields(ViewCacheInfo) if each.name != "features"]
+        schema = {
+            name: TIMESTAMP if name in {"oldest", "newest"} else pl.Int64() for name in names
+        } | {"view": pl.String()}
+        rows = [[getattr(view, name) for name in names] for view in self.views]
+        return pl.DataFrame(rows, schema=schema, orient="row")
+
+    def _content(self) -> dict[str, object]:
+        told = {each.name: getattr(self, each.name) for each in fields(self)}
+        lasting = told.pop("ttl")
+        seconds = None if lasting is None else lasting.total_seconds()
+        return {**told, "ttl_seconds": seconds, "hit_rate": self.hit_rate}
+
+    def _body(self) -> html.Markup:
         header, *lines = self._table()
         caption = html.joined([self._headline(), html.element("br"), self._counts()])
         return html.table(header, lines, caption=caption, numbers=header[1:])

@@ -3,7 +3,7 @@
 # ruff: noqa: PLC0415 - heavy libraries are imported inside the commands, so that help stays quick
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -112,13 +112,7 @@ def audit(
     if html is not None:
         found.to_html(html)
     if json:
-        content: dict[str, Any] = {
-            "rows": found.rows,
-            "sampled": found.sampled,
-            "level": found.level,
-        }
-        content["findings"] = found.to_polars().to_dicts()
-        terminal.write_json(content, json)
+        terminal.write_report(found, json)
     else:
         typer.echo(str(found))
     if found.level in {"error", fail_on}:

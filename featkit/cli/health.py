@@ -34,12 +34,10 @@ def health(
     """
     client = connect(store, now)
     report = client.check_health() if wait is None else _waited(client, wait)
-    if json == terminal.STDOUT:
-        typer.echo(report.to_json(), nl=False)
-    else:
+    if json != terminal.STDOUT:
         _show(report)
-        if json:
-            report.to_json(json)
+    if json:
+        terminal.write_report(report, json)
     if not report.healthy:
         raise typer.Exit(NOT_THERE)
 

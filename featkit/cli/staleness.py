@@ -118,12 +118,10 @@ def staleness(
         report.to_junit(junit, fail_on=chosen)
     if record:
         report.record(record)
-    if json == terminal.STDOUT:
-        typer.echo(report.to_json(), nl=False)
-    else:
+    if json != terminal.STDOUT:
         show(report)
-        if json:
-            report.to_json(json)
+    if json:
+        terminal.write_report(report, json)
     if ended:
         raise typer.Exit(ended)
 

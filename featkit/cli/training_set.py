@@ -108,6 +108,6 @@ def training_set(
     if manifest is not None:
         made.manifest.to_json(manifest)
     if json:
-        terminal.write_json(made.report, json)
+        terminal.write_report(made.report, json)
     else:
         typer.echo(made.report, err=True)

@@ -9,17 +9,17 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Self, TypeAlias
 
-import msgspec
-
 from featkit.durations import format_duration
 from featkit.html import badge, table
-from featkit.replacing import write_text
+from featkit.report import Report
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime, timedelta
-    from os import PathLike
 
+    import polars as pl
+
+    from featkit.html import Markup
     from featkit.widgets.health import HealthPanel
 
 Problem = Literal["", "unreachable", "unauthorized", "refused", "unreadable"]
@@ -60,7 +60,7 @@ class HealthCheck:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HealthReport:
+class HealthReport(Report):
     """What a health check found.
 
     Attributes
@@ -72,6 +72,8 @@ class HealthReport:
     checks
         What was tried, in order.
     """
+
+    _title = "Health"
 
     target: str
     at: datetime
@@ -109,29 +111,25 @@ class HealthReport:
 
     __repr__ = __str__
 
-    def to_json(self, path: str | PathLike[str] | None = None) -> str:
-        """Return the report as JSON, and write it to a file where one is named.
+    def to_polars(self) -> pl.DataFrame:
+        """Return one row per check: name, problem, seconds, found, reason."""
+        import polars as pl  # noqa: PLC0415 - heavy
 
-        Examples
-        --------
-        >>> import featkit
-        >>> report = featkit.connect("demo:flights").check_health()
-        >>> '"healthy": true' in report.to_json()
-        True
-        """
-        content = {
+        names = ("name", "problem", "seconds", "found", "reason")
+        schema = {name: pl.Float64 if name == "seconds" else pl.String for name in names}
+        rows = [[getattr(check, name) for name in names] for check in self.checks]
+        return pl.DataFrame(rows, schema=schema, orient="row")
+
+    def _content(self) -> dict[str, object]:
+        return {
             "target": self.target,
             "at": self.at,
             "healthy": self.healthy,
             "seconds": self.seconds,
             "checks": self.checks,
         }
-        text = msgspec.json.format(msgspec.json.encode(content), indent=2).decode() + "\n"
-        if path is not None:
-            write_text(text, path)
-        return text
 
-    def _repr_html_(self) -> str:
+    def _body(self) -> Markup:
         rows = [
             [
                 badge(check.problem or "ok", "bad" if check.problem else "good"),

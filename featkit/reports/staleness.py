@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import msgspec
 import polars as pl
 
 from featkit import aligned
 from featkit.durations import roughly
 from featkit.errors import InputError, StalenessError, UnknownNameError, nearest
-from featkit.replacing import write_text
+from featkit.report import Report, as_pandas, written
 from featkit.reports import history, junit, staleness_page
 from featkit.reports.rows import feature_row, frame_of, plain, rows_of, view_row
 from featkit.staleness import worst
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
+    from featkit.html import Markup
     from featkit.reports.history import StalenessTrend
     from featkit.reports.rows import By
     from featkit.staleness import Verdict, ViewStaleness
@@ -42,7 +42,7 @@ FAILS: dict[FailOn, set[Verdict]] = {
 
 
 @dataclass(frozen=True, eq=False, repr=False, slots=True, kw_only=True)
-class StalenessReport:
+class StalenessReport(Report):
     """How old the values of a store are, and what to think of it.
 
     Made by `featkit.FeatureStoreClient.staleness` and by ``frame.features.staleness``.
@@ -65,6 +65,8 @@ class StalenessReport:
     >>> report.worst(1)["entity"].item(), str(report.worst(1)["age"].item())
     ('JFK,MEM', '333 days, 0:00:00')
     """
+
+    _title = "Staleness"
 
     target: str
     now: datetime
@@ -164,23 +166,14 @@ class StalenessReport:
         self, by: By = "feature", *, dtype_backend: DtypeBackend = "numpy_nullable"
     ) -> pd.DataFrame:
         """Return the report as a pandas frame; ages are ``timedelta64[us]``."""
-        import pandas as pd  # noqa: PLC0415 - half a second that users of polars do not pay
-
-        from featkit.conversion import to_pandas  # noqa: PLC0415 - the same half second
-
-        frame = self.to_polars(by)
-        return to_pandas(frame, pd.RangeIndex(frame.height), dtype_backend=dtype_backend)
+        return as_pandas(self.to_polars(by), dtype_backend)
 
     def to_dicts(self, by: By = "feature") -> list[dict[str, Any]]:
         """Return the report as a list of dicts, one per feature or one per view."""
         return rows_of(self, _by(by))
 
-    def to_json(self, path: str | PathLike[str] | None = None) -> str:
-        """Return the report as JSON, and write it to a file where one is named.
-
-        Durations are in seconds and timestamps ISO 8601 in UTC; the features stand in their view.
-        """
-        content = {
+    def _content(self) -> dict[str, object]:
+        return {
             **plain({"target": self.target, "now": self.now, "verdict": self.verdict}),
             "views": [
                 {
@@ -191,15 +184,9 @@ class StalenessReport:
                 for view in self.views
             ],
         }
-        text = msgspec.json.format(msgspec.json.encode(content), indent=2).decode() + "\n"
-        return _written(text, path)
 
-    def to_html(self, path: str | PathLike[str] | None = None) -> str:
-        """Return the report as a page of one file, and write it where a file is named.
-
-        It needs no kernel, no network and no script, and is made for light and dark.
-        """
-        return _written(staleness_page.page_of(self), path)
+    def _page(self) -> str:
+        return staleness_page.page_of(self)
 
     def browse(self, refresh: Callable[[], StalenessReport] | None = None) -> StalenessPanel:
         """Show the report as a widget: filter by verdict, sort by age, see how ages are spread.
@@ -230,7 +217,7 @@ class StalenessReport:
         failure, what could not be looked at an error, what cannot be judged is skipped.
         """
         self.failures(fail_on)
-        return _written(junit.document(self, FAILS[fail_on]), path)
+        return written(junit.document(self, FAILS[fail_on]), path)
 
     # -- history
 
@@ -291,7 +278,7 @@ class StalenessReport:
 
     __repr__ = __str__
 
-    def _repr_html_(self) -> str:
+    def _body(self) -> Markup:
         return staleness_page.fragment_of(self)
 
     @property
@@ -391,9 +378,3 @@ def _by(by: By) -> By:
         msg = f"by={by!r} is not an option; choose 'feature' or 'view'"
         raise InputError(msg)
     return by
-
-
-def _written(text: str, path: str | PathLike[str] | None) -> str:
-    if path is not None:
-        write_text(text, path)
-    return text

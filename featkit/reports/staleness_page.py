@@ -61,7 +61,7 @@ def page_of(report: StalenessReport) -> str:
     )
 
 
-def fragment_of(report: StalenessReport) -> str:
+def fragment_of(report: StalenessReport) -> Markup:
     """Write a report as a notebook shows it, where every style may be dropped."""
     whole = [element("li", remark) for remark in report.remarks()]
     return element("div", _overview(report, caption=report.headline), element("ul", *whole))

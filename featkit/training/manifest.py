@@ -17,10 +17,11 @@ import polars as pl
 from featkit._version import __version__
 from featkit.errors import InputError
 from featkit.history import HistoryFile  # noqa: TC001 - the same
-from featkit.replacing import write_text
+from featkit.report import json_of, written
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from os import PathLike
     from pathlib import Path
 
 _ROWS = 2**18  # hashed at a time
@@ -121,9 +122,9 @@ class Manifest:
                 yield from _view_changes(view, new)
         yield from (f"{name}: was not part of it" for name in after)
 
-    def to_json(self, path: str | Path) -> None:
-        """Write the manifest as JSON."""
-        write_text(msgspec.json.format(msgspec.json.encode(self), indent=2).decode() + "\n", path)
+    def to_json(self, path: str | PathLike[str] | None = None) -> str:
+        """Return the manifest as JSON, and write it to a file where one is named."""
+        return written(json_of(self), path)
 
     @classmethod
     def from_json(cls, path: str | Path) -> Manifest:

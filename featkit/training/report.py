@@ -7,14 +7,14 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import numpy as np
+import polars as pl
 
 from featkit import aligned
-from featkit.html import UNBROKEN, element, joined, page, table
-from featkit.replacing import write_text
+from featkit.html import element, joined, table
+from featkit.report import Report
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     import numpy.typing as npt
 
@@ -91,7 +91,7 @@ class ViewReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrainingReport:
+class TrainingReport(Report):
     """What a training set was made of, view by view.
 
     Attributes
@@ -120,6 +120,8 @@ class TrainingReport:
     (830, 170)
     """
 
+    _title = "Training set"
+
     views: tuple[ViewReport, ...]
     rows: int
     periods: tuple[datetime, ...] = ()
@@ -135,19 +137,16 @@ class TrainingReport:
 
     __repr__ = __str__
 
-    def _repr_html_(self) -> str:
-        return str(self._body())
-
-    def to_html(self, path: str | Path) -> None:
-        """Write the report as a page of one file.
-
-        Parameters
-        ----------
-        path
-            The file; one that is there is replaced.
-        """
-        title = "Training set"
-        write_text(page(title, element("h1", title), self._body(), style=UNBROKEN), path)
+    def to_polars(self) -> pl.DataFrame:
+        """Return one row per view: its counts, and ``coverage``, a list of a share per period."""
+        schema = {
+            "view": pl.String(),
+            **dict.fromkeys(_COLUMNS.values(), pl.Int64()),
+            "share": pl.Float64(),
+            "coverage": pl.List(pl.Float64()),
+        }
+        rows = [[getattr(view, name) for name in schema] for view in self.views]
+        return pl.DataFrame(rows, schema=schema, orient="row")
 
     def _body(self) -> Markup:
         header, *lines = self._table()
