@@ -64,7 +64,7 @@ class KeyedColumn:
     positions: pl.Series | None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class FeatureColumns:
     """Values of features, one row per entity asked for, in the order asked.
 
@@ -101,6 +101,19 @@ class FeatureColumns:
 
     def __len__(self) -> int:
         return self.values.height
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {self._told()}>\n{self.values}"
+
+    def _repr_html_(self) -> str:
+        return f"<p>{self._told()}</p>{self.values._repr_html_()}"
+
+    def _told(self) -> str:
+        """Count the rows, and the values by status."""
+        words = pl.concat([pl.Series(dtype=STATUS), *self.statuses.values()])
+        counts = [f"{(words == each).sum():,} {each}" for each in Status if (words == each).any()]
+        rows = f"{len(self):,} row{'s' * (len(self) != 1)}"
+        return f"{rows}; values: {', '.join(counts) or 'none'}"
 
     def to_polars(self, *, timestamps: bool = False, statuses: bool = False) -> pl.DataFrame:
         """Return the values as a polars frame.

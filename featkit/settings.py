@@ -12,15 +12,13 @@ from __future__ import annotations
 
 import os
 import tomllib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from featkit.errors import SettingsError, nearest
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 _PREFIX = "FEATKIT_"
 _TOP = ("backend", "target", "timezone", "timeout", "wait", "now")
@@ -54,6 +52,45 @@ class Secret:
         raise TypeError(msg)
 
 
+class Tables(Mapping[str, Mapping[str, Any]]):
+    """The tables of a settings file, by name.
+
+    What the secrets of a table refer to is looked up when the table is taken, so that one store
+    can be used without the credentials of another one.
+
+    Parameters
+    ----------
+    written
+        The tables as they stand in the file.
+    variables
+        The environment that secrets may refer to.
+    """
+
+    def __init__(
+        self, written: Mapping[str, Mapping[str, Any]], variables: Mapping[str, str]
+    ) -> None:
+        self._written = written
+        self._variables = variables
+
+    def __getitem__(self, table: str) -> dict[str, Any]:
+        return {
+            key: _secret(entry, f"{table}.{key}", self._variables)
+            for key, entry in self._written[table].items()
+        }
+
+    def __contains__(self, table: object) -> bool:
+        return table in self._written
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._written)
+
+    def __len__(self) -> int:
+        return len(self._written)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {list(self)}>"
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What a settings file and the environment say.
@@ -73,7 +110,8 @@ class Settings:
     now
         A fixed clock, ISO 8601 with a zone.
     tables
-        The tables of the stores, ``cache`` and ``health_check``, by name.
+        The tables of the stores, ``cache`` and ``health_check``, by name; a secret that is missing
+        is a `SettingsError` once its table is taken.
     origin
         The file that was read, for messages.
     """
@@ -101,7 +139,7 @@ def load(folder: Path | None = None, environment: Mapping[str, str] | None = Non
     Raises
     ------
     SettingsError
-        A file is broken, or a secret it refers to is missing.
+        A file is broken, or a setting is unknown.
     """
     variables = os.environ if environment is None else environment
     origin, content = _file(folder or Path.cwd())
@@ -126,12 +164,8 @@ def load(folder: Path | None = None, environment: Mapping[str, str] | None = Non
     if wrong := sorted(key for key, value in top.items() if not isinstance(value, str)):
         msg = f"{origin}: the setting {wrong[0]!r} must be text, not {top[wrong[0]]!r}"
         raise SettingsError(msg)
-    tables = {
-        table: {key: _secret(entry, f"{table}.{key}", variables) for key, entry in entries.items()}
-        for table, entries in merged.items()
-        if isinstance(entries, dict)
-    }
-    return Settings(**top, tables=tables, origin=origin)
+    written = {table: entries for table, entries in merged.items() if isinstance(entries, dict)}
+    return Settings(**top, tables=Tables(written, variables), origin=origin)
 
 
 def variables(prefix: str) -> dict[str, str]:
@@ -191,15 +225,20 @@ def _secret(entry: object, where: str, variables: Mapping[str, str]) -> object:
     """Follow ``{env = NAME}`` and ``{file = PATH}`` to a `Secret`; leave anything else."""
     match entry:
         case {"env": str(name), **rest} if not rest:
-            if name not in variables:
-                msg = f"{where} is read from the environment variable {name}, which is not set"
+            if not variables.get(name, "").strip():
+                lack = "is empty" if name in variables else "is not set"
+                msg = f"{where} is read from the environment variable {name}, which {lack}"
                 raise SettingsError(msg)
             return Secret(variables[name])
         case {"file": str(name), **rest} if not rest:
             try:
-                return Secret(Path(name).expanduser().read_text(encoding="utf-8").strip())
+                held = Path(name).expanduser().read_text(encoding="utf-8").strip()
             except (OSError, ValueError) as error:
                 msg = f"{where} is read from the file {name}, which cannot be read: {error}"
                 raise SettingsError(msg) from error
+            if not held:
+                msg = f"{where} is read from the file {name}, which is empty"
+                raise SettingsError(msg)
+            return Secret(held)
         case _:
             return entry

@@ -33,6 +33,24 @@ def columns():
     )
 
 
+# -- shown ---------------------------------------------------------------------------------------
+
+
+def test_they_show_as_a_table_and_what_is_known_of_it(columns):
+    head, _, table = repr(columns).partition("\n")
+    assert head == "<FeatureColumns: 3 rows; values: 5 PRESENT, 1 NULL, 3 NOT_FOUND>"
+    assert table == str(columns.values)
+    nothing = columns.gather(pl.Series([], dtype=pl.UInt32))
+    assert repr(nothing).startswith("<FeatureColumns: 0 rows; values: none>")
+
+
+def test_they_show_in_a_notebook_with_nothing_of_it_run():
+    held = FeatureColumns(pl.DataFrame({"a": ["<b>"]}), {"a": statuses("PRESENT")})
+    html = held._repr_html_()
+    assert html.startswith("<p>1 row; values: 1 PRESENT</p>")
+    assert "<b>" not in html
+
+
 # -- judging -------------------------------------------------------------------------------------
 
 

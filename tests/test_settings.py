@@ -176,13 +176,27 @@ def test_secret_comes_from_a_variable_or_a_file(tmp_path):
     ("entry", "match"),
     [
         ("{ env = 'KEY' }", "tecton.api_key .* variable KEY, which is not set"),
+        ("{ env = 'BLANK' }", "tecton.api_key .* variable BLANK, which is empty"),
+        ("{ file = '/dev/null' }", "tecton.api_key .* file /dev/null, which is empty"),
         ("{ file = 'no/such' }", "tecton.api_key .* file no/such, which cannot be read"),
     ],
 )
 def test_secret_that_is_missing_is_named(tmp_path, entry, match):
     write(tmp_path / "featkit.toml", f"[tecton]\napi_key = {entry}\n")
+    found = load(tmp_path, {"BLANK": " "})
     with pytest.raises(SettingsError, match=match):
-        load(tmp_path, {})
+        found.tables["tecton"]
+
+
+def test_a_store_is_used_without_the_secrets_of_another(tmp_path):
+    write(
+        tmp_path / "featkit.toml",
+        "[tecton]\napi_key = { env = 'KEY' }\n[feast]\ntoken = { env = 'FEAST' }\n",
+    )
+    found = load(tmp_path, {"FEAST": CANARY})
+    assert found.tables["feast"]["token"].reveal() == CANARY
+    assert "tecton" in found.tables
+    assert repr(found.tables) == "<Tables ['tecton', 'feast']>"
 
 
 @pytest.mark.parametrize("entry", ["{ env = 'KEY', file = 'x' }", "{ env = 1 }", "{ x = 'KEY' }"])

@@ -27,6 +27,8 @@ class Bearer:
         The token, or what returns it.
     scheme
         What stands before it in the header.
+    name
+        The option that it comes from, for messages.
 
     Examples
     --------
@@ -34,9 +36,12 @@ class Bearer:
     Bearer(token=Secret('***'))
     """
 
-    def __init__(self, token: Secret | Callable[[], str], *, scheme: str = "Bearer") -> None:
+    def __init__(
+        self, token: Secret | Callable[[], str], *, scheme: str = "Bearer", name: str = "token"
+    ) -> None:
         self._token = token
         self._scheme = scheme
+        self._name = name
         self._known: str | None = None
         self._lock = threading.Lock()
 
@@ -60,12 +65,16 @@ class Bearer:
         with self._lock:
             if self._known is None or self._known == instead_of:
                 try:
-                    token = ask()
+                    token: Any = ask()
                 except Exception as error:
-                    msg = f"there is no token: what should return it raised {type(error).__name__}"
+                    msg = (
+                        f"there is no token: {self._name}=, which should return it, raised "
+                        f"{type(error).__name__}"
+                    )
                     raise AuthError(msg) from error
-                if not isinstance(token, str):
-                    msg = f"token= must return text, not {type(token).__name__}"
+                if not isinstance(token, str) or not token.strip():
+                    found = "an empty one" if isinstance(token, str) else type(token).__name__
+                    msg = f"there is no token: {self._name}= must return text, not {found}"
                     raise AuthError(msg)
                 self._known = Hidden(token)
             return self._known
@@ -138,19 +147,23 @@ def secret_of(value: object, name: str) -> Secret | None:
     Raises
     ------
     SettingsError
-        It is no text; the message has its name, not what it is.
+        It is no text, or empty; the message has its name, not what it is.
 
     Examples
     --------
     >>> secret_of("t0p", "client_secret")
     Secret('***')
     """
-    if value is None or isinstance(value, Secret):
-        return value
-    if isinstance(value, str):
-        return Secret(value)
-    msg = f"{name} must be text, or {{env = ...}} in the settings"
-    raise SettingsError(msg)
+    if value is None:
+        return None
+    secret = Secret(value) if isinstance(value, str) else value
+    if not isinstance(secret, Secret):
+        msg = f"{name} must be text, or {{env = ...}} in the settings"
+        raise SettingsError(msg)
+    if not secret.reveal().strip():
+        msg = f"{name} is empty; is the variable set that it is taken from?"
+        raise SettingsError(msg)
+    return secret
 
 
 def bearer_of(value: object, name: str = "token", *, scheme: str = "Bearer") -> Bearer:
@@ -167,8 +180,8 @@ def bearer_of(value: object, name: str = "token", *, scheme: str = "Bearer") -> 
     Bearer(token=Secret('***'))
     """
     if callable(value):
-        return Bearer(value, scheme=scheme)
+        return Bearer(value, scheme=scheme, name=name)
     if value is None or not isinstance(value, (str, Secret)):
         msg = f"{name} must be text, a callable that returns it, or {{env = ...}} in the settings"
         raise SettingsError(msg)
-    return Bearer(secret_of(value, name), scheme=scheme)
+    return Bearer(secret_of(value, name), scheme=scheme, name=name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from featkit import settings
@@ -62,6 +63,7 @@ def open_client(
         limit = own["timeout"] if limit is None else limit
         patience = own["wait"] if patience is None else patience
         given = {**table, **(options or {})}
+        _refuse_credentials(named)
         store = open_store(named, given, timezone=zone)
     entities, metadata = choose(cache, chosen, store, named, {**given, "timezone": zone})
     reach = TransportOptions(
@@ -94,6 +96,17 @@ def _written(target: object) -> str | None:
         return target
     msg = f"a target is text such as 'demo:flights', a path or a Store, not {target!r}"
     raise SettingsError(msg)
+
+
+def _refuse_credentials(target: str) -> None:
+    """Refuse a user and a password in the address of a server: targets are shown."""
+    scheme, _, rest = target.partition(":")
+    if scheme.endswith(("+http", "+https")) and "@" in urlsplit(rest).netloc:
+        msg = (
+            f"a target holds no user and no password, since it is shown: write {scheme}://HOST, "
+            "and pass credentials as options such as token="
+        )
+        raise SettingsError(msg)
 
 
 def _patient(retry: Retry, wait: Duration | None) -> Retry:
@@ -132,15 +145,11 @@ def _from_settings(target: str | None, chosen: settings.Settings) -> tuple[str, 
     scheme = named.partition(":")[0].partition("+")[0] if named else chosen.backend
     table = dict(chosen.tables.get(scheme, {})) if scheme else {}
     if scheme and (table or not named):
-        place = store_class(scheme).target_of(table)  # takes out what says where the store is
+        kind = store_class(scheme)
+        place = kind.target_of(table)  # takes out what says where the store is
         named = named or place
-    if not named and scheme:
-        msg = (
-            f"backend = {scheme!r} does not say where the store is: write it into the table "
-            f"[{scheme}] of featkit.toml, or pass a target to featkit.connect (the settings come "
-            f"from {chosen.origin})"
-        )
-        raise SettingsError(msg)
+        if not named:
+            raise _without_place(kind, table, chosen)
     if not named:
         msg = (
             "no store to connect to: pass a target such as featkit.connect('demo:flights') or "
@@ -149,6 +158,21 @@ def _from_settings(target: str | None, chosen: settings.Settings) -> tuple[str, 
         )
         raise SettingsError(msg)
     return named, table
+
+
+def _without_place(
+    kind: type[Store], table: Mapping[str, Any], chosen: settings.Settings
+) -> SettingsError:
+    """Make the error of a backend of which the settings do not tell where it is."""
+    msg = (
+        f"backend = {kind.scheme!r} does not say where the store is: write it into the table "
+        f"[{kind.scheme}] of featkit.toml, or pass a target to featkit.connect (the settings come "
+        f"from {chosen.origin})"
+    )
+    if table and kind.places:
+        wanted = " or ".join(map(repr, kind.places))
+        msg = f"{msg}; the table has no {wanted}; {nearest(kind.places[0], table)}"
+    return SettingsError(msg)
 
 
 def set_default(client: Client) -> None:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from featkit.cache.entities import EntityCache
     from featkit.cache.metadata import LazyMetadata
     from featkit.calls import Flow
+    from featkit.capabilities import Capabilities
     from featkit.catalogue import Catalogue
     from featkit.clients.health import HealthListener, HealthReport
     from featkit.clients.progress import ProgressOption
@@ -119,6 +120,11 @@ class Session:
     def monitor(self) -> HealthMonitor | None:
         """What checks the store's health in the background; None: nothing does."""
         return self._monitor
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the store can do, and why it cannot do the rest (``.lacking``)."""
+        return self.operations.store.capabilities
 
     def run(self, flow: Flow[T], *, progress: ProgressOption = False) -> T:
         """Run a flow to its end in this thread."""

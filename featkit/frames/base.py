@@ -134,9 +134,14 @@ def _viewed(array: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
 
 def _mixed(name: str, values: Any) -> KeyTypeError:  # noqa: ANN401 - whatever is a column
     found = sorted({type(value).__name__ for value in values if value is not None})
-    return KeyTypeError(
-        f"the key {name!r} mixes types or holds one that cannot be a key: {', '.join(found)}"
-    )
+    match found:
+        case ["int"]:
+            why = "holds a whole number that does not fit into 64 bits"
+        case ["str"]:
+            why = "holds a text that is not Unicode: half of a surrogate pair"
+        case _:
+            why = f"mixes types or holds one that cannot be a key: {', '.join(found)}"
+    return KeyTypeError(f"the key {name!r} {why}")
 
 
 def _refuse_mixtures(name: str, array: pa.Array, values: Any) -> None:  # noqa: ANN401 - whatever is a column

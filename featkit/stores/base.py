@@ -120,6 +120,9 @@ class Store(ABC):
     ca: str | None = None
     """File of certificates to trust instead of the usual ones."""
 
+    places: ClassVar[tuple[str, ...]] = ()
+    """What tells in the store's table of the settings where it is."""
+
     told: ToldViews[Any] = ToldViews("", {}, None)
     """What the option ``views`` tells of its views, where it takes that."""
 
@@ -431,6 +434,8 @@ def store_class(scheme: str) -> type[Store]:
         msg = f"{where} is no featkit Store"
         raise SettingsError(msg)
     msg = f"no store has the scheme {name!r}; {nearest(name, schemes())}"
+    if name in {"http", "https"}:
+        msg = f"{msg}; an address has its store before it, such as 'feast+{name}://HOST'"
     raise SettingsError(msg)
 
 

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from featkit.auth.tokens import Bearer, Either, bearer_of, secret_of
-from featkit.errors import SettingsError
+from featkit.calls import HttpRequest
+from featkit.errors import AuthError, SettingsError
 from featkit.settings import Secret
 
 
@@ -24,6 +25,27 @@ def test_what_is_no_text_is_refused_without_being_shown(take: Any, value: object
     with pytest.raises(SettingsError, match="client_secret must be text") as caught:
         take(value, "client_secret")
     assert "t0p" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", ["", " \n", Secret("")])
+@pytest.mark.parametrize("take", [secret_of, bearer_of])
+def test_what_is_empty_is_refused(take: Any, value: object):
+    with pytest.raises(SettingsError, match="client_secret is empty"):
+        take(value, "client_secret")
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        (lambda: None, "api_key= must return text, not NoneType"),
+        (lambda: " ", "api_key= must return text, not an empty one"),
+        (lambda: 1 / 0, "api_key=, which should return it, raised ZeroDivisionError"),
+    ],
+)
+def test_a_callable_without_a_token_is_named(told: Any, said: str):
+    flow = bearer_of(told, "api_key").auth_flow(HttpRequest(url="http://127.0.0.1"))
+    with pytest.raises(AuthError, match=said):
+        next(flow)
 
 
 def test_a_bearer_is_text_or_what_returns_it():

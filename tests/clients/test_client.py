@@ -46,6 +46,12 @@ def test_every_pinned_method_is_there():
     assert public_methods(SYNC) >= PINNED
 
 
+@pytest.mark.parametrize("kind", [SYNC, ASYNC])
+def test_what_the_store_can_do_is_told(kind, scripted_store):
+    asked = scripted_store()
+    assert kind(asked, "x").capabilities is asked.capabilities
+
+
 def test_both_clients_have_the_same_methods():
     assert public_methods(SYNC) == public_methods(ASYNC)
 
@@ -182,6 +188,14 @@ def test_entity_of_another_shape_is_refused_with_the_right_one(store, entity):
 def test_parts_of_one_key_are_of_one_type(store):
     with pytest.raises(KeyTypeError, match=r"'dest' mixes types.*int, str"):
         store.get_online_features_batch("routes", [("a", "b"), ("a", 1)])
+
+
+@pytest.mark.parametrize(
+    ("entity", "why"), [(2**63, "does not fit into 64 bits"), ("\ud800", "not Unicode")]
+)
+def test_what_no_column_holds_is_told(store, entity, why):
+    with pytest.raises(KeyTypeError, match=f"the key 'city' holds .*{why}"):
+        store.get_online_features("cities", entity)
 
 
 @pytest.mark.parametrize("entities", [1, "Rome", b"x", {1, 2}, None, {"city": "Rome"}], ids=repr)

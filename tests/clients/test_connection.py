@@ -115,6 +115,26 @@ def test_no_target_at_all_says_what_to_do(empty_home):  # noqa: ARG001
         featkit.connect()
 
 
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        (
+            'backend = "tecton"\n[tecton]\nurll = "x"',
+            r"table \[tecton\] of .* the table has no 'url'; did you mean 'urll'",
+        ),
+        ('backend = "feast"\n[feast]\nproject = "x"', "has no 'server_url' or 'online_url'; there"),
+        (
+            'backend = "vertex"\n[vertex]\nproject = "p"\nlocation = "l"\nonlin_store = "s"',
+            "lack 'online_store'.* project and location; did you mean 'onlin_store'",
+        ),
+    ],
+)
+def test_settings_that_do_not_say_where_the_store_is_are_told(empty_home, text, match):
+    (empty_home / "featkit.toml").write_text(text, encoding="utf-8")
+    with pytest.raises(SettingsError, match=match):
+        featkit.connect()
+
+
 # -- targets and options -------------------------------------------------------------------------
 
 
@@ -126,6 +146,12 @@ def test_no_target_at_all_says_what_to_do(empty_home):  # noqa: ARG001
         (":flights", "SCHEME:PLACE"),
         ("parqet:x", "did you mean 'parquet'"),
         ("base:x", "no store has the scheme 'base'"),
+        ("https://host", "its store before it, such as 'feast\\+https://HOST'"),
+        (
+            "tecton+https://me:hunter2@host",
+            "no user and no password, .* write tecton\\+https://HOST",
+        ),
+        ("feast+http://me@host:1/x@y", "no user and no password"),
         ("parquet:no/such/folder", "write_view"),
         ("demo:fights", "did you mean 'flights'"),
     ],

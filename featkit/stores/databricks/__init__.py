@@ -70,6 +70,7 @@ class DatabricksStore(Store):
     """A Databricks workspace: a schema of Unity Catalog, and the endpoints that serve it."""
 
     scheme = "databricks"
+    places = ("host", "profile")
 
     class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Options of `featkit.connect` for Databricks.

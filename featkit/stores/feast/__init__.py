@@ -71,6 +71,7 @@ class FeastStore(Store):
     """A Feast feature server with its registry."""
 
     scheme = "feast"
+    places = ("server_url", "online_url")
     capabilities = Capabilities(
         batch_size=_BATCH,
         values=_VALUES,

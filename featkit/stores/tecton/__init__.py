@@ -71,6 +71,7 @@ class TectonStore(Store):
     """A workspace of Tecton, as far as its feature services serve it."""
 
     scheme = "tecton"
+    places = ("url",)
 
     class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Options of `featkit.connect` for Tecton.
@@ -131,11 +132,14 @@ class TectonStore(Store):
             token=options.token,
         )
         self.ca = options.ca
-        if not self._names or options.batch_size < 1:
+        if not self._names:
             msg = (
                 "Tecton does not list its feature services: name those to read with "
-                "feature_services=[...]; batch_size= is at least 1"
+                "feature_services=[...]"
             )
+            raise SettingsError(msg)
+        if options.batch_size < 1:
+            msg = f"batch_size= is at least 1, not {options.batch_size}"
             raise SettingsError(msg)
         self.capabilities = Capabilities(
             batch_size=1 if options.row_timestamps else options.batch_size,

@@ -78,6 +78,7 @@ class VertexStore(Store):
     """An online store of a Google Cloud project."""
 
     scheme = "vertex"
+    places = ("project", "location", "online_store")
     capabilities = Capabilities(
         batch_size=_BATCH,
         one_by_one=True,
@@ -164,13 +165,16 @@ class VertexStore(Store):
     @classmethod
     def target_of(cls, table: dict[str, Any]) -> str | None:
         """Make the target of the settings' ``project``, ``location`` and ``online_store``."""
-        names = ("project", "location", "online_store")
-        if not any(name in table for name in names):
+        if not any(name in table for name in cls.places):
             return None
-        if missing := [name for name in names if name not in table]:
-            msg = f"the settings of vertex lack {missing[0]!r}; it takes {', '.join(names)}"
+        if missing := [name for name in cls.places if name not in table]:
+            near = nearest(missing[0], table.keys() - set(cls.places))
+            msg = (
+                f"the settings of vertex lack {missing[0]!r}, which it takes beside "
+                f"{' and '.join(name for name in cls.places if name != missing[0])}; {near}"
+            )
             raise SettingsError(msg)
-        return "vertex:" + "/".join(str(table.pop(name)) for name in names)
+        return "vertex:" + "/".join(str(table.pop(name)) for name in cls.places)
 
     # -- what it holds
 
