@@ -343,8 +343,13 @@ def check_zone(name: str) -> str:
         raise TimestampError(msg) from error
 
 
-def check_name(name: str) -> None:
+def check_name(name: object) -> None:
     """Raise `InputError` for a name of a view that could not be a folder's name as well."""
-    if not _NAME.fullmatch(name):
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
         msg = f"{name!r} cannot name a feature view; use letters, digits, '_', '-' and '.'"
         raise InputError(msg)
+
+
+def is_pattern(column: str) -> bool:
+    """Tell whether polars takes the name of a column for a pattern of several names."""
+    return column == "*" or (column.startswith("^") and column.endswith("$"))

@@ -6,6 +6,8 @@ import re
 
 import polars as pl
 
+from featkit.errors import reason_of
+
 TIMESTAMP = pl.Datetime("us", "UTC")
 """The one kind of time inside featkit: aware, UTC, microseconds."""
 
@@ -104,7 +106,7 @@ def cast_exactly(values: pl.Series, dtype: pl.DataType) -> pl.Series:
         made = values.cast(dtype)
         changed = values.filter(made.cast(values.dtype) != values) if counted else values.clear()
     except pl.exceptions.PolarsError as error:
-        reason = str(error).partition("\n")[0]  # without the query that polars appends
+        reason = reason_of(error)
         msg = f"cannot become {format_dtype(dtype)}: {reason}"
         raise ValueError(msg) from error
     if len(changed):

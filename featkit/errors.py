@@ -44,6 +44,7 @@ never holds a secret.
 
 from __future__ import annotations
 
+import re
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
@@ -327,3 +328,17 @@ def nearest(name: str, known: Iterable[str], *, shown: int = 8) -> str:
         return f"did you mean {' or '.join(map(repr, near))}?"
     more = ", ..." if len(names) > shown else ""
     return f"there are: {', '.join(map(repr, names[:shown]))}{more}"
+
+
+_ADVICE = re.compile(r", hint: .*?(?=\. File |$)|\. (You may be able to|Please use) .*")
+
+
+def reason_of(error: BaseException) -> str:
+    r"""Say what a library raised, without the query and the advice on its own calls that follow.
+
+    Examples
+    --------
+    >>> reason_of(ValueError("an hour came twice. Please use `ambiguous`\n\nSELECT ..."))
+    'an hour came twice'
+    """
+    return _ADVICE.sub("", str(error).partition("\n")[0])

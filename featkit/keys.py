@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,7 +28,8 @@ RowLabel = Callable[[int], str]
 _MANY = 2**20  # rows, from which on memory is worth some care
 _LARGE = 2**19  # rows, from which on what Arrow holds on to is worth giving back
 _FEW = 2**10  # rows that tell of most columns that they are in no order
-_EXACT_FLOAT = 2**53  # the first whole number whose successor a float64 cannot hold
+_WHOLE: dict[type[pl.DataType], int] = {pl.Float16: 2**11, pl.Float32: 2**24, pl.Float64: 2**53}
+"""From which whole number on floats stand for several: the first that its successor becomes."""
 
 
 def row_number(position: int) -> str:
@@ -230,9 +232,9 @@ class _Key:
         back = made.cast(column.dtype, strict=False)
         lost = (made.is_null() & column.is_not_null()) | (back != column).fill_null(value=False)
         if column.dtype.is_float() and not target.is_float():
-            lost |= column.abs() > _EXACT_FLOAT
+            lost |= column.abs() >= _WHOLE[type(column.dtype)]
         elif target.is_float() and not column.dtype.is_float():
-            lost |= made.abs() > _EXACT_FLOAT
+            lost |= made.abs() >= _WHOLE[type(target)]
         if (first := lost.arg_max()) is not None and lost[first]:
             raise self._wrong_value(column, first)
         return made
@@ -250,17 +252,31 @@ class _Key:
                 )
                 raise TimestampError(msg)
             case pl.Datetime(time_zone=None):
-                return self._aware(column).dt.convert_time_zone("UTC").cast(TIMESTAMP)
+                return self._in_utc(self._aware(column))
             case pl.Datetime():
-                return column.dt.convert_time_zone("UTC").cast(TIMESTAMP)
+                return self._in_utc(column)
             case pl.Map(key=key, value=value) if self._takes_json():
                 return self._json(column.cast(pl.List(pl.Struct({"key": key, "value": value}))))
             case pl.List() | pl.Struct() if self._takes_json():
                 return self._json(column)
+            case pl.Int128() | pl.UInt128() if self.entity.dtype and self.entity.dtype.is_numeric():
+                return column  # as wide as polars makes sums; they may fit all the same
             case dtype if not can_be_key(dtype):
                 raise self._wrong_type(dtype)
             case _:
                 return column
+
+    def _in_utc(self, column: pl.Series) -> pl.Series:
+        made = column.dt.convert_time_zone("UTC").cast(TIMESTAMP)
+        if column.dtype.time_unit == "ns" and (fine := column.dt.nanosecond() % 1000 != 0).any():  # type: ignore[attr-defined] # it is a Datetime
+            first = self.row(int(fine.arg_max() or 0))
+            msg = (
+                f"the key {self.entity.join_key!r} of feature view {self.view!r} has moments that "
+                f"differ by nanoseconds ({first}), and keys are compared in microseconds; round "
+                "the column first: .dt.round('1us')"
+            )
+            raise TimestampError(msg)
+        return made
 
     def _takes_json(self) -> bool:
         """Tell whether the key is a parameter of the question that the store holds as JSON."""
@@ -298,8 +314,11 @@ class _Key:
 
     def _wrong_value(self, column: pl.Series, position: int) -> KeyTypeError:
         why = ""
-        if column.dtype.is_float() and abs(column[position]) > _EXACT_FLOAT:
-            why = " (floats beyond 2**53 do not hold whole numbers exactly)"
+        if column.dtype.is_float() and isfinite(found := column[position]):
+            whole = _WHOLE[type(column.dtype)]
+            if abs(found) >= whole:
+                power = whole.bit_length() - 1
+                why = f" (from 2**{power} on a {format_dtype(column.dtype)} stands for several)"
         return KeyTypeError(
             f"the key {self.entity.join_key!r} of feature view {self.view!r} is "
             f"{format_dtype(self.entity.dtype)}, and {column[position]!r} "
@@ -337,7 +356,7 @@ def _castable(found: pl.DataType, wanted: pl.DataType) -> bool:
         return True
     if wanted == pl.Date:  # pandas has no dates of its own, but naive timestamps at midnight
         return isinstance(found, pl.Datetime) and found.time_zone is None
-    return isinstance(found, pl.Datetime) and isinstance(wanted, pl.Datetime)
+    return isinstance(found, type(wanted)) and isinstance(wanted, pl.Datetime | pl.Duration)
 
 
 def spread(frame: pl.DataFrame, count: int) -> pl.DataFrame:

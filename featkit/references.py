@@ -126,6 +126,7 @@ def select(
     NameClashError
         Two features would get one column name.
     """
+    _check_prefix(prefix)
     refs = yield from _references(store, features)
     named = list(dict.fromkeys(ref.view for ref in refs))
     failed: dict[str, FeatkitError] = {}
@@ -180,6 +181,12 @@ def _check_keys(reading: FeatureRef, view: FeatureView) -> None:
             near = nearest(key, view.join_keys)
             msg = f"feature view {view.name!r} has no join key {key!r} to rename; {near}"
             raise UnknownNameError(msg)
+
+
+def _check_prefix(prefix: object) -> None:
+    if not isinstance(prefix, str | None):
+        msg = f"prefix={prefix!r} is no text that could stand before names"
+        raise InputError(msg)
 
 
 def _column(prefix: str | None, ref: FeatureRef) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -22,6 +23,7 @@ from featkit.definitions import (
     ViewEntry,
     check_name,
     check_zone,
+    is_pattern,
 )
 from featkit.dtypes import TIMESTAMP, format_dtype, parse_dtype
 from featkit.durations import format_duration, parse_duration
@@ -34,13 +36,16 @@ from featkit.errors import (
     TimestampError,
     UnknownNameError,
     nearest,
+    reason_of,
 )
 from featkit.keys import can_be_key
 from featkit.replacing import replacing
 from featkit.schema import FeatureRef
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
+
+    import pandas as pd
 
     from featkit.types import Duration, Frame
 
@@ -85,7 +90,8 @@ def write_view(
     path
         Folder of the store; made where it does not exist.
     frame
-        The rows, one per entity and event timestamp. An index of a pandas frame is not written.
+        The rows, one per entity and event timestamp. Of the index of a pandas frame the levels that
+        are keys or timestamps are written, as ``groupby`` leaves them; others are not.
     name
         Name of the view: letters, digits, ``_``, ``-``, ``.``.
     join_keys
@@ -102,7 +108,7 @@ def write_view(
         Descriptions by feature name. Every column that has no other role is a feature, described
         or not.
     timezone
-        What naive timestamps in `timestamp` and `created` mean; None: they are refused.
+        What naive timestamps, and dates, in `timestamp` and `created` mean; None: they are refused.
     overwrite
         Whether a view of that name may be replaced.
 
@@ -121,12 +127,16 @@ def write_view(
     {'rating': 3.9}
     """
     check_name(name)
-    keys = [join_keys] if isinstance(join_keys, str) else list(join_keys)
+    keys = [join_keys] if isinstance(join_keys, str) else _listed("join_keys", join_keys)
+    _check_mapping("tags", tags)
+    _check_mapping("features", features)
+    if timezone is not None:
+        check_zone(timezone)
     times = [column for column in (timestamp, created) if column is not None]
     if (ttl is not None or created is not None) and timestamp is None:
         msg = "a ttl or a created timestamp needs an event timestamp: pass timestamp=<column>"
         raise InputError(msg)
-    rows = _lazy(frame)
+    rows = _lazy(frame, [*keys, *times])
     schema = rows.collect_schema()
     check_columns(schema, keys, times, features or {})
     root = Path(path)
@@ -148,6 +158,7 @@ def write_view(
             if column not in keys and column not in times
         },
     )
+    _check_entry(entry)
     written = rows.with_columns(_utc(column, schema[column], timezone) for column in times)
     _edited(root, views={name: entry})  # what cannot be defined is not written either
     with replacing(root / name / _PART) as file:
@@ -161,7 +172,7 @@ def write_view(
                 metadata={SORTED_BY: json.dumps([*keys, *times])},
             )
         except pl.exceptions.PolarsError as error:
-            msg = f"the frame cannot be written as feature view {name!r}: {error}"
+            msg = f"the frame cannot be written as feature view {name!r}: {reason_of(error)}"
             raise InputError(msg) from error
     _edit(root, views={name: entry})
 
@@ -189,9 +200,12 @@ def write_service(
     InputError
         A reference is not of that form.
     """
-    for reference in features:
+    references = _listed("features", features)
+    for reference in references:
         FeatureRef.parse(reference)
-    _edit(Path(path), services={name: ServiceEntry(list(features), description, owner)})
+    entry = ServiceEntry(references, description, owner)
+    _check_entry(entry)
+    _edit(Path(path), services={name: entry})
 
 
 def freeze_clock(path: str | Path, now: str) -> None:
@@ -306,18 +320,56 @@ def _inline(value: dict[str, Any]) -> tomlkit.items.InlineTable:
     return inline
 
 
-def _lazy(frame: Frame) -> pl.LazyFrame:
+def _listed(option: str, names: object) -> list[str]:
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        msg = f"{option}= takes a list of names, not {names!r}"
+        raise InputError(msg)
+    return list(names)
+
+
+def _check_mapping(option: str, told: object) -> None:
+    if not isinstance(told, Mapping | None):
+        msg = f"{option}= takes a mapping from names to text, not {told!r}"
+        raise InputError(msg)
+
+
+def _check_entry(entry: ViewEntry | ServiceEntry) -> None:
+    """Raise `InputError` where what people should know is no text."""
+    try:
+        msgspec.convert(msgspec.to_builtins(entry), type(entry))
+    except msgspec.ValidationError as error:
+        reason, _, place = str(error).partition(" - at `$.")
+        msg = f"{place.rstrip('`').partition('[')[0]}= is not what it should be: {reason}"
+        raise InputError(msg) from error
+
+
+def _lazy(frame: Frame, roles: Sequence[str]) -> pl.LazyFrame:
     if isinstance(frame, (pl.DataFrame, pl.LazyFrame)):
         return frame.lazy()
     if (pandas := sys.modules.get("pandas")) and isinstance(frame, pandas.DataFrame):
+        levels = [name for name in roles if name in frame.index.names and name not in frame]
+        columns: pd.DataFrame = frame.reset_index(levels) if levels else frame
         try:
-            rows: pl.DataFrame = pl.from_pandas(frame)
-        except (TypeError, ValueError, NotImplementedError, pl.exceptions.PolarsError) as error:
-            msg = f"the pandas frame has columns that Parquet cannot hold: {error}"
+            rows: pl.DataFrame = pl.from_pandas(columns)
+        except _REFUSED as error:
+            msg = f"the pandas frame has columns that Parquet cannot hold: {_odd(columns, error)}"
             raise InputError(msg) from error
         return rows.lazy()
     msg = f"write_view takes a pandas or polars frame, not {type(frame).__name__}"
     raise InputError(msg)
+
+
+_REFUSED = (TypeError, ValueError, NotImplementedError, pl.exceptions.PolarsError)
+
+
+def _odd(frame: pd.DataFrame, error: Exception) -> str:
+    """Name the column that cannot be taken, where it is the column and not the frame."""
+    for place, label in enumerate(frame.columns):
+        try:
+            pl.from_pandas(frame.iloc[:, [place]])
+        except _REFUSED as own:
+            return f"{label!r}: {reason_of(own)}"
+    return reason_of(error)
 
 
 def check_columns(
@@ -331,6 +383,9 @@ def check_columns(
         if column not in schema:
             msg = f"the frame has no column {column!r}; {nearest(column, schema)}"
             raise KeyColumnError(msg) if column in keys else UnknownNameError(msg)
+    if odd := [column for column in schema if is_pattern(column)]:
+        msg = f"{odd[0]!r} cannot name a feature: it reads like a pattern; rename the column"
+        raise InputError(msg)
     special = [*keys, *times]
     if twice := sorted({column for column in special if special.count(column) > 1}):
         msg = f"the column {twice[0]!r} has two roles; a key or a timestamp has one"
@@ -351,14 +406,16 @@ def check_columns(
 def _utc(column: str, dtype: pl.DataType, timezone: str | None) -> pl.Expr:
     time = pl.col(column)
     match dtype:
-        case pl.Datetime(time_zone=None) if timezone is None:
+        case pl.Datetime(time_zone=None) | pl.Date() if timezone is None:
             msg = (
                 f"the timestamps in {column!r} are naive; say what they mean: "
                 "write_view(..., timezone='UTC')"
             )
             raise TimestampError(msg)
         case pl.Datetime(time_zone=None):
-            time = time.dt.replace_time_zone(check_zone(str(timezone)))
+            time = time.dt.replace_time_zone(timezone)
+        case pl.Date():  # the midnight with which it begins
+            time = time.cast(pl.Datetime("us")).dt.replace_time_zone(timezone)
         case pl.Datetime():
             pass
         case _:

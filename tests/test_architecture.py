@@ -19,7 +19,7 @@ LONGEST = 450  # lines of a module
 LAYERS = {
     0: [
         *("errors", "types", "durations", "moments", "settings", "html", "forking", "waiting"),
-        *("aligned", "options", "replacing", "told", "warned"),
+        *("aligned", "choices", "options", "replacing", "told", "warned"),
         "_version",
     ],
     1: [

@@ -152,7 +152,7 @@ def test_floats_become_whole_numbers_exactly_or_not_at_all(values, wanted):
     low, high = pl.select(wanted.min().alias("low"), wanted.max().alias("high")).row(0)
     present = [value for value in values if value is not None and value == value]  # noqa: PLR0124
     fits = [
-        value.is_integer() and abs(value) <= 2**53 and low <= int(value) <= high
+        value.is_integer() and abs(value) < 2**53 and low <= int(value) <= high
         for value in present
         if np.isfinite(value)
     ]
@@ -190,6 +190,54 @@ def test_loss_names_the_first_row_and_its_value():
     frame = pl.DataFrame({"k": [2.5]})
     with pytest.raises(KeyTypeError, match="the row of Ann"):
         check(frame, view, zone=None, row=lambda _: "the row of Ann")
+
+
+@pytest.mark.parametrize(("dtype", "power"), [(pl.Float16, 11), (pl.Float32, 24), (pl.Float64, 53)])
+def test_a_float_that_stands_for_several_whole_numbers_is_none_of_them(dtype, power):
+    last, next_one = pl.Series([2.0**power - 1], dtype=dtype), pl.Series([2**power + 1]).cast(dtype)
+    assert cast(last, pl.Int64()).to_list() == [2**power - 1]
+    assert next_one.to_list() == [2.0**power]  # what a column of ids with a null in it became
+    with pytest.raises(KeyTypeError, match=rf"from 2\*\*{power} on a float\d+ stands for several"):
+        cast(next_one, pl.Int64())
+
+
+def test_infinity_is_no_large_number():
+    with pytest.raises(
+        KeyTypeError, match=r"inf \(float64, row 0\) cannot become one without loss;"
+    ):
+        cast([float("inf")], pl.Int64())
+
+
+@pytest.mark.parametrize("dtype", [pl.Int128, pl.UInt128])
+def test_whole_numbers_of_128_bits_are_keys_where_they_fit(dtype):
+    assert cast(pl.Series([2**62, None], dtype=dtype), pl.Int64()).to_list() == [2**62, None]
+    with pytest.raises(KeyTypeError, match="without loss"):
+        cast(pl.Series([2**64], dtype=dtype), pl.Int64())
+    with pytest.raises(KeyTypeError, match="is string, but the frame's column is"):
+        cast(pl.Series([1], dtype=dtype), pl.String())
+
+
+@pytest.mark.parametrize("found", ["ms", "us", "ns"])
+@pytest.mark.parametrize("wanted", ["ms", "us", "ns"])
+def test_durations_of_any_unit_are_the_same(found, wanted):
+    hours = [dt.timedelta(hours=1), None, dt.timedelta(days=-1)]
+    made = cast(pl.Series(hours, dtype=pl.Duration(found)), pl.Duration(wanted))
+    assert made.to_list() == hours
+    assert made.dtype == pl.Duration(wanted)
+
+
+def test_a_duration_that_would_be_cut_is_refused():
+    fine = pl.Series([1_000_001]).cast(pl.Duration("ns"))
+    with pytest.raises(KeyTypeError, match="without loss"):
+        cast(fine, pl.Duration("us"))
+
+
+@pytest.mark.parametrize("zone", [None, "Asia/Tokyo"])
+def test_moments_between_microseconds_are_refused(zone):
+    fine = pl.Series([0, None, 1_000, -1]).cast(pl.Datetime("ns", zone))
+    with pytest.raises(TimestampError, match=r"'k'.* differ by nanoseconds \(row 3\).*round"):
+        cast(fine, pl.Datetime("us", "UTC"), zone="UTC")
+    assert cast(fine.head(3), pl.Datetime("us", "UTC"), zone="UTC").null_count() == 1
 
 
 def test_unknown_type_takes_keys_as_they_are():

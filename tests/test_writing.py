@@ -121,6 +121,42 @@ def test_an_index_of_pandas_is_not_written(tmp_path):
     assert rating(tmp_path) == {"rating": 4.5}
 
 
+def test_keys_and_times_in_an_index_of_pandas_are_written(tmp_path):
+    frame = SHOPS.to_pandas().groupby(["shop", "at"])[["rating"]].max()
+    frame = frame.set_index(pd.Index(["x", "y"], name="label"), append=True)
+    before = frame.copy()
+    featkit.write_view(tmp_path, frame, **ROLES)
+    pd.testing.assert_frame_equal(frame, before)
+    assert rating(tmp_path) == {"rating": 4.5}
+
+
+def test_a_column_comes_before_a_level_of_its_name(tmp_path):
+    frame = SHOPS.to_pandas().set_index(pd.Index([8, 9], name="shop"))
+    featkit.write_view(tmp_path, frame, **ROLES)
+    assert rating(tmp_path) == {"rating": 4.5}
+
+
+def test_dates_are_the_midnights_of_the_zone_that_was_said(tmp_path):
+    days = SHOPS.with_columns(at=pl.lit(datetime(2024, 4, 2, tzinfo=UTC).date()))
+    featkit.write_view(tmp_path, days, **ROLES, timezone="Europe/Paris")
+    store = featkit.connect(f"parquet:{tmp_path}", now=NOON)
+    found = store.lookup([1], ["shops:rating"]).timestamps["rating"].item()
+    assert found == datetime(2024, 4, 1, 22, tzinfo=UTC)
+    with pytest.raises(TimestampError, match=r"'at' are naive.*timezone='UTC'"):
+        featkit.write_view(tmp_path, days, **ROLES | {"name": "other"})
+
+
+@pytest.mark.parametrize(
+    ("moment", "why"),
+    [("2024-03-31T02:30", "is non-existent"), ("2024-10-27T02:30", "is ambiguous")],
+)
+def test_an_hour_that_never_was_or_came_twice_is_told_in_one_line(tmp_path, moment, why):
+    naive = SHOPS.with_columns(at=pl.lit(datetime.fromisoformat(moment)))
+    with pytest.raises(InputError) as caught:
+        featkit.write_view(tmp_path, naive, **ROLES, timezone="Europe/Paris")
+    assert str(caught.value).endswith(f"{why} in time zone 'Europe/Paris'")
+
+
 def test_every_dtype_comes_back(tmp_path):
     frame = pl.DataFrame(
         {
@@ -347,6 +383,14 @@ def test_a_name_that_could_leave_the_folder_is_refused(tmp_path, name):
         ({"timestamp": None, "ttl": "1d"}, InputError, "a ttl .* needs an event timestamp"),
         ({"ttl": "soon"}, DurationError, "ttl 'soon' cannot be read"),
         ({"ttl": -1}, DurationError, "ttl -1 cannot be read"),
+        ({"timezone": "Mars"}, TimestampError, "'Mars' is no time zone"),
+        ({"name": 5}, InputError, "5 cannot name a feature view"),
+        ({"join_keys": None}, InputError, "join_keys= takes a list of names, not None"),
+        ({"features": ["rating"]}, InputError, "features= takes a mapping from names to text, not"),
+        ({"features": {"rating": 5}}, InputError, "features= is not what it should be: Expected"),
+        ({"tags": ["a"]}, InputError, r"tags= takes a mapping from names to text, not \['a'\]"),
+        ({"tags": {"a": 1}}, InputError, "tags= is not what it should be: Expected `str`"),
+        ({"owner": None}, InputError, "owner= is not what it should be: Expected `str`"),
         ({"features": {"ratin": "x"}}, UnknownNameError, "no column 'ratin'.*'rating'"),
         ({"features": {"shop": "x"}}, NameClashError, "'shop', which is a key or a timestamp"),
     ],
@@ -366,14 +410,22 @@ def test_what_cannot_be_a_view_is_refused_before_anything_is_written(
         ({"shop": [1]}, "takes a pandas or polars frame, not dict"),
         (SHOPS.drop("rating"), "needs at least one feature"),
         (pd.DataFrame([[1, NOON, 2, 3]], columns=["shop", "at", "v", "v"]), "unique"),
-        (pd.DataFrame({"shop": [1], "at": NOON, "v": [object()]}), "Parquet cannot hold"),
-        (pd.DataFrame({"shop": [1, "a"], "at": NOON, "v": 1}), "Parquet cannot hold"),
+        (pd.DataFrame({"shop": [1], "at": NOON, "v": [object()]}), "Parquet cannot hold: 'v': "),
+        (pd.DataFrame({"shop": [1, "a"], "at": NOON, "v": 1}), "Parquet cannot hold: 'shop': "),
+        (SHOPS.with_columns(pl.lit(1).alias("*")), r"'\*' cannot name a feature: it reads like"),
+        (SHOPS.with_columns(pl.lit(1).alias("^r.*$")), "cannot name a feature: it reads like"),
     ],
-    ids=["dict", "no features", "two of a name", "objects", "mixed"],
+    ids=["dict", "no features", "two of a name", "objects", "mixed", "star", "pattern"],
 )
 def test_what_is_no_frame_of_features_is_refused(tmp_path, frame, told):
     with pytest.raises(InputError, match=told):
         featkit.write_view(tmp_path, frame, **ROLES)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_service_is_not_named_by_one_text(tmp_path):
+    with pytest.raises(InputError, match="features= takes a list of names, not 'shops:rating'"):
+        featkit.write_service(tmp_path, name="s", features="shops:rating")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from numbers import Real
 from typing import TYPE_CHECKING
 
+from featkit.choices import yes_or_no
 from featkit.errors import InputError
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class LeakageOptions:
         if self.raise_on not in {None, "error", "warning", "info"}:
             msg = f"raise_on={self.raise_on!r} is not an option; choose 'error' or 'warning'"
             raise InputError(msg)
+        yes_or_no(strict=self.strict)
         for name in ("sample", "seed", "tolerance"):
             value = getattr(self, name)
             if not isinstance(value, Real) or value < 0:

@@ -11,6 +11,7 @@ from featkit import frames
 from featkit.audits.lag import with_lag
 from featkit.audits.syncs import dated, judged, moment_of, words
 from featkit.calls import Call, LocalRead
+from featkit.choices import yes_or_no
 from featkit.durations import parse_duration
 from featkit.errors import (
     FeatkitError,
@@ -73,6 +74,7 @@ class AuditOptions:
         if self.sample is not None and not (whole and self.sample > 0):
             msg = f"sample={self.sample!r} is no number of entities; write 1 or more, or None"
             raise InputError(msg)
+        yes_or_no(compare_offline=self.compare_offline, refresh=self.refresh)
 
     def thresholds(self, view: FeatureView) -> Thresholds:
         """Tell the thresholds of a view."""

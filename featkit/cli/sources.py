@@ -7,7 +7,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from featkit.errors import FeatkitError, InputError, KeyColumnError, TimestampError, nearest
+from featkit.errors import (
+    FeatkitError,
+    InputError,
+    KeyColumnError,
+    TimestampError,
+    nearest,
+    reason_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,7 +47,7 @@ def troubles(source: Path, aim: str, *, at: str = "") -> "Iterator[None]":
     except FeatkitError:
         raise
     except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
-        reason = str(error).partition("\n")[0]  # without the query that polars appends
+        reason = reason_of(error)
         raise InputError(f"{source} cannot {aim}: {reason}") from error
 
 

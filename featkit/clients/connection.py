@@ -65,6 +65,8 @@ def open_client(
         given = {**table, **(options or {})}
         _refuse_credentials(named)
         store = open_store(named, given, timezone=zone)
+    _refuse_other("retry", retry, Retry)
+    _refuse_other("limits", limits, Limits)
     entities, metadata = choose(cache, chosen, store, named, {**given, "timezone": zone})
     reach = TransportOptions(
         auth=store.auth,
@@ -106,6 +108,12 @@ def _refuse_credentials(target: str) -> None:
             f"a target holds no user and no password, since it is shown: write {scheme}://HOST, "
             "and pass credentials as options such as token="
         )
+        raise SettingsError(msg)
+
+
+def _refuse_other(name: str, found: object, fit: type) -> None:
+    if not isinstance(found, fit | None):
+        msg = f"{name}= takes a featkit.{fit.__name__}, not {found!r}"
         raise SettingsError(msg)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from featkit import frames
 from featkit.calls import Call, LocalRead
+from featkit.choices import one_of, yes_or_no
 from featkit.clients.health import HealthCheck, HealthReport
 from featkit.clients.uncached import fresh
 from featkit.columns import FeatureColumns, Status
@@ -81,10 +82,16 @@ class EnrichOptions:
     dtype_backend: DtypeBackend = "numpy_nullable"
 
     def __post_init__(self) -> None:
-        _one_of("on_missing", self.on_missing, ("null", "warn", "raise"))
-        _one_of("on_error", self.on_error, ("raise", "null"))
-        _one_of("expired", self.expired, ("keep", "null"))
-        _one_of("dtype_backend", self.dtype_backend, ("numpy_nullable", "pyarrow"))
+        one_of("on_missing", self.on_missing, ("null", "warn", "raise"))
+        one_of("on_error", self.on_error, ("raise", "null"))
+        one_of("expired", self.expired, ("keep", "null"))
+        one_of("dtype_backend", self.dtype_backend, ("numpy_nullable", "pyarrow"))
+        yes_or_no(
+            timestamps=self.timestamps,
+            statuses=self.statuses,
+            refresh=self.refresh,
+            only_cached=self.only_cached,
+        )
         if self.max_age is not None:
             parse_duration(self.max_age, what="max_age")
         if self.only_cached and self.refresh:
@@ -339,12 +346,6 @@ def _problem(error: FeatkitError) -> Problem:
             return "refused"
 
 
-def _one_of(name: str, value: object, allowed: Sequence[str]) -> None:
-    if value not in allowed:
-        msg = f"{name}={value!r} is not an option; choose one of {', '.join(map(repr, allowed))}"
-        raise InputError(msg)
-
-
 def _rank(
     words: list[str], view: FeatureView, name: str, description: str, tags: Mapping[str, str]
 ) -> int | None:
@@ -364,7 +365,7 @@ def _warn(found: Lookup, options: EnrichOptions) -> None:
         total = sum(part.statuses.values())
         if expired := part.statuses.get(Status.EXPIRED, 0):
             view = next(own.view for own in found.selection.views if own.view.name == part.view)
-            ttl = format_duration(view.ttl) if view.ttl else "none"
+            ttl = "none" if view.ttl is None else format_duration(view.ttl)
             kept = (
                 "became null"
                 if options.expired == "null"

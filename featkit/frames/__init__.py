@@ -6,6 +6,7 @@ import sys
 from collections.abc import Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 import polars as pl
 
 from featkit.errors import InputError, KeyColumnError, KeyTypeError, nearest
@@ -27,6 +28,8 @@ __all__ = [
     "of_keys",
     "refuse_unknown",
 ]
+
+_SHOWN = 8  # columns that a message names
 
 
 def adapt(frame: object, *, dtype_backend: DtypeBackend = "numpy_nullable") -> UserFrame:
@@ -139,15 +142,14 @@ def key_labels(
         msg = f"on= maps {unknown[0]!r}, which is no join key of these features; {near}"
         raise KeyColumnError(msg)
     labels = {key: named.get(key, key) for key in keys}
-    present = list(frame.columns) + list(frame.key_levels)
+    present = [*frame.columns, *frame.key_levels]
     for key, label in labels.items():
+        _refuse_expression(label, "on")
         if label not in present:
             view = next(part.view.name for part in selection.views if key in part.key_columns)
-            names = [name for name in present if isinstance(name, str)]
             msg = (
                 f"the frame has no column {label!r} for the join key {key!r} of feature view "
-                f"{view!r}; {nearest(str(label), names)} - name another with "
-                f"on={{{key!r}: <column>}}"
+                f"{view!r}; {_nearest(label, present)} - name another with on={{{key!r}: <column>}}"
             )
             raise KeyColumnError(msg)
     return labels
@@ -155,11 +157,30 @@ def key_labels(
 
 def refuse_unknown(frame: UserFrame, label: Hashable, option: str) -> None:
     """Raise `KeyColumnError` where an option names no column of the frame, or several."""
+    _refuse_expression(label, option)
     present = [*frame.columns, *frame.key_levels]
     if label not in present:
-        names = [name for name in present if isinstance(name, str)]
-        msg = f"{option}={label!r}: the frame has no such column; {nearest(str(label), names)}"
+        msg = f"{option}={label!r}: the frame has no such column; {_nearest(label, present)}"
         raise KeyColumnError(msg)
     if (count := frame.columns.count(label)) > 1:
         msg = f"{option}={label!r}: the frame has {count} columns of that name; rename one"
         raise KeyColumnError(msg)
+
+
+def _refuse_expression(label: object, option: str) -> None:
+    """Raise `KeyColumnError` for values, or a plan of them, where the name of a column belongs.
+
+    Compared with a name they would make more of their kind, or an error that nobody understands.
+    """
+    lists = hasattr(label, "__array__") and not isinstance(label, np.generic)
+    if isinstance(label, pl.Expr) or lists:
+        msg = f"{option}= takes the name of a column, not a {type(label).__name__}"
+        raise KeyColumnError(msg)
+
+
+def _nearest(label: Hashable, present: Sequence[Hashable]) -> str:
+    """Say which columns there are, where not all names are text as they are in Python."""
+    if all(isinstance(name, str) for name in present):
+        return nearest(str(label), map(str, present))
+    more = ", ..." if len(present) > _SHOWN else ""
+    return f"there are: {', '.join(map(repr, present[:_SHOWN]))}{more}"

@@ -113,7 +113,7 @@ def series_of(name: str, values: Any) -> pl.Series:  # noqa: ANN401 - whatever i
     if isinstance(values, pl.Series):
         return values.alias(name)
     try:
-        array = pa.array(values, from_pandas=True)
+        array = _array(values)
     except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
         raise _mixed(name, values) from error
     if not hasattr(values, "dtype") or values.dtype == np.dtype(object):
@@ -122,6 +122,13 @@ def series_of(name: str, values: Any) -> pl.Series:  # noqa: ANN401 - whatever i
         text = pl.Series(name, array.storage).bin.encode("hex")
         return text.str.replace(r"(.{8})(.{4})(.{4})(.{4})(.{12})", "$1-$2-$3-$4-$5")
     return pl.Series(name, _viewed(array))
+
+
+def _array(values: Any) -> pa.Array | pa.ChunkedArray:  # noqa: ANN401 - whatever is a column
+    try:
+        return pa.array(values, from_pandas=True)
+    except OverflowError:  # Arrow takes Python's whole numbers for signed ones, unless told
+        return pa.array(values, pa.uint64(), from_pandas=True)
 
 
 def _viewed(array: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
@@ -147,7 +154,8 @@ def _mixed(name: str, values: Any) -> KeyTypeError:  # noqa: ANN401 - whatever i
 def _refuse_mixtures(name: str, array: pa.Array, values: Any) -> None:  # noqa: ANN401 - whatever is a column
     """Refuse Python objects of which Arrow has made one type though they mean different things.
 
-    It takes a naive timestamp for UTC, a timestamp for its date, and text for its bytes.
+    It takes a naive timestamp for UTC, a timestamp for its date, text for its bytes, and a float
+    for a whole number where there are large ones.
     """
     present = compress(values, array.is_valid().to_pylist())
     if pa.types.is_timestamp(array.type):
@@ -157,5 +165,7 @@ def _refuse_mixtures(name: str, array: pa.Array, values: Any) -> None:  # noqa: 
     elif pa.types.is_date(array.type):
         if any(isinstance(value, datetime) for value in present):
             raise _mixed(name, values)
-    elif pa.types.is_binary(array.type) and any(isinstance(value, str) for value in present):
+    elif (pa.types.is_binary(array.type) and any(isinstance(value, str) for value in present)) or (
+        pa.types.is_uint64(array.type) and any(isinstance(value, float) for value in present)
+    ):
         raise _mixed(name, values)

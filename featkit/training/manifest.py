@@ -145,10 +145,11 @@ class Manifest:
 
     def __str__(self) -> str:
         files = sum(len(view.files) for view in self.views)
+        views = len(self.views)
         return (
             f"training set from {self.target}, {self.made_at:%Y-%m-%d %H:%M} UTC: "
             f"{self.spine_rows:,} rows (spine {self.spine_hash}), "
-            f"{len(self.views)} feature views, {files} files"
+            f"{views} feature view{'s' * (views != 1)}, {files} file{'s' * (files != 1)}"
         )
 
 

@@ -9,6 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from featkit.choices import one_of, yes_or_no
 from featkit.durations import format_duration
 from featkit.errors import InputError
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(KB|MB|GB|KiB|MiB|GiB|B)?", re.IGNORECASE)
 _UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9}
 _UNITS |= {"kib": 2**10, "mib": 2**20, "gib": 2**30}
-_ENGINES = ("auto", "polars", "duckdb")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,14 +40,10 @@ class TrainingOptions:
     dtype_backend: DtypeBackend = "numpy_nullable"
 
     def __post_init__(self) -> None:
-        for name, value, allowed in (
-            ("engine", self.engine, _ENGINES),
-            ("dtype_backend", self.dtype_backend, ("numpy_nullable", "pyarrow")),
-        ):
-            if value not in allowed:
-                listed = ", ".join(map(repr, allowed))
-                msg = f"{name}={value!r} is not an option; choose one of {listed}"
-                raise InputError(msg)
+        one_of("engine", self.engine, ("auto", "polars", "duckdb"))
+        one_of("dtype_backend", self.dtype_backend, ("numpy_nullable", "pyarrow"))
+        one_of("full_feature_names", self.full_feature_names, (None, True, False))
+        yes_or_no(strict=self.strict, feature_timestamps=self.feature_timestamps)
         self.memory()
 
     @property

@@ -271,6 +271,7 @@ def test_columns_of_python_objects_do_not_hinder_it(client):
 @pytest.mark.parametrize(
     ("options", "match"),
     [
+        ({"strict": "no"}, "strict='no' is not an option; choose one of True, False"),
         ({"seed": -1}, "seed=-1 is not an option"),
         ({"sample": "all"}, "sample='all' is not an option"),
         ({"features": {"x": "hourly:visits", "y": "hourly:visits"}}, "for several columns"),

@@ -161,6 +161,12 @@ def test_wrong_targets_are_refused_with_the_nearest(target, match):
         featkit.connect(target)
 
 
+@pytest.mark.parametrize(("option", "told"), [("retry", "Retry"), ("limits", "Limits")])
+def test_numbers_are_neither_retries_nor_limits(store_folder, option, told):
+    with pytest.raises(SettingsError, match=f"{option}= takes a featkit.{told}, not 5"):
+        featkit.connect(f"parquet:{store_folder}", **{option: 5})
+
+
 def test_unknown_option_is_refused(store_folder):
     with pytest.raises(SettingsError, match="has no option 'projct'"):
         featkit.connect(f"parquet:{store_folder}", projct="x")

@@ -277,7 +277,7 @@ def test_whole_numbers_of_any_type_are_keys(constructor, dtype):
         ("shops:visits", [1.0, 2.5], pl.Float64, "2.5"),
         ("shops:visits", [1.0, float("inf")], pl.Float64, "inf"),
         ("shops:visits", [1.0, 2.0**53 + 2], pl.Float64, "9007199254740994.0"),
-        ("shops:visits", [1.0, -(2.0**60)], pl.Float64, "beyond 2[*][*]53"),
+        ("shops:visits", [1.0, -(2.0**60)], pl.Float64, "from 2[*][*]53 on"),
         ("shops:visits", [1, 2**63], pl.UInt64, "9223372036854775808"),
         ("small:count", [1, 2**31], pl.Int64, "2147483648"),
         ("weights:count", [1, 2**53 + 1], pl.Int64, "9007199254740993"),
@@ -306,7 +306,7 @@ def test_row_is_called_by_its_label_in_python():
 
 
 def test_float_column_of_whole_ids_is_fine_to_the_last_exact_one(constructor, tmp_path):
-    ids = [2**53, 2**53 - 1, -(2**53)]
+    ids = [2**53 - 1, 2**53 - 2, 1 - 2**53]
     featkit.write_view(
         tmp_path, pl.DataFrame({"id": ids, "n": [1, 2, 3]}), name="v", join_keys="id"
     )
@@ -370,6 +370,9 @@ def test_python_objects_in_pandas_are_keys(view, values, expected):
         ("shops:visits", [1, True], r"bool, int.*row 'q'"),
         ("shops:visits", [2**62 + 1, 2.0], r"float, int"),
         ("shops:visits", [2**70, 1], r"int"),
+        ("shops:visits", [2**63, -1], r"int"),
+        ("shops:visits", [2**63, 1.0], r"float, int"),
+        ("shops:visits", [2**63, True], r"bool, int"),
         ("shops:visits", [1j, 2j], r"complex"),
         ("tokens:count", [b"b", "b"], r"bytes, str.*row 'q'"),
         ("days:count", [dt.date(2024, 3, 31), naive("2024-03-31T05:00")], r"date, datetime"),
@@ -385,6 +388,18 @@ def test_mixed_and_impossible_keys_are_refused_before_any_call(store, view, valu
     with pytest.raises(KeyTypeError, match=match):
         frame.features.enrich([view], on="key")
     assert store.last_summary is None
+
+
+@pytest.mark.parametrize("missing", [None, np.nan, pd.NA])
+def test_large_unsigned_ids_with_a_gap_are_objects_in_pandas(tmp_path, missing):
+    ids = [2**63 + 1, 2**64 - 1]
+    view = pl.DataFrame({"id": pl.Series(ids, dtype=pl.UInt64), "n": [1, 2]})
+    featkit.write_view(tmp_path, view, name="v", join_keys="id")
+    frame = pd.DataFrame({"id": pd.Series([ids[1], missing, ids[0]], dtype=object)})
+    with featkit.connect(f"parquet:{tmp_path}") as store:
+        enriched = frame.features.enrich("v:n", store=store)
+        assert store.get_online_features("v", ids[1]) == {"n": 2}
+    assert enriched["n"].fillna(0).tolist() == [2, 0, 1]
 
 
 @pytest.mark.parametrize("naive_first", [True, False])
@@ -892,6 +907,33 @@ def test_on_names_the_columns_that_hold_the_keys(constructor):
 def test_key_column_that_is_missing_is_named_with_the_nearest(constructor, features, on, match):
     with pytest.raises(KeyColumnError, match=match):
         constructor({"shops": [1], "a": [2]}).features.enrich(features, on=on)
+
+
+@pytest.mark.parametrize("option", ["timestamps", "statuses", "refresh", "only_cached"])
+@pytest.mark.parametrize("value", ["no", None, 3])
+def test_what_is_neither_yes_nor_no_is_refused(constructor, option, value):
+    frame = constructor({"shop": [1]})
+    with pytest.raises(InputError, match=rf"{option}={value!r} is not an option; choose one of"):
+        frame.features.enrich("shops:visits", **{option: value})
+
+
+def test_prefix_that_is_no_text_is_refused(constructor):
+    with pytest.raises(InputError, match="prefix=5 is no text"):
+        constructor({"shop": [1]}).features.enrich("shops:visits", prefix=5)
+
+
+@pytest.mark.parametrize("on", [pl.col("shop"), pl.Series([1]), pd.Series([1]), np.array([1])])
+def test_values_are_no_name_of_a_column(constructor, on):
+    frame = constructor({"shop": [1]})
+    for named in (on, {"shop": on}):
+        with pytest.raises(KeyColumnError, match="on= takes the name of a column, not a"):
+            frame.features.enrich("shops:visits", on=named)
+
+
+def test_columns_without_text_for_a_name_are_listed_as_they_are():
+    frame = pd.DataFrame([range(9)])
+    with pytest.raises(KeyColumnError, match=r"there are: 0, 1, 2, 3, 4, 5, 6, 7, \.{3} - name"):
+        frame.features.enrich("shops:visits")
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ import featkit
 from featkit.columns import Status
 from featkit.errors import (
     DefinitionError,
+    ExpiredWarning,
     FeatkitError,
     InputError,
     SettingsError,
@@ -313,6 +314,18 @@ def test_a_damaged_file_never_raises_anything_else(put, tmp_path):
     assert failed > 30
 
 
+@pytest.mark.parametrize("name", ["*", "^r.*$"])
+def test_a_column_whose_name_is_a_pattern_is_refused(put, name):
+    with pytest.raises(DefinitionError, match=r"'shops': .* reads like a pattern, no name; rename"):
+        look_up(put(SHOPS_TOML, shops=SHOPS.with_columns(pl.lit(1).alias(name))))
+
+
+def test_a_ttl_of_nothing_is_told_as_one(put):
+    target = put(SHOPS_TOML + 'ttl = "0s"', shops=SHOPS)
+    with pytest.warns(ExpiredWarning, match=r"older than their ttl \(0s\)"):
+        featkit.connect(target, now=NOON + timedelta(1)).lookup([1], "shops:*")
+
+
 @pytest.mark.parametrize(
     ("line", "column", "number"),
     [
@@ -358,7 +371,7 @@ def test_what_connect_says_of_naive_timestamps_goes_before_the_file(put):
 def test_a_moment_that_the_clocks_show_twice_is_an_error(put):
     twice = SHOPS.with_columns(pl.lit(datetime(2023, 10, 29, 2, 30)).alias("at"))  # noqa: DTZ001 - naive is the point
     target = put(SHOPS_TOML, shops=twice)
-    with pytest.raises(SourceError, match="ambiguous"):
+    with pytest.raises(SourceError, match=r"is ambiguous in time zone 'Europe/Paris'$"):
         look_up(target, timezone="Europe/Paris")
     assert look_up(target, timezone="UTC") == {"rating": 4.5}
 
@@ -420,7 +433,10 @@ def test_naive_times_among_the_features_become_timestamps_only_in_a_known_zone(p
 def test_files_of_other_columns_are_told(put, tmp_path):
     target = put(SHOPS_TOML.replace("shops.parquet", "*.parquet"), a=SHOPS)
     SHOPS.rename({"rating": "ratings"}).write_parquet(tmp_path / "b.parquet")
-    with pytest.raises(SourceError, match=r"'shops'.*ratings"):
+    with pytest.raises(SourceError, match=r"'shops'.*schema: ratings[.] File .*b[.]parquet'[.]$"):
+        look_up(target)
+    SHOPS.cast({"rating": pl.Int64}).write_parquet(tmp_path / "b.parquet")
+    with pytest.raises(SourceError, match=r"rating: incoming: Int64 != target: Float64$"):
         look_up(target)
 
 

@@ -131,6 +131,13 @@ def test_engine_of_another_name_is_refused(client):
         client.get_historical_features(spine, "v:x", at="at", engine="spark")
 
 
+@pytest.mark.parametrize("option", ["strict", "feature_timestamps", "full_feature_names"])
+def test_what_is_neither_yes_nor_no_is_refused(client, option):
+    spine = pl.DataFrame({"k": [7], "at": at_minute(7)})
+    with pytest.raises(InputError, match=rf"{option}='no' is not an option; choose one of"):
+        client.get_historical_features(spine, "v:x", at="at", **{option: "no"})
+
+
 # -- sink ----------------------------------------------------------------------------------------
 
 

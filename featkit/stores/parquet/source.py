@@ -10,9 +10,9 @@ import numpy as np
 import polars as pl
 
 from featkit.columns import STATUS, FeatureColumns, Status
-from featkit.definitions import FeatureEntry, ViewDefinition
+from featkit.definitions import FeatureEntry, ViewDefinition, is_pattern
 from featkit.dtypes import TIMESTAMP, cast_exactly, format_dtype
-from featkit.errors import DefinitionError, SourceError, TimestampError, nearest
+from featkit.errors import DefinitionError, SourceError, TimestampError, nearest, reason_of
 from featkit.keys import spread
 from featkit.populations import Arrivals, Population, PopulationRead, drawn
 from featkit.schema import Entity, Feature, FeatureView
@@ -96,6 +96,9 @@ class Source:
             if name not in found:
                 near = nearest(name, found)
                 msg = f"{self._where(name)}: the source has no column {name!r}; {near}"
+                raise DefinitionError(msg)
+            if is_pattern(name):
+                msg = f"{self}: {name!r} reads like a pattern, no name; rename the column"
                 raise DefinitionError(msg)
         for name in filter(None, (entry.timestamp, entry.created)):
             self.time(name, found[name])
@@ -257,7 +260,7 @@ class Source:
     def unreadable(self, error: Exception) -> SourceError:
         """Make the error for what reading the files raised."""
         files = ", ".join(map(str, self.definition.patterns))
-        reason = str(error).partition("\n")[0]  # without the query that polars appends
+        reason = reason_of(error)
         return SourceError(f"{self}: {files} cannot be read: {reason}")
 
 
