@@ -228,6 +228,9 @@ def _service(store: Store, name: str) -> Flow[Sequence[FeatureRef]]:
         if name in {view.name for view in views}:
             msg = f"{name!r} is a feature view; for all its features write '{name}:*'"
             raise UnknownNameError(msg) from error
+        if store.chosen_by:
+            msg = f"{error} (only those are read that {store.chosen_by}= names)"
+            raise UnknownNameError(msg) from error
         raise
     if service.unsupported:
         msg = f"the feature service {name!r} cannot be read: {service.unsupported}"

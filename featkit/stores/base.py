@@ -111,8 +111,7 @@ class Store(ABC):
     """What it can do; an instance may have its own."""
 
     cache_identity: str | None = None
-    """What tells its rows from those of other stores and users, for caches that are shared; it is
-    hashed. None: the target, the options and the credentials do."""
+    """What tells its rows from others' in shared caches (hashed); None: all that it was given."""
 
     auth: Auth | None = None
     """What adds credentials to the requests of this store."""
@@ -122,6 +121,9 @@ class Store(ABC):
 
     places: ClassVar[tuple[str, ...]] = ()
     """What tells in the store's table of the settings where it is."""
+
+    chosen_by: ClassVar[str] = ""
+    """The option that names what is read, where the store does not list it."""
 
     told: ToldViews[Any] = ToldViews("", {}, None)
     """What the option ``views`` tells of its views, where it takes that."""

@@ -18,8 +18,10 @@ from polars.testing import assert_frame_equal
 
 import featkit
 from featkit import Retry, Status
+from featkit.calls import HttpReply
 from featkit.errors import (
     AuthError,
+    BatchTooLarge,
     ExpiredWarning,
     FeatkitError,
     KeyTypeError,
@@ -34,6 +36,8 @@ from featkit.errors import (
 )
 from featkit.schema import FeatureRef
 from featkit.stores.base import open_store
+from featkit.stores.tecton import TectonStore
+from featkit.stores.tecton.messages import explained
 from featkit.testing import CONTRACT_NOW, StoreContract, contract_keys, contract_views, described
 from tests.fakes.tecton import (
     KEY,
@@ -145,6 +149,19 @@ def test_a_batch_that_is_too_large_is_split_and_the_size_remembered(fake: Tecton
             sizes = [len(params["requestData"]) for params in fake.lookups()]
             fake.seen.clear()
     assert sizes == [25] * 4
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Batch size of 6 exceeds the maximum of 5",
+        "Number of requests in batch must be <= 5, got 6",
+        "Too many rows in requestData: 6",
+    ],
+)
+def test_words_for_a_batch_that_is_too_large(said: str) -> None:
+    body = bytearray(json.dumps({"message": said, "code": 3}).encode())
+    assert isinstance(explained("prod", HttpReply(400, {}, body)), BatchTooLarge)
 
 
 def test_views_that_one_service_serves_are_read_by_one_request() -> None:
@@ -297,8 +314,23 @@ def test_a_service_that_is_gone_matters_only_to_who_asks_for_it(fake: TectonFake
 
 
 def test_near_names_are_told(client: featkit.FeatureStoreClient) -> None:
-    with pytest.raises(UnknownNameError, match="did you mean 'customers'"):
+    with pytest.raises(UnknownNameError, match=r"view 'customer'; did you mean 'customers'"):
         client.lookup([1], ["customer:visits"])
+    with pytest.raises(UnknownNameError, match=r"view 'x'; .*what feature_services= names: 'cust"):
+        client.lookup([1], ["x:visits"])
+    with pytest.raises(UnknownNameError, match=r"service 'fraud'; .*that feature_services= names"):
+        client.lookup([1], "fraud")
+
+
+@pytest.mark.parametrize("behind", ["", "/", "/app", "/app/repo/prod/features", "/api", "/api/v1/"])
+def test_the_address_may_be_that_of_a_browser(fake: TectonFake, behind: str) -> None:
+    known = {"workspace": WORKSPACE, "api_key": KEY, "feature_services": ["customers"]}
+    with featkit.connect(f"tecton+{fake.url}{behind}", cache=None, **known) as client:
+        assert [view.name for view in client.list_feature_views()] == ["customers"]
+
+
+def test_an_address_without_a_scheme_is_reached_over_https() -> None:
+    assert TectonStore.target_of({"url": "example.tecton.ai"}) == "tecton+https://example.tecton.ai"
 
 
 def test_history_is_refused_with_a_reason(client: featkit.FeatureStoreClient) -> None:
@@ -341,9 +373,8 @@ def test_a_batch_has_one_time_per_feature(fake: TectonFake) -> None:
     fake.watermark = "2024-05-01T08:00:00.5Z"
     with connected(fake) as client, pytest.warns(ExpiredWarning, match="2 of 3 values"):
         found = client.lookup([1, 2, 404], ["customers:visits"])
-    assert found.timestamps["visits"].unique().to_list() == [
-        datetime(2024, 5, 1, 8, 0, 0, 500_000, tzinfo=UTC)
-    ]
+    when = datetime(2024, 5, 1, 8, 0, 0, 500_000, tzinfo=UTC)
+    assert found.timestamps["visits"].to_list() == [when, when, None]
     expired = [Status.EXPIRED, Status.EXPIRED, Status.NOT_FOUND]
     assert found.statuses["visits"].to_list() == expired
 

@@ -14,6 +14,7 @@ package:
 from __future__ import annotations
 
 import json
+import re
 from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _TIME = "effective_time"
+_OF_PEOPLE = re.compile(r"/(app|api)(/.*)?$")  # what a browser, or another client, has behind it
 
 
 class _Told(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -72,6 +74,7 @@ class TectonStore(Store):
 
     scheme = "tecton"
     places = ("url",)
+    chosen_by = "feature_services"
 
     class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Options of `featkit.connect` for Tecton.
@@ -118,7 +121,7 @@ class TectonStore(Store):
         listed = options.feature_services
         names = listed.split(",") if isinstance(listed, str) else listed
         self._names = tuple(dict.fromkeys(name.strip() for name in names if name.strip()))
-        self._url = f"{url.rstrip('/')}/api/v1"
+        self._url = f"{_OF_PEOPLE.sub('', url).rstrip('/')}/api/v1"
         self._workspace = options.workspace
         self.told = ToldViews(self.scheme, options.views, _Told())
         self._single = options.row_timestamps
@@ -160,7 +163,10 @@ class TectonStore(Store):
     @classmethod
     def target_of(cls, table: dict[str, Any]) -> str | None:
         """Make the target of the settings' ``url``."""
-        return f"tecton+{table.pop('url')}" if "url" in table else None
+        if "url" not in table:
+            return None
+        url = str(table.pop("url"))
+        return f"tecton+{url if '://' in url else f'https://{url}'}"
 
     def batch_size(self, view: FeatureView) -> int | None:
         """Tell the size of a batch; a wildcard lookup asks for one entity."""
@@ -187,12 +193,14 @@ class TectonStore(Store):
         if len(known) == len(told):
             self._compared(views)
         try:
-            return [find(views, name, "feature view of the feature services:") for name in names]
-        except UnknownNameError:
+            return [find(views, name, "feature view") for name in names]
+        except UnknownNameError as error:
             for failure in told:
                 if isinstance(failure, FeatkitError):
                     raise failure from None
-            raise
+            services = ", ".join(map(repr, self._names))
+            msg = f"{error} (looked for in what feature_services= names: {services})"
+            raise UnknownNameError(msg) from error
 
     def feature_view(self, name: str) -> Flow[FeatureView]:
         """Describe one view."""

@@ -192,12 +192,18 @@ class Question:
             columns.append(column)
             times[name] = tuple(own.effective_time for own in told)
         missing = once(lambda series: series == Status.NOT_FOUND)
+        timeless = once(lambda series, lost: series.set(lost, None))
+        stamps = self._times(times, heights)
         for column in columns:
             lost = missing(found[column.name])
-            if lost.any() and (column.is_not_null() & lost).any():
+            if not lost.any():
+                continue
+            if (column.is_not_null() & lost).any():
                 msg = f"{column.name}: Tecton sent a value that it marks MISSING_DATA"
                 raise ProtocolError(msg)
-        return FeatureColumns(pl.DataFrame(columns), found, self._times(times, heights))
+            if column.name in stamps:  # the time of a batch is not one of what is not there
+                stamps[column.name] = timeless(stamps[column.name], lost)
+        return FeatureColumns(pl.DataFrame(columns), found, stamps)
 
     def later(self, gathering: Gathering[Said], read: OnlineRead, reply: HttpReply) -> Later:
         """Read an answer, and let it gather with others before it becomes columns."""

@@ -37,9 +37,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _REFUSED = (401, 403)
-_TOO_MANY = re.compile(
-    r"batch.*(size|large|limit|exceed|most|max)|(limit|exceed|max).*batch", re.IGNORECASE
-)
+_BATCH, _BEYOND = r"(batch|requestData)", r"(size|too many|large|limit|exceed|most|max|must be)"
+_TOO_MANY = re.compile(rf"{_BATCH}.*{_BEYOND}|{_BEYOND}.*{_BATCH}", re.IGNORECASE)
 
 
 class DataType(msgspec.Struct, rename="camel", frozen=True):
