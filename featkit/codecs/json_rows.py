@@ -30,8 +30,8 @@ _COMMA, _COLON, _QUOTE, _BACKSLASH = b',:"\\'
 _WITHIN = 2  # the depth of brackets within a row
 _STEP = np.zeros(256, np.int8)  # what a byte does to the depth of brackets
 _STEP[list(b"[{")], _STEP[list(b"]}")] = 1, -1
-_MARKS = np.zeros(256, bool)  # what gives JSON its structure, outside of strings
-_MARKS[list(b"[]{},:")] = True
+_MARKS = np.zeros(256, bool)  # what gives JSON its structure, and begins and ends strings
+_MARKS[list(b'[]{},:"')] = True
 
 
 @dataclass(frozen=True)
@@ -64,14 +64,15 @@ class JsonRows:
     @cached_property
     def _marks(self) -> tuple[Positions, npt.NDArray[np.uint8], npt.NDArray[np.int8], Depths]:
         """Find the brackets, commas and colons outside of strings, their steps and depths."""
-        data = self._bytes
-        places = np.flatnonzero(_MARKS.take(data))
-        quotes = np.flatnonzero(data == _QUOTE)
-        if _BACKSLASH in self.text:
-            quotes = quotes[~self._escaped(quotes)]
-        if len(quotes):
-            places = places[np.searchsorted(quotes, places) % 2 == 0]
-        marks = data.take(places)
+        places = np.flatnonzero(_MARKS.take(self._bytes))
+        marks = self._bytes.take(places)
+        quotes = marks == _QUOTE
+        if quotes.any():
+            own = quotes.copy()
+            if _BACKSLASH in self.text:
+                own[quotes] = ~self._escaped(places[quotes])
+            outside = ~quotes & (np.cumsum(own, dtype=np.int32) % 2 == 0)
+            places, marks = places[outside], marks[outside]
         steps = _STEP.take(marks)
         return places, marks, steps, np.cumsum(steps, dtype=np.int32)
 
@@ -220,11 +221,17 @@ class JsonRows:
             Some rows have the value and others have not, or have it twice, or are null.
         """
         starts, ends, counts = self._cells
-        heads = json_columns.decode(self._joined(starts, self._colons), pl.String(), "names")
+        heads = self._joined(starts, self._colons)
+        width = int(counts[0]) if len(counts) else 0
+        first = self._joined(starts[:width], self._colons[:width])
+        # as most writers do, the names of the first row again and again
+        same = heads[1:-1] == b",".join([first[1:-1]] * len(counts))
+        known = json_columns.decode(first if same else heads, pl.String(), "names")
+        repeats = np.arange(len(counts) if same else 1)[:, None] * width
         rows = np.repeat(np.arange(len(counts)), counts)
         found = {}
         for name in names:
-            places = (heads == name).arg_true().to_numpy()
+            places = (np.flatnonzero(known == name) + repeats).ravel()
             if not len(places):
                 continue
             if not np.array_equal(rows[places], np.arange(self.height)):
@@ -263,8 +270,9 @@ def grouped(values: pl.Series, rows: JsonRows) -> pl.Series:
     """
     lengths = np.zeros(rows.height, np.int64)
     lengths[rows.present] = rows.lengths
-    offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int64())
-    lists = pa.LargeListArray.from_arrays(offsets, values.to_arrow())
+    offsets = pl.Series(np.concatenate([[0], np.cumsum(lengths)]))
+    # not by pa.array, which imports pandas
+    lists = pa.LargeListArray.from_arrays(offsets.to_arrow(), values.to_arrow())
     made = pl.Series(values.name, lists, dtype=pl.List(values.dtype))
     return made if rows.present.all() else made.set(~pl.Series(rows.present), None)
 
