@@ -232,7 +232,7 @@ class FeatureColumns:
     def unanswered(cls, schema: pl.Schema, height: int, status: Status) -> FeatureColumns:
         """Return nulls of these names and dtypes, all of one status."""
         nulls = [pl.repeat(None, height, dtype=t, eager=True).alias(n) for n, t in schema.items()]
-        same = pl.repeat(status, height, dtype=STATUS, eager=True)
+        same = everywhere(status, height)
         return cls(pl.DataFrame(nulls), dict.fromkeys(schema, same))
 
     @classmethod
@@ -259,6 +259,11 @@ class FeatureColumns:
             statuses={name: s for part in parts for name, s in part.statuses.items()},
             timestamps={name: s for part in parts for name, s in part.timestamps.items()},
         )
+
+
+def everywhere(status: Status, height: int) -> pl.Series:
+    """Return a series of one status, as `polars.repeat` does, which starts an engine for it."""
+    return pl.Series([status], dtype=STATUS).new_from_index(0, height)
 
 
 def once(function: Callable[..., T]) -> Callable[..., T]:

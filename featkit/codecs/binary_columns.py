@@ -67,6 +67,11 @@ class BinaryColumn:
         return cls(padded(data or b""), bounds[:-1], lengths)
 
     @classmethod
+    def whole(cls, data: bytes) -> BinaryColumn:
+        """Take a buffer as the one value."""
+        return cls(padded(data), np.zeros(1, np.int64), np.array([len(data)]))
+
+    @classmethod
     def concat(cls, columns: Sequence[BinaryColumn]) -> BinaryColumn:
         """Put columns one below the other, with a buffer that holds those of all."""
         firsts = np.cumsum([0, *(len(own.data) for own in columns[:-1])])
@@ -117,6 +122,9 @@ class BinaryColumn:
 
         The second array has one more place, the end of the last value.
         """
+        if len(self) and (self.lengths >= 0).all() and (self.starts[1:] == self.ends[:-1]).all():
+            first = self.starts[0]
+            return self.data[first:], np.append(self.starts, self.ends[-1]) - first
         array = self.to_arrow()
         _, offsets, data = array.buffers()
         bounds = np.frombuffer(offsets, np.int64, len(array) + 1)

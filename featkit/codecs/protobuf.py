@@ -170,8 +170,39 @@ def repeated(column: BinaryColumn, number: int) -> tuple[BinaryColumn, Places]:
     tuple
         All elements, and for each message how many are its.
     """
-    found, rows = elements(column, {number: DELIMITED})[number]
-    return found, np.bincount(rows, minlength=len(column))
+    if len(column) >= _MANY and (found := _in_turn(column, number)) is not None:
+        return found
+    parts, rows = elements(column, {number: DELIMITED})[number]
+    return parts, np.bincount(rows, minlength=len(column))
+
+
+_MANY = 100  # messages, for which a step from element to element is little work
+_STEPS = 100  # elements of a message at the most
+
+
+def _in_turn(column: BinaryColumn, number: int) -> tuple[BinaryColumn, Places] | None:
+    """Go through all messages at the same time, an element a step; None: one has too many."""
+    data, at, limits = column.data, column.starts.copy(), column.ends
+    steps: list[tuple[Places, Places, Places]] = []
+    counts = np.zeros(len(column), np.int64)
+    rows = np.flatnonzero(column.lengths > 0)
+    while len(rows):
+        if len(steps) == _STEPS:
+            return None
+        _refuse_unless(
+            data[at[rows]] == number << 3 | DELIMITED, "another field than it should have"
+        )
+        begin, end = _payloads(data, at[rows] + 1, np.full(len(rows), DELIMITED, np.int8))
+        _refuse_unless(end <= limits[rows], "another field than it should have, or a part of one")
+        steps.append((rows, begin, end - begin))
+        at[rows] = end
+        counts[rows] += 1
+        rows = rows[end < limits[rows]]
+    first = np.cumsum(counts) - counts
+    starts, lengths = np.empty((2, counts.sum()), np.int64)
+    for step, (rows, begin, length) in enumerate(steps):
+        starts[first[rows] + step], lengths[first[rows] + step] = begin, length
+    return BinaryColumn(data, starts, lengths), counts
 
 
 def fields(column: BinaryColumn, wire_types: Mapping[int, int]) -> dict[int, BinaryColumn]:
@@ -197,16 +228,20 @@ def _in_order(
 ) -> dict[int, BinaryColumn] | None:
     """Read messages as all writers write them: by number, each field once; None: they are not."""
     data, at, limits = column.data, column.starts.copy(), column.ends
+    tags = np.where(at < limits, data[at], 0)
+    nothing = np.zeros(len(column), np.int64), np.full(len(column), -1)
     found = {}
     for number, wire_type in sorted(wire_types.items()):
-        starts, lengths = np.zeros(len(column), np.int64), np.full(len(column), -1)
-        own = np.flatnonzero((at < limits) & (data[at] == (number << 3 | wire_type)))
+        starts, lengths = nothing
+        own = np.flatnonzero(tags == (number << 3 | wire_type))
         if len(own):
             kinds = np.full(len(own), wire_type, np.int8)
             begin, end = _payloads(data, at[own] + 1, kinds)
             if (end > limits[own]).any():
                 return None
+            starts, lengths = starts.copy(), lengths.copy()
             starts[own], lengths[own], at[own] = begin, end - begin, end
+            tags = np.where(at < limits, data[at], 0)
         found[number] = BinaryColumn(data, starts, lengths)
     return found if (at >= limits).all() else None
 
@@ -237,10 +272,14 @@ def elements(
     kinds = np.full(256, -1, np.int8)
     for number, wire_type in wire_types.items():
         kinds[number << 3 | wire_type] = wire_type
-    begins = np.flatnonzero(kinds[data[: bounds[-1]]] >= 0)
+    like_tag = np.append((kinds >= 0)[data[: bounds[-1]]], False)
+    begins = np.flatnonzero(like_tag)
     row = np.searchsorted(bounds, begins, side="right") - 1
     limits = bounds[row + 1]
     starts, ends = _payloads(data, begins + 1, kinds[data[begins]])
+    # what leads to nothing that looks like a field is none, or is missed by the one before
+    leads = (ends == limits) | ((ends < limits) & like_tag[np.minimum(ends, bounds[-1])])
+    begins, row, limits, starts, ends = (own[leads] for own in (begins, row, limits, starts, ends))
     place = np.full(bounds[-1] + 1, _NOTHING)
     place[begins] = np.arange(len(begins))
     first = place[bounds[:-1][np.diff(bounds) > 0]]

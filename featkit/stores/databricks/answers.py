@@ -11,7 +11,7 @@ import polars as pl
 
 from featkit.codecs import json_messages
 from featkit.codecs.json_rows import JsonRows
-from featkit.columns import STATUS, FeatureColumns, Status
+from featkit.columns import FeatureColumns, Status, everywhere
 from featkit.errors import NotSupportedError, ProtocolError, RowMismatch
 from featkit.stores.databricks.types import kind_of
 
@@ -72,7 +72,7 @@ class Question:
                 for feature in self.read.features
             ]
         )
-        present = pl.repeat(Status.PRESENT, values.height, dtype=STATUS, eager=True)
+        present = everywhere(Status.PRESENT, values.height)
         if not view.timestamp or view.timestamp not in raw:
             return FeatureColumns(values, dict.fromkeys(names, present))
         times = kind_of("timestamp", self.zone).decode(raw[view.timestamp], view.timestamp)

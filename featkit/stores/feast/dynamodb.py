@@ -25,7 +25,7 @@ from featkit.calls import Call, HttpRequest
 from featkit.capabilities import Capabilities
 from featkit.codecs import json_columns
 from featkit.codecs.binary_columns import BinaryColumn
-from featkit.columns import STATUS, Status
+from featkit.columns import Status, everywhere
 from featkit.errors import (
     FeatkitError,
     IncompleteAnswer,
@@ -253,7 +253,7 @@ def _decoded(read: OnlineRead, table: str, ids: pl.Series, reply: HttpReply) -> 
     if lost.all():  # nothing was gained: the table needs a pause
         raise ThrottledError(msg)
     gap = IncompleteAnswer(msg, again=True)
-    failed = pl.repeat(Status.ERROR, len(ids), dtype=STATUS, eager=True)
+    failed = everywhere(Status.ERROR, len(ids))
     statuses = {name: series.zip_with(~lost, failed) for name, series in columns.statuses.items()}
     gap.partial = replace(columns, statuses=statuses)
     raise gap

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import polars as pl
 
-from featkit.columns import STATUS, FeatureColumns, Status
+from featkit.columns import FeatureColumns, Status, everywhere
 from featkit.definitions import FeatureEntry, ViewDefinition, is_pattern
 from featkit.dtypes import TIMESTAMP, cast_exactly, format_dtype
 from featkit.errors import DefinitionError, SourceError, TimestampError, nearest, reason_of
@@ -389,7 +389,7 @@ def _answer(
     read: OnlineRead | PopulationRead, rows: pl.DataFrame, values: Sequence[pl.Series]
 ) -> FeatureColumns:
     """Make the answer of rows that stand in the order asked, null where nothing was found."""
-    status = pl.repeat(Status.NOT_FOUND, rows.height, dtype=STATUS, eager=True)
+    status = everywhere(Status.NOT_FOUND, rows.height)
     status = status.set(rows[_ROW].is_not_null(), Status.PRESENT)
     names = [feature.name for feature in read.features]
     times = dict.fromkeys(names, rows["t0"]) if read.view.timestamp else {}

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from featkit.auth import aws
-from featkit.columns import STATUS, FeatureColumns, Status
+from featkit.columns import FeatureColumns, Status, everywhere
 from featkit.errors import (
     IncompleteAnswer,
     KeyTypeError,
@@ -148,7 +148,7 @@ class Question:
             for one in own.record_identifiers_value_as_string
         ]
         lost = self._rows(ids, pl.Series(failed + left, dtype=pl.String), "Errors")
-        status = pl.repeat(Status.NOT_FOUND, len(ids), dtype=STATUS, eager=True)
+        status = everywhere(Status.NOT_FOUND, len(ids))
         status = status.scatter(rows, Status.PRESENT).scatter(lost, Status.ERROR)
         if len(rows) + len(lost) != pl.concat([rows, lost]).n_unique():
             msg = "the answer tells of an entity twice; nothing was joined"

@@ -7,6 +7,7 @@ with its key, and not one for one; what the store does not have comes as keys wi
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +17,7 @@ import pyarrow as pa
 from featkit.codecs.binary_columns import BinaryColumn
 from featkit.codecs.protobuf import DELIMITED, VARINT, elements, fields, repeated, varints
 from featkit.codecs.protobuf_writing import concatenated, field, joined, tagged
-from featkit.columns import STATUS, FeatureColumns, Status
+from featkit.columns import FeatureColumns, Status, everywhere
 from featkit.errors import (
     FeatkitError,
     IncompleteAnswer,
@@ -25,7 +26,7 @@ from featkit.errors import (
     ThrottledError,
 )
 from featkit.stores.vertex.values import texts_of
-from featkit.stores.vertex.wire import Cells, names_of
+from featkit.stores.vertex.wire import Cells, names_of, times_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -81,8 +82,9 @@ class Stream:
     read: OnlineRead
     view: str
 
+    @cached_property
     def keys(self) -> pa.Array:
-        """Write each key as the message that answers repeat."""
+        """Each key, written as the message that answers repeat."""
         texts = texts_of(self.read)
         parts = [column.to_arrow().cast(pa.large_binary()) for column in texts]
         if len(parts) == 1:
@@ -91,7 +93,7 @@ class Stream:
 
     def body(self) -> bytes:
         """Write the question: one message with all keys."""
-        keys = concatenated(tagged(_KEYS, self.keys()))
+        keys = concatenated(tagged(_KEYS, self.keys))
         return field(_VIEW, self.view.encode()) + keys + _FORMAT
 
     def columns(self, reply: GrpcReply) -> FeatureColumns:
@@ -129,7 +131,7 @@ class Stream:
     def _heard(self, reply: GrpcReply) -> Heard:
         """Find out of which entities there are answers, and where these are."""
         found = elements(
-            BinaryColumn.of(pa.array([reply.body], pa.large_binary())),
+            BinaryColumn.whole(reply.body),
             {_STATUS: DELIMITED, _DATA: DELIMITED, _FAILED: DELIMITED},
         )
         said = fields(found[_DATA][0], {_KEY_VALUES: DELIMITED, _DATA_KEY: DELIMITED, 2: DELIMITED})
@@ -144,7 +146,7 @@ class Stream:
             raise RowMismatch(msg)
         codes = self._codes(found[_STATUS][0])
         errors = sorted((code, text) for code, text in codes if code != _NOT_FOUND)
-        status = pl.repeat(Status.ERROR, self.read.keys.height, dtype=STATUS, eager=True)
+        status = everywhere(Status.ERROR, self.read.keys.height)
         status = status.scatter(rows, Status.PRESENT)
         if codes and not errors:  # else nobody knows which error is whose
             status = status.scatter(failed, Status.NOT_FOUND)
@@ -162,8 +164,11 @@ class Stream:
 
     def _rows(self, keys: BinaryColumn) -> pl.Series:
         """Find the rows of the keys that answers repeat."""
-        asked = pl.DataFrame({"key": pl.Series(self.keys())}).with_row_index(_AT)
-        told = pl.DataFrame({"key": pl.Series(keys.to_arrow(), dtype=pl.Binary)})
+        echo = keys.to_arrow()
+        if echo.equals(self.keys[: len(echo)]):  # the usual, and where there are none
+            return pl.int_range(len(echo), dtype=pl.get_index_type(), eager=True)
+        told = pl.DataFrame({"key": pl.Series(echo)})
+        asked = pl.DataFrame({"key": pl.Series(self.keys)}).with_row_index(_AT)
         rows = told.join(asked, on="key", how="left", maintain_order="left")[_AT]
         if rows.null_count():
             msg = (
@@ -194,24 +199,24 @@ class Stream:
         rows, status = heard.rows, heard.status
         features, counts = repeated(heard.pairs, 1)
         named = fields(features, {_NAME: DELIMITED, _VALUE: DELIMITED})
-        owner = np.repeat(rows.to_numpy(), counts)
+        owner = np.repeat(np.arange(len(rows)), counts)
         codes, names = names_of(named[_NAME])
-        made, stamps = [], {}
+        made, stamps, times = [], {}, times_of()
         for feature in self.read.features:
             code = names.index(feature.name) if feature.name in names else len(names)
             own = np.flatnonzero(codes == code)
-            if len(own) != len(rows) or len(np.unique(owner[own])) != len(rows):
+            if not np.array_equal(owner[own], np.arange(len(rows))):
                 msg = (
                     f"{self.read.view.name}:{feature.name}: not every entity has one value of it; "
                     f"the answers have {sorted(map(str, names))}"
                 )
                 raise ProtocolError(msg)
             place = np.full(len(status), -1)
-            place[owner[own]] = own
+            place[rows] = own
             cells = Cells(named[_VALUE].at(place))
             made.append(cells.values(feature))
             if self.read.view.timestamp:
-                stamps[feature.name] = cells.times().alias(feature.name)
+                stamps[feature.name] = times(cells.metadata)
         statuses = dict.fromkeys((own.name for own in self.read.features), status)
         return FeatureColumns(pl.DataFrame(made), statuses, stamps)
 

@@ -23,7 +23,7 @@ from featkit.dtypes import TIMESTAMP, format_dtype
 from featkit.errors import ProtocolError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     import numpy.typing as npt
 
@@ -64,9 +64,10 @@ class Cells:
         """Read the values, of one dtype."""
         return _values(self._held, feature.dtype or pl.String(), feature.name)
 
-    def times(self) -> pl.Series:
-        """Read when each was generated."""
-        return _times(self._held[_METADATA])
+    @property
+    def metadata(self) -> BinaryColumn:
+        """What is said of each."""
+        return self._held[_METADATA]
 
 
 def names_of(column: BinaryColumn) -> tuple[npt.NDArray[np.int64], list[str | None]]:
@@ -76,11 +77,24 @@ def names_of(column: BinaryColumn) -> tuple[npt.NDArray[np.int64], list[str | No
     return codes, found.dictionary.to_pylist()
 
 
-def _times(held: BinaryColumn) -> pl.Series:
-    metadata = fields(held, {1: DELIMITED})[1]
-    parts = fields(metadata, {1: VARINT, 2: VARINT})
+def times_of() -> Callable[[BinaryColumn], pl.Series]:
+    """Make what reads when values were generated; features with the same times share a series."""
+    known: list[tuple[pa.Array, pl.Series]] = []
+
+    def times(metadata: BinaryColumn) -> pl.Series:
+        text = metadata.to_arrow()
+        if not known or not text.equals(known[-1][0]):
+            known.append((text, _times(metadata)))
+        return known[-1][1]
+
+    return times
+
+
+def _times(metadata: BinaryColumn) -> pl.Series:
+    generated = fields(metadata, {1: DELIMITED})[1]
+    parts = fields(generated, {1: VARINT, 2: VARINT})
     micros = varints(parts[1]).view(np.int64) * 1_000_000 + varints(parts[2]).view(np.int64) // 1000
-    return pl.Series(micros).set(pl.Series(metadata.is_null()), None).cast(TIMESTAMP)
+    return _masked(micros, ~generated.is_null()).cast(TIMESTAMP)
 
 
 def _values(held: Mapping[int, BinaryColumn], dtype: pl.DataType, name: str) -> pl.Series:
@@ -128,7 +142,8 @@ def _text(column: BinaryColumn) -> pa.Array:
 
 
 def _masked(numbers: npt.NDArray[np.generic], there: Mask) -> pl.Series:
-    return pl.Series(pa.array(numbers, mask=~there))
+    found = pl.Series(numbers)
+    return found if there.all() else found.set(~pl.Series(there), None)
 
 
 def _lists(column: BinaryColumn, inner: pl.DataType) -> pl.Series:
@@ -143,10 +158,8 @@ def _lists(column: BinaryColumn, inner: pl.DataType) -> pl.Series:
         found, counts = _numbers(packed, inner)
         items = _whole(pl.Series(found), inner) if inner not in _AS_IS else pl.Series(found)
     offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    lists = pa.LargeListArray.from_arrays(
-        pa.array(offsets, mask=np.append(~there, False)), items.to_arrow()
-    )
-    return pl.Series(lists).cast(pl.List(inner))
+    lists = pa.LargeListArray.from_arrays(pl.Series(offsets).to_arrow(), items.to_arrow())
+    return pl.Series(lists).set(~pl.Series(there), None).cast(pl.List(inner))
 
 
 _AS_IS = (pl.Float64, pl.Boolean)
