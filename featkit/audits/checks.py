@@ -75,12 +75,20 @@ def _worst(
 
 
 def equal(left: pl.Series, right: pl.Series, tolerance: float) -> npt.NDArray[np.bool_]:
-    """Tell which values are the same; null is null, NaN is NaN, numbers may differ a little."""
+    """Tell which values are the same; null is null, NaN is NaN, numbers may differ a little.
+
+    What was made a shorter float, to save memory, is compared with what the other would be as one.
+    """
     if left.dtype.is_numeric() and right.dtype.is_numeric():
         if left.dtype.is_integer() and right.dtype.is_integer():
             left, right = left.cast(pl.Int128), right.cast(pl.Int128)
         else:
-            one, two = (each.cast(pl.Float64).fill_nan(None) for each in (left, right))
+            kinds = {left.dtype, right.dtype}
+            short = next((each for each in (pl.Float16, pl.Float32) if each in kinds), pl.Float64)
+            one, two = (
+                each.cast(short, strict=False).cast(pl.Float64).fill_nan(None)
+                for each in (left, right)
+            )
             near = (one - two).abs() <= tolerance * pl.select(
                 pl.max_horizontal(one.abs(), two.abs())
             ).to_series()

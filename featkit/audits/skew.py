@@ -149,6 +149,10 @@ def _verdict(each: Drift) -> tuple[str, Tone]:
 def skew(own: object, other: object, columns: Sequence[str] | None = None) -> SkewReport:
     """Compare the columns that two frames share; see `featkit.FeaturesAccessor.skew`."""
     left, right = _Columns.of(own), _Columns.of(other)
+    for which, side in (("frame", left), ("other frame", right)):
+        if side.rows.width and not side.rows.height:
+            msg = f"the {which} has no rows, so that nothing can be said of its columns"
+            raise InputError(msg)
     shared = [name for name in left.names if name in right.names]
     odd = {name: why for name, why in {**right.odd, **left.odd}.items() if name in shared}
     chosen = [name for name in shared if name not in odd]

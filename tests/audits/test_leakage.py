@@ -302,6 +302,15 @@ def test_whole_numbers_of_other_widths_are_compared_one_by_one():
     assert equal(pl.Series([2**53]), pl.Series([2**53 + 1]), 1e-9).tolist() == [False]
 
 
+@pytest.mark.parametrize("dtype", [pl.Float16, pl.Float32])
+def test_a_shorter_float_of_the_same_number_is_the_same(dtype):
+    right = pl.Series([0.1, 1 / 3, None, float("nan"), 2.5])
+    left = right.cast(dtype)
+    assert equal(left, right, 1e-9).all()
+    assert equal(right, left, 1e-9).all()
+    assert equal(left.reverse(), right, 1e-9).tolist() == [False, False, True, False, False]
+
+
 # -- what comes of it ----------------------------------------------------------------------------
 
 

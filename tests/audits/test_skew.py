@@ -124,6 +124,14 @@ def test_the_same_in_other_dtypes_is_alike(own, other):
         assert (found.psi, found.distance, found.p_value) == (0, 0, 1)
 
 
+@pytest.mark.parametrize("which", ["frame", "other frame"])
+def test_a_frame_without_rows_is_not_called_alike(constructor, which):
+    frame = constructor(columns(1))
+    pair = (frame, frame.head(0)) if which == "other frame" else (frame.head(0), frame)
+    with pytest.raises(InputError, match=f"^the {which} has no rows"):
+        featkit.features(pair[0]).skew(pair[1])
+
+
 def test_columns_that_cannot_be_compared_are_named():
     frame = pd.DataFrame(
         {"a": [1, "x"], "b": [1, 2], "c": [object(), None], "d": [3, 4], 5: [1, 2]}
