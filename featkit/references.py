@@ -228,6 +228,10 @@ def _service(store: Store, name: str) -> Flow[Sequence[FeatureRef]]:
         if name in {view.name for view in views}:
             msg = f"{name!r} is a feature view; for all its features write '{name}:*'"
             raise UnknownNameError(msg) from error
+        if having := [view.name for view in views if name in view.feature_names]:
+            near = " or ".join(f"'{view}:{name}'" for view in having[:3])
+            msg = f"{name!r} is a feature; write it with its view: {near}"
+            raise UnknownNameError(msg) from error
         if store.chosen_by:
             msg = f"{error} (only those are read that {store.chosen_by}= names)"
             raise UnknownNameError(msg) from error

@@ -32,6 +32,8 @@ STDOUT = "-"
 
 _PIPED_WIDTH = 10_000  # characters: a pipe has no edge at which to wrap
 
+_FILLED = re.compile(r" +$", re.MULTILINE)  # what fills a table's last column
+
 _IN_OPTIONS = (  # how the library's messages name an option, and how the command line does
     (re.compile(r"on=\{'([^']+)': <column>\}"), r"--on \1=COLUMN"),
     (re.compile(r"\bon= maps"), "--on maps"),
@@ -42,6 +44,9 @@ _IN_OPTIONS = (  # how the library's messages name an option, and how the comman
     (re.compile(r"\bfeature_timestamps=True"), "--timestamps"),
     (re.compile(r"\bfeatures=\{<column>: '([^']+)'\}"), r"--feature COLUMN=\1"),
     (re.compile(r"\b(memory|label|known)_(limit|time|by)=(?!\{)"), r"--\1-\2 "),
+    (re.compile(r"\b(tolerate|sample|tolerance|seed)=(?=\S)"), r"--\1 "),
+    (re.compile(r"\b(error|warn)_after="), r"--\1-after"),
+    (re.compile(r"a mapping from views to delays, such as \{'VIEW': '6h'\}"), "VIEW=6h"),
     (re.compile(r"\bknown_by=\{'([^']+)': '([^']+)'\}"), r"--known-by \1=\2"),
     (re.compile(r"featkit\.connect\('([^']*)'\)"), r"--store \1"),
     (re.compile(r"connect\(\.\.\., (\w+)='(\w+)'\)"), r"\1 = '\2' in featkit.toml"),
@@ -81,14 +86,18 @@ def notes() -> Iterator[None]:
 
 
 def console() -> Console:
-    """Make the console of standard output; in a pipe nothing is cut, wrapped or coloured."""
+    """Make the console of standard output; in a pipe no line is cut, filled or coloured."""
     from rich.console import Console
 
-    def made(width: int | None = None) -> Console:
-        return Console(width=width, highlight=False, markup=False, emoji=False)
+    class Piped(Console):
+        def print(self, *shown: Any, **options: Any) -> None:  # noqa: ANN401 - those of rich
+            with self.capture() as captured:
+                super().print(*shown, **options)
+            self.file.write(_FILLED.sub("", captured.get()))
 
-    watched = made()
-    return watched if watched.is_terminal else made(_PIPED_WIDTH)
+    plain: dict[str, Any] = {"highlight": False, "markup": False, "emoji": False}
+    watched = Console(**plain)
+    return watched if watched.is_terminal else Piped(width=_PIPED_WIDTH, **plain)
 
 
 def table(*columns: str, numbers: Sequence[str] = ()) -> Table:

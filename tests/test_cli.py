@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import tomllib
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -98,6 +99,28 @@ def test_every_command_takes_a_store_and_a_clock(command):
     assert "--store" in text
     assert "--now" in text
     assert ("--json" in text) == (command != "demo")
+
+
+# -- output --------------------------------------------------------------------------------------
+
+
+def test_in_a_pipe_no_line_is_filled_with_blanks(run):
+    for command in (["views"], ["show", "shops"], ["lookup", "shops", 1], ["health"]):
+        lines = run(*command).stdout.splitlines()
+        assert len(lines) > 3
+        assert [line for line in lines if line != line.rstrip()] == []
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is full")
+def test_an_output_that_cannot_be_written_is_one_line(store_folder):
+    command = [sys.executable, "-m", "featkit", "views", "--store", f"parquet:{store_folder}"]
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        done = subprocess.run(command, check=False, stdout=full, stderr=subprocess.PIPE, text=True)
+    first, *_ = done.stderr.splitlines()
+    assert first == "error: [Errno 28] No space left on device"
+    assert "Traceback" not in done.stderr
+    assert done.returncode != 1
 
 
 # -- health --------------------------------------------------------------------------------------

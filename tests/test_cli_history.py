@@ -234,10 +234,36 @@ def test_audit_as_json(sets):  # noqa: ARG001
         (["right.parquet", "--at", "at", "-f", "a=hourly:visits", "-f", "hourly:*"], "or of none"),
         (["right.parquet", "--at", "at", "--timestamp", "at"], "--timestamp takes COLUMN=VIEW"),
         (["right.parquet", "--at", "at", "--label", "nope"], "--label 'nope'"),
-        (["right.parquet", "--at", "at", "--html", "right.csv/x"], "right.csv/x cannot be written"),
+        (
+            ["right.parquet", "--at", "at", "--label", "shop", "--html", "right.csv/x"],
+            "right.csv/x cannot be written",
+        ),
     ],
 )
 def test_audit_that_cannot_be_done_is_not_one_that_found_something(sets, arguments, words):  # noqa: ARG001
     done = run("audit", *arguments)
     assert done.exit_code == 2
     assert words in done.stderr
+
+
+def test_an_audit_of_nothing_has_not_found_that_all_is_well(folder):  # noqa: ARG001
+    done = run("audit", "spine.parquet", "--at", "at")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "there is nothing to check: name the features that the frame holds" in done.stderr
+
+
+def test_options_are_called_as_on_the_command_line(folder):  # noqa: ARG001
+    asked = [
+        "spine.parquet",
+        "out.parquet",
+        "--at",
+        "at",
+        "-f",
+        "hourly:visits",
+        "--known-by",
+        "6h",
+    ]
+    assert "--known-by '6h' is not an option" in run("training-set", *asked).stderr
+    assert "choose 'event', 'created' or VIEW=6h" in run("training-set", *asked).stderr
+    audited = run("audit", "spine.parquet", "--at", "at", "--label", "shop", "--sample", "-1")
+    assert "error: --sample -1 is not an option" in audited.stderr

@@ -178,6 +178,8 @@ def test_reference_shows_what_it_is_read_under():
         ("shops:zzz", UnknownNameError, ["there are: 'people', 'rating', 'visits'"]),
         ("modell", UnknownNameError, ["feature service 'modell'", "did you mean 'model'"]),
         ("shops", UnknownNameError, ["'shops' is a feature view", "'shops:*'"]),
+        ("visits", UnknownNameError, ["'visits' is a feature; write", ": 'shops:visits'"]),
+        ("people", UnknownNameError, ["'shops:people' or 'cities:people'"]),
         ("", UnknownNameError, ["feature service ''"]),
         ([""], UnknownNameError, ["feature service ''"]),
         ("shops:", InputError, ["'shops:' is no feature reference"]),

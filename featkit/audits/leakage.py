@@ -159,6 +159,12 @@ class _Reader:
         about = pl.DataFrame(
             [pl.int_range(found.height, eager=True).alias("row"), *keys, at.alias("at")]
         )
+        if not stamps and not selection.views and options.label is None:
+            msg = (
+                "there is nothing to check: name the features that the frame holds, the columns of "
+                "their timestamps, or the label that is to be predicted"
+            )
+            raise InputError(msg)
         said = f"timestamps in {', '.join(stamps)}" if stamps else "no timestamps of features there"
         return _Columns(
             keys=keys,

@@ -5,6 +5,7 @@
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack
 from contextvars import ContextVar
+from errno import EPIPE
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
@@ -44,6 +45,11 @@ class Command(TyperCommand):
             terminal.say("error", str(error))
             missing = isinstance(error, (UnknownNameError, MissingEntitiesError))
             raise typer.Exit(self.not_there if missing else FAILED) from error
+        except OSError as error:
+            if error.errno == EPIPE:  # who reads has seen enough, which typer knows
+                raise
+            terminal.say("error", str(error))
+            raise typer.Exit(FAILED) from error
 
 
 def _with_json_target(args: Sequence[str]) -> list[str]:

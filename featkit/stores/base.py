@@ -438,6 +438,8 @@ def store_class(scheme: str) -> type[Store]:
     msg = f"no store has the scheme {name!r}; {nearest(name, schemes())}"
     if name in {"http", "https"}:
         msg = f"{msg}; an address has its store before it, such as 'feast+{name}://HOST'"
+    elif len(name) == 1:
+        msg = f"{msg}; a path has its store before it, such as 'parquet:{name}:...'"
     raise SettingsError(msg)
 
 
