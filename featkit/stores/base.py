@@ -86,11 +86,11 @@ class Target:
     @classmethod
     def parse(cls, text: str) -> Target:
         """Read a target; raise `SettingsError` where it has no scheme."""
-        scheme, colon, rest = text.partition(":")
-        if not (scheme and colon and rest):
-            such = f"parquet:{text}" if text and Path(text).is_dir() else "parquet:PATH"
-            msg = f"{text!r} is no target; write SCHEME:PLACE, such as {such!r} or 'demo:flights'"
-            raise SettingsError(msg)
+        scheme, _, rest = text.partition(":")
+        if not (scheme[1:] and rest):  # one letter is a drive of Windows
+            path = text if len(scheme) == 1 or (text and Path(text).is_dir()) else "PATH"
+            msg = f"{text!r} is no target; write SCHEME:PLACE, such as 'parquet:{path}'"
+            raise SettingsError(f"{msg} or 'demo:flights'")
         return cls(scheme, rest)
 
     def __str__(self) -> str:
@@ -438,8 +438,6 @@ def store_class(scheme: str) -> type[Store]:
     msg = f"no store has the scheme {name!r}; {nearest(name, schemes())}"
     if name in {"http", "https"}:
         msg = f"{msg}; an address has its store before it, such as 'feast+{name}://HOST'"
-    elif len(name) == 1:
-        msg = f"{msg}; a path has its store before it, such as 'parquet:{name}:...'"
     raise SettingsError(msg)
 
 

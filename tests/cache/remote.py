@@ -66,11 +66,11 @@ class Remote(Store):
         self.reads.append(read)
         turn = next(self.turn)
         return Call(
-            LocalRead(lambda: self.told(read, turn), f"view {read.view.name!r}"),
+            LocalRead(lambda: self.answered(read, turn), f"view {read.view.name!r}"),
             keys=read.keys.height,
         )
 
-    def told(self, read: Any, turn: int) -> Any:
+    def answered(self, read: Any, turn: int) -> Any:
         if self.gate is not None:
             assert self.gate.wait(20)
         if self.down:

@@ -131,7 +131,7 @@ def test_keys_of_any_type(connect, ids):
     def answer(read):
         remote.answer = None
         keys = read.keys.to_series().hash().cast(pl.String).to_frame("id")
-        found = remote.told(type(read)(read.view, read.features, keys, read.now), 1)
+        found = remote.answered(type(read)(read.view, read.features, keys, read.now), 1)
         remote.answer = answer
         return found
 
@@ -309,7 +309,7 @@ def test_lies_are_not_kept(connect, remote):
     client = connect()
 
     def lie(read):
-        told = Remote().told(read, 0)
+        told = Remote().answered(read, 0)
         return type(told)(told.values.head(1), told.statuses)
 
     remote.answer = lie
@@ -335,7 +335,7 @@ def test_chunks_that_came_are_kept_when_another_fails(connect):
     def answer(read):
         if 3 in read.keys["id"]:
             raise StoreUnavailable("lost")
-        return Remote().told(read, 0)
+        return Remote().answered(read, 0)
 
     remote.answer = answer
     client = connect(store=remote)
@@ -470,7 +470,7 @@ def test_a_wait_ends_with_the_timeout(connect):
 
 def test_what_an_incomplete_answer_has_is_kept(connect, remote):
     def answer(read):
-        told = Remote().told(read, 1)
+        told = Remote().answered(read, 1)
         left_out = read.keys.to_series() == 2
         if not left_out.any():
             return told
