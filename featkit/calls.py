@@ -388,6 +388,9 @@ class Call(Generic[Result]):
     kind
         What tells calls alike, whose speeds can be compared: no more of them run at once than make
         the store faster. None: they need not be compared.
+    undo
+        What is sent where nobody waits for this call any more, since it was interrupted or its time
+        is up: it ends what goes on at the store meanwhile. None: nothing does.
     """
 
     request: Request
@@ -395,6 +398,7 @@ class Call(Generic[Result]):
     keys: int = 0
     explain: Callable[[Any], FeatkitError | None] = _no_explanation
     kind: Hashable = None
+    undo: Call[Any] | None = None
 
 
 Effect: TypeAlias = Call[Any] | Sequence[Call[Any]]

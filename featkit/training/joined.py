@@ -39,13 +39,22 @@ def join_by_store(
         JoinRead(view=part.view, features=part.features, spine=distinct, rule=rules[part.view.name])
         for part, (distinct, _) in zip(selection.views, moments, strict=True)
     ]
-    answers = yield from store.join_history(reads)
+    asked = [read for read in reads if read.spine.height]  # of nothing there is nothing to ask
+    answered = iter((yield from store.join_history(asked)) if asked else ())
+    answers = [next(answered) if read.spine.height else _nothing(read) for read in reads]
     return [
         _joined(read, part, answer, positions, spine)
         for read, part, answer, (_, positions) in zip(
             reads, selection.views, answers, moments, strict=True
         )
     ]
+
+
+def _nothing(read: JoinRead) -> pl.DataFrame:
+    """Return the answer to no moments."""
+    schema: dict[str, pl.DataType | None] = {ROW: pl.Int64()}
+    schema |= {feature.name: feature.dtype for feature in read.features}
+    return pl.DataFrame(schema=schema | ({EVENT: TIMESTAMP} if read.view.timestamp else {}))
 
 
 def _refuse_options(store: Store, options: TrainingOptions) -> None:

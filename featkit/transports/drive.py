@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from contextlib import closing, suppress
+from datetime import timedelta
 from functools import partial
 from pkgutil import resolve_name
 from queue import Empty, SimpleQueue
@@ -19,7 +20,8 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 from weakref import WeakSet
 
 from featkit.calls import Call, LocalRead
-from featkit.errors import ClosedError, FeatkitError, NotSupportedError
+from featkit.errors import ClosedError, DeadlineExceeded, FeatkitError, NotSupportedError
+from featkit.transports.deadline import Deadline
 from featkit.transports.options import TransportOptions
 from featkit.transports.workers import Workers
 from featkit.waiting import Wait
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
 
     from featkit.calls import Effect, Flow
     from featkit.transports.base import Transport
-    from featkit.transports.deadline import Deadline
 
 T = TypeVar("T")
 
@@ -208,9 +209,30 @@ def drive(flow: Flow[T], transports: Transports, deadline: Deadline, progress: P
     outcome: Any = None
     with closing(flow):
         while not isinstance(effect := _advance(flow, outcome), _Returned):
-            if (outcome := _late(deadline, effect)) is None:
-                outcome = one(effect) if isinstance(effect, Call) else together(effect)
+            try:
+                if (outcome := _late(deadline, effect)) is None:
+                    outcome = one(effect) if isinstance(effect, Call) else together(effect)
+            except BaseException:
+                _undo(effect, transports)
+                raise
+            if isinstance(outcome, DeadlineExceeded):
+                _undo(effect, transports)
     return effect.value
+
+
+def _undo(effect: Effect, transports: Transports) -> None:
+    """Have what goes on at the store end, where that can be had, and wait a little for it."""
+    calls = _undoing(effect)
+    if calls:
+        arrivals = _Arrivals(len(calls))
+        transports.submit(calls, Deadline(_FAREWELL), arrivals.settle)
+        for _ in arrivals.awaited(_SETTLING):
+            pass
+
+
+def _undoing(effect: Effect) -> list[Call[Any]]:
+    calls = [effect] if isinstance(effect, Call) else effect
+    return [call.undo for call in calls if call.undo is not None]
 
 
 def _in_threads(
@@ -276,11 +298,31 @@ async def adrive(
     outcome: Any = None
     with closing(flow):
         while not isinstance(effect := _advance(flow, outcome), _Returned):
-            if (outcome := _late(deadline, effect)) is None:
-                calls = [effect] if isinstance(effect, Call) else effect
-                outcomes = await together(calls)
-                outcome = outcomes[0] if isinstance(effect, Call) else outcomes
+            try:
+                if (outcome := _late(deadline, effect)) is None:
+                    calls = [effect] if isinstance(effect, Call) else effect
+                    outcomes = await together(calls)
+                    outcome = outcomes[0] if isinstance(effect, Call) else outcomes
+            except BaseException:
+                await _aundo(effect, transports)
+                raise
+            if isinstance(outcome, DeadlineExceeded):
+                await _aundo(effect, transports)
     return effect.value
+
+
+async def _aundo(effect: Effect, transports: Transports) -> None:
+    """Do as `_undo` does, without blocking the event loop."""
+    loop = asyncio.get_running_loop()
+    calls = _undoing(effect)
+    futures = [loop.create_future() for _ in calls]
+    transports.submit(
+        calls,
+        Deadline(_FAREWELL),
+        lambda place, told: _wake(loop, futures[place], told),
+    )
+    if futures:
+        await asyncio.wait(futures, timeout=_SETTLING)
 
 
 def _late(deadline: Deadline, effect: Effect) -> FeatkitError | list[FeatkitError] | None:
@@ -311,6 +353,7 @@ def _patience(deadline: Deadline) -> float | None:
 
 _SLICE = 0.1  # seconds
 _SETTLING = 0.3  # seconds
+_FAREWELL = timedelta(seconds=2)  # for what ends at the store what nobody waits for
 
 
 class _Arrivals:

@@ -57,6 +57,12 @@ def sql_type(dtype: pl.DataType) -> tuple[str, str]:
     """Return a type's name and its text, as Unity Catalog has them."""
     if isinstance(dtype, pl.List):
         return "ARRAY", f"array<{sql_type(pl.Series([], dtype=dtype.inner).dtype)[1]}>"
+    if isinstance(dtype, pl.Struct):
+        fields = [
+            f"{own.name}:{sql_type(pl.Series([], dtype=own.dtype).dtype)[1]}"
+            for own in dtype.fields
+        ]
+        return "STRUCT", f"struct<{','.join(fields)}>"
     return SQL_TYPES[dtype]
 
 
@@ -92,6 +98,10 @@ class DatabricksFake:
         How often a statement is still running when it is looked at.
     expired_links
         How many links to results have expired when they are followed.
+    ended
+        What is told of a statement that has ended, in place of the truth.
+    cut
+        How many bytes each result lacks at its end.
     warehouses
         The SQL warehouses that the token may use, by id; ``wh1`` runs statements.
     lists_warehouses
@@ -117,6 +127,8 @@ class DatabricksFake:
     naive: bool = False
     running: int = 0
     expired_links: int = 0
+    ended: dict[str, Any] = field(default_factory=dict)
+    cut: int = 0
     tags: dict[str, dict[str, str]] = field(default_factory=dict)
     warehouses: dict[str, str] = field(default_factory=lambda: dict(WAREHOUSES))
     lists_warehouses: bool = True
@@ -128,6 +140,7 @@ class DatabricksFake:
     _left: int = 0
     _numbers: Iterator[int] = field(default_factory=itertools.count)
     statements: dict[str, Any] = field(default_factory=dict)
+    cancelled: list[str] = field(default_factory=list)
     links: dict[str, bytes] = field(default_factory=dict)
     storage_url: str = ""
     passwords: list[str] = field(default_factory=list)
@@ -356,6 +369,9 @@ class DatabricksFake:
                 return self._execute(json.loads(asked.body))
             case "GET", [name] if name in self.statements:
                 return Answer(body=self._told(name))
+            case "POST", [name, "cancel"] if name in self.statements:
+                self.cancelled.append(name)
+                return Answer(body={})
             case "GET", [name, "result", "chunks", number] if name in self.statements:
                 return Answer(body={"external_links": [self._link(name, int(number))]})
         return refused(404, "NOT_FOUND", f"The statement {asked.parts[-1]} was not found.")
@@ -365,6 +381,8 @@ class DatabricksFake:
             return refusal
         if (body.get("disposition"), body.get("format")) != ("EXTERNAL_LINKS", "ARROW_STREAM"):
             return refused(400, "INVALID_PARAMETER_VALUE", "INLINE supports JSON_ARRAY only")
+        if (refusal := unpatient(body)) is not None:
+            return refusal
         name = f"st{next(self._numbers)}"  # several may run at once
         try:
             table = self._run(body)
@@ -372,9 +390,12 @@ class DatabricksFake:
             code, message = "BAD_REQUEST", f"[UNRESOLVED] {error}"
             failed = {"state": "FAILED", "sql_state": "42703"}
             failed["error"] = {"error_code": code, "message": message}
-            return Answer(body={"statement_id": name, "status": failed})
-        self.statements[name] = table.to_batches(max_chunksize=7)
+            self.statements[name] = failed
+        else:
+            self.statements[name] = table.to_batches(max_chunksize=7)
         self._left = self.running
+        if body.get("wait_timeout") == "0s":
+            return Answer(body={"statement_id": name, "status": {"state": "PENDING"}})
         return Answer(body=self._told(name))
 
     def _refused(self, warehouse: str | None) -> Answer | None:
@@ -439,7 +460,13 @@ class DatabricksFake:
         if self._left > 0:
             self._left -= 1
             return {"statement_id": name, "status": {"state": "RUNNING"}}
+        if self.ended:
+            return {"statement_id": name, **self.ended}
         batches = self.statements[name]
+        if name in self.cancelled:
+            return {"statement_id": name, "status": {"state": "CANCELED"}}
+        if isinstance(batches, dict):
+            return {"statement_id": name, "status": batches}
         manifest = {
             "format": "ARROW_STREAM",
             "total_chunk_count": len(batches),
@@ -459,7 +486,8 @@ class DatabricksFake:
         with pa.ipc.new_stream(sink, batch.schema) as writer:
             writer.write_batch(batch)
         place = f"/{name}/{number}/{next(self._numbers)}"
-        self.links[place] = sink.getvalue().to_pybytes()
+        whole = sink.getvalue().to_pybytes()
+        self.links[place] = whole[: len(whole) - self.cut]
         return {"chunk_index": number, "external_link": f"{self.storage_url}{place}?signature=x"}
 
     def storage(self, asked: Asked) -> Answer:
@@ -593,6 +621,20 @@ class DatabricksFake:
             own = dict(zip(view.join_keys, key, strict=True)) if self.echo else {}
             outputs.append(own | dict(zip(names, map(written, values), strict=True)))
         return outputs
+
+
+def unpatient(body: dict[str, Any]) -> Answer | None:
+    """Refuse what a statement may not be waited for."""
+    wait = body.get("wait_timeout", "10s")
+    if wait != "0s" and not (
+        wait[-1] == "s" and wait[:-1].isdecimal() and 5 <= int(wait[:-1]) <= 50
+    ):
+        said = "wait_timeout must be 0s, or between 5s and 50s"
+        return refused(400, "INVALID_PARAMETER_VALUE", said)
+    if wait == "0s" and body.get("on_wait_timeout") == "CANCEL":
+        said = "on_wait_timeout cannot be CANCEL where wait_timeout is 0s"
+        return refused(400, "INVALID_PARAMETER_VALUE", said)
+    return None
 
 
 def synced(table: dict[str, Any]) -> dict[str, Any]:

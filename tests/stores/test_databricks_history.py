@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
 import random
 import re
+import signal
+import threading
+import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +18,16 @@ import pytest
 from polars.testing import assert_frame_equal
 
 import featkit
-from featkit.errors import AuthError, NotSupportedError, RequestRejected, UnknownNameError
+from featkit.errors import (
+    AuthError,
+    DeadlineExceeded,
+    NotSupportedError,
+    ProtocolError,
+    RequestRejected,
+    StoreUnavailable,
+    TimestampError,
+    UnknownNameError,
+)
 from featkit.stores.base import open_store
 from featkit.testing import described
 from tests.fakes.databricks import CATALOG, SCHEMA, WAREHOUSES, DatabricksFake, workspace
@@ -204,6 +218,181 @@ def test_times_without_a_zone_are_those_of_the_one_that_is_told(
                 for each in (client, oracle)
             )
     assert_frame_equal(found.frame, right.frame)
+
+
+@pytest.mark.parametrize(
+    ("zone", "said"),
+    [(None, r"'at' has times without a zone; .*timezone='UTC'"), ("Europe/Oslo", "02:30:00 came")],
+)
+def test_times_without_a_zone_are_never_guessed(zone: str | None, said: str) -> None:
+    """In Oslo the clock showed 02:30 twice that night."""
+    rows = pl.DataFrame({"user_id": [1], "at": [datetime(2024, 10, 27, 2, 30, tzinfo=UTC)]})
+    view = described(rows.with_columns(a=1.5), name="v", join_keys="user_id", timestamp="at")
+    spine = rows.with_columns(when=pl.col("at"))
+    known = {"catalog": CATALOG, "schema": SCHEMA, "token": "dapi-canary", "warehouse_id": "wh1"}
+    with workspace(DatabricksFake([view], naive=True)) as url:
+        store = open_store(f"databricks+{url}", known, timezone=zone)
+        with featkit.connect(store) as client, pytest.raises(TimestampError, match=said):
+            client.get_historical_features(spine, ["v:a"], at="when")
+
+
+@pytest.mark.parametrize("there", [True], indirect=True)
+def test_where_there_is_no_moment_no_statement_is_made(
+    fake: DatabricksFake, client: Any, spine: pl.DataFrame
+) -> None:
+    for nothing in (spine.head(0), spine.with_columns(user_id=pl.lit(None, pl.Int64))):
+        made = client.get_historical_features(nothing, FEATURES, at="when", feature_timestamps=True)
+        assert made.frame.height == nothing.height
+        assert made.frame["amount"].null_count() == nothing.height
+    assert not fake.statements
+
+
+def test_structs_have_the_json_of_lookups_and_not_what_arrow_makes_of_them() -> None:
+    rows = pl.DataFrame(
+        {
+            "user_id": [1, 2],
+            "at": [START, START],
+            "place": [{"city": 'O,sl"o', "seen": START}, None],
+            "many": [[{"seen": START}], []],
+        }
+    ).with_columns(pl.col("at").cast(pl.Datetime("us", "UTC")))
+    view = described(rows, name="v", join_keys="user_id", timestamp="at")
+    with workspace(DatabricksFake([view])) as url:
+        for pushdown in (True, False):
+            options = {"warehouse_id": "wh1", "pushdown": pushdown, "views": {}}
+            with featkit.connect(opened(url, **options)) as client:
+                spine = rows.select("user_id", when="at")
+                made = client.get_historical_features(spine, ["v:place", "v:many"], at="when").frame
+            assert json.loads(made["place"][0])["city"] == 'O,sl"o'
+            assert made["place"][1] is None
+            assert [list(map(json.loads, own)) for own in made["many"]] == [
+                [{"seen": json.loads(made["place"][0])["seen"]}],
+                [],
+            ]
+
+
+def test_a_column_that_is_no_longer_of_its_type_is_named(
+    fake: DatabricksFake, client: Any, spine: pl.DataFrame
+) -> None:
+    client.get_feature_metadata("balances")
+    view, rows = BALANCES
+    changed = rows.with_columns(amount=pl.lit("x"))
+    fake.views = [(view, changed), PLACES]
+    with pytest.raises(ProtocolError, match="'amount' came as string and cannot become float64"):
+        client.get_historical_features(spine, ["balances:amount"], at="when")
+
+
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [("CANCELED", "CANCELED: somebody cancelled it"), ("CLOSED", "CLOSED: its result was fetched")],
+)
+def test_what_became_of_a_statement_is_told(
+    fake: DatabricksFake, client: Any, spine: pl.DataFrame, state: str, said: str
+) -> None:
+    fake.ended = {"status": {"state": state}}
+    with pytest.raises(RequestRejected, match=said):
+        client.get_historical_features(spine, FEATURES, at="when")
+
+
+@pytest.mark.parametrize(
+    ("manifest", "said"),
+    [(None, "not what its result is"), ({"truncated": True}, "cut the result .* short, at 0 rows")],
+)
+def test_a_result_of_which_nothing_is_known_is_not_taken_for_no_rows(
+    fake: DatabricksFake, client: Any, spine: pl.DataFrame, manifest: Any, said: str
+) -> None:
+    fake.ended = {"status": {"state": "SUCCEEDED"}, "manifest": manifest}
+    with pytest.raises(ProtocolError, match=said):
+        client.get_historical_features(spine, FEATURES, at="when")
+
+
+def test_a_result_that_breaks_off_is_no_arrow_stream(
+    fake: DatabricksFake, client: Any, spine: pl.DataFrame
+) -> None:
+    fake.cut = 60
+    with pytest.raises(ProtocolError, match="no Arrow stream") as caught:
+        client.get_historical_features(spine, ["balances:note"], at="when")
+    assert "signature" not in str(caught.value)
+
+
+def test_storage_that_refuses_every_link_is_told_by_what_it_says(
+    fake: DatabricksFake, client: Any, spine: pl.DataFrame
+) -> None:
+    fake.expired_links = 99
+    with pytest.raises(
+        StoreUnavailable, match=r"127\.0\.0\.1, refuses .* 403: '<Code>Acc"
+    ) as caught:
+        client.get_historical_features(spine, ["balances:note"], at="when")
+    assert "signature" not in str(caught.value)
+
+
+# -- what nobody waits for any more ends at the warehouse ------------------------------------------
+
+
+def _cancelled(fake: DatabricksFake) -> bool:
+    """Tell whether the statements are cancelled, once that has had its time."""
+    ends = time.monotonic() + 5
+    while len(fake.cancelled) < len(fake.statements) and time.monotonic() < ends:
+        time.sleep(0.01)
+    return bool(fake.statements) and set(fake.cancelled) == set(fake.statements)
+
+
+def _running(fake: DatabricksFake) -> None:
+    """Wait until a statement runs."""
+    while not fake.statements:
+        time.sleep(0.01)
+    time.sleep(0.1)
+
+
+def test_a_statement_is_cancelled_where_its_time_is_up(fake: DatabricksFake) -> None:
+    fake.running = 10**6
+    spine = pl.DataFrame({"user_id": [1], "when": [START]})
+    with workspace(fake) as url:
+        options: dict[str, Any] = {"warehouse_id": "wh1", "views": {}}
+        with featkit.connect(opened(url, **options), timeout="0.5s") as client:
+            with pytest.raises(DeadlineExceeded):
+                client.get_historical_features(spine, ["balances:amount"], at="when")
+            assert _cancelled(fake)
+
+
+def test_a_statement_is_cancelled_with_its_task(fake: DatabricksFake) -> None:
+    fake.running = 10**6
+    spine = pl.DataFrame({"user_id": [1], "when": [START]})
+
+    async def ask(url: str) -> None:
+        options: dict[str, Any] = {"warehouse_id": "wh1", "views": {}}
+        async with featkit.connect_async(opened(url, **options)) as client:
+            task = asyncio.create_task(
+                client.get_historical_features(spine, ["balances:amount"], at="when")
+            )
+            await asyncio.to_thread(_running, fake)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+    with workspace(fake) as url:
+        asyncio.run(ask(url))
+        assert _cancelled(fake)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+def test_a_statement_is_cancelled_by_ctrl_c(fake: DatabricksFake) -> None:
+    fake.running = 10**6
+    spine = pl.DataFrame({"user_id": [1], "when": [START]})
+
+    def interrupt() -> None:
+        _running(fake)
+        signal.raise_signal(signal.SIGINT)
+
+    with workspace(fake) as url:
+        options: dict[str, Any] = {"warehouse_id": "wh1", "views": {}}
+        with featkit.connect(opened(url, **options)) as client:
+            thread = threading.Thread(target=interrupt)
+            thread.start()
+            with pytest.raises(KeyboardInterrupt):
+                client.get_historical_features(spine, ["balances:amount"], at="when")
+            thread.join()
+            assert _cancelled(fake)
 
 
 def test_without_a_warehouse_it_says_what_to_do(fake: DatabricksFake, spine: pl.DataFrame) -> None:

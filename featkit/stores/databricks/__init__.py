@@ -269,7 +269,8 @@ class DatabricksStore(Store):
         for name, table in tables.items():
             tags = (yield from tags_of(self._workspace, table)) if self._options.tags else {}
             view = view_of(table, name, self._of_view(name), tags)
-            if any(c.name == view.timestamp and c.is_naive for c in table.columns):
+            compared = {*view.join_keys, view.timestamp}
+            if any(c.name in compared and c.is_naive for c in table.columns):
                 self._naive.add(name)
             if self._options.lineage:
                 made_from, used_by = yield from neighbours(
@@ -348,14 +349,16 @@ class DatabricksStore(Store):
             named: EntityList = yield self._lakebase.name_entities(read, table, self._zone)
             return named
         if self._options.scan_source and warehouse:
-            return (yield from listing.entities(warehouse, read, self._zone))
+            naive = name in self._naive
+            return (yield from listing.entities(warehouse, read, self._zone, naive=naive))
         return (yield from super().name_entities(read))
 
     def read_arrivals(self, view: FeatureView, now: datetime) -> Flow[Arrivals] | None:
         """Have the warehouse tell when rows came, where it may be asked."""
         if not (self._options.scan_source and self._warehouse and view.timestamp):
             return None
-        return listing.arrivals(self._warehouse, view, now, self._zone)
+        naive = view.name in self._naive
+        return listing.arrivals(self._warehouse, view, now, self._zone, naive=naive)
 
     # -- health and age
 

@@ -17,7 +17,8 @@ from featkit.engines.listing import (
     entities_query,
     until,
 )
-from featkit.stores.databricks.statements import DIALECT, shaped, table_of
+from featkit.stores.databricks.rows import shaped
+from featkit.stores.databricks.statements import ANY_ZONE, DIALECT, table_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,22 +30,25 @@ if TYPE_CHECKING:
     from featkit.stores.databricks.statements import Warehouse
 
 
-def entities(warehouse: Warehouse, read: PopulationRead, zone: str | None) -> Flow[EntityList]:
-    """Ask for the entities that have a row by now."""
+def entities(
+    warehouse: Warehouse, read: PopulationRead, zone: str | None, *, naive: bool
+) -> Flow[EntityList]:
+    """Ask for the entities that have a row by now; where its times have no zone, by tomorrow."""
     view = read.view
     text = entities_query([_listed(view)], view.join_keys, DIALECT, read.sample)
-    rows = yield from warehouse.rows(text, _now(view, read.now))
+    rows = yield from warehouse.rows(text, _now(view, read.now, naive=naive))
     dtypes: dict[str, pl.DataType | None] = {own.join_key: own.dtype for own in view.entities}
-    return entities_of(shaped(rows, dtypes | {TOTAL: pl.Int64()}, zone))
+    return entities_of(shaped(rows, dtypes | {TOTAL: pl.Int64()}, (), zone))
 
 
 def arrivals(
-    warehouse: Warehouse, view: FeatureView, now: datetime, zone: str | None
+    warehouse: Warehouse, view: FeatureView, now: datetime, zone: str | None, *, naive: bool
 ) -> Flow[Arrivals]:
     """Ask when rows came."""
     text = arrivals_query([_listed(view)], DIALECT)
-    rows = yield from warehouse.rows(text, _now(view, now))
-    return arrivals_of(shaped(rows, {TIME: TIMESTAMP}, zone))
+    rows = yield from warehouse.rows(text, _now(view, now, naive=naive))
+    found = shaped(rows, {TIME: TIMESTAMP}, (), zone)
+    return arrivals_of(found.filter(pl.col(TIME) <= pl.lit(now, TIMESTAMP)))
 
 
 def _listed(view: FeatureView) -> Listed:
@@ -57,5 +61,7 @@ def _listed(view: FeatureView) -> Listed:
     )
 
 
-def _now(view: FeatureView, now: datetime) -> Mapping[str, tuple[str, str]]:
-    return {"now": ("TIMESTAMP", until(now))} if view.timestamp else {}
+def _now(view: FeatureView, now: datetime, *, naive: bool) -> Mapping[str, tuple[str, str]]:
+    """Write the moment that counts as now; what the warehouse compares it with may be off."""
+    latest = now + ANY_ZONE if naive else now
+    return {"now": ("TIMESTAMP", until(latest))} if view.timestamp else {}

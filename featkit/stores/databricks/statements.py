@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlsplit
 
 import msgspec
 import polars as pl
 import pyarrow as pa
 
-from featkit.asof import joined, period
+from featkit.asof import period
 from featkit.calls import Call, HttpRequest, LocalRead
 from featkit.dtypes import TIMESTAMP
 from featkit.engines.sql import SPINE, Dialect, join_query, spine_text
@@ -25,6 +27,7 @@ from featkit.errors import (
 from featkit.history import EVENT, ROW
 from featkit.stores.databricks import warehouses
 from featkit.stores.databricks.refusals import named
+from featkit.stores.databricks.rows import columns_of, joined_here, quoted, shaped
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,10 +38,16 @@ if TYPE_CHECKING:
     from featkit.stores.databricks.workspace import Workspace
 
 _STATEMENTS = "/api/2.0/sql/statements"
-_ANY_ZONE = timedelta(days=1)  # more than a zone is off
-_PAUSE = 0.5  # seconds between two looks at a statement that runs
+ANY_ZONE = timedelta(days=1)
+"""More than a zone is off."""
+_SOON, _PAUSE = 0.05, 0.5  # seconds between two looks at a statement that runs: first, at most
 _SPINE = 8_000_000  # characters of a spine that goes with a statement
-_EXPIRED = frozenset({403, 404, 410})  # what storage says of a link whose time is over
+_REFUSED = frozenset({403, 404, 410})  # what storage says of a link whose time is over
+_SHOWN = 200  # characters of what it says
+_UNTOLD = {
+    "CANCELED": "somebody cancelled it at the warehouse",
+    "CLOSED": "its result was fetched already, or its time is over; ask again",
+}
 
 
 class _Error(msgspec.Struct, frozen=True):
@@ -112,25 +121,21 @@ class Warehouse:
             spine = spine_text(read)
             if len(spine) <= _SPINE:
                 return (yield from self._joined_there(read, zone, spine))
-        text, parameters = history_query(read, around=_ANY_ZONE if naive else timedelta())
+        text, parameters = history_query(read, around=ANY_ZONE if naive else timedelta())
         rows = yield from self.rows(text, parameters)
-        run = partial(_joined_here, read, rows, zone)
+        run = partial(joined_here, read, rows, zone)
         what = f"history of {read.view.name}"
         found: pl.DataFrame = yield Call(LocalRead(run, what, threaded=True))
         return found
 
     def _joined_there(self, read: JoinRead, zone: str | None, spine: str) -> Flow[pl.DataFrame]:
         where, times = _period(read)
-        names = [*read.view.join_keys, *(own.name for own in read.features)]
-        names += [read.view.timestamp] if read.view.timestamp else []
-        columns = {name: _quoted(name) for name in names}
-        table = table_of(read.view)
+        table, columns = table_of(read.view), columns_of(read)
         text = join_query(read, DIALECT, table=table, columns=columns, where=where)
         rows = yield from self.rows(text, {SPINE: ("STRING", spine), **times})
         dtypes: dict[str, pl.DataType | None] = {ROW: pl.Int64()}
-        dtypes |= {own.name: own.dtype for own in read.features}
         dtypes |= {EVENT: TIMESTAMP} if read.view.timestamp else {}
-        return shaped(rows, dtypes, zone)
+        return shaped(rows, dtypes, read.features, zone)
 
     def rows(self, text: str, parameters: Mapping[str, tuple[str, str]]) -> Flow[pl.DataFrame]:
         """Run a query; its parameters are types and texts."""
@@ -143,34 +148,48 @@ class Warehouse:
             ],
             "disposition": "EXTERNAL_LINKS",
             "format": "ARROW_STREAM",
-            "wait_timeout": "30s",
-            "on_wait_timeout": "CONTINUE",
+            "wait_timeout": "0s",  # so that its id is known, should it have to be cancelled
         }
         try:
             said: Statement = yield self._workspace.post(_STATEMENTS, body, Statement)
         except (AuthError, RequestRejected, UnknownNameError) as error:
             yield from warehouses.check(self._workspace, self._id, error)
             raise
-        path = f"{_STATEMENTS}/{said.statement_id}"
-        while said.status.state in {"PENDING", "RUNNING"}:
-            yield Call(LocalRead(partial(time.sleep, _PAUSE), "a statement that runs"))
-            said = yield self._workspace.get(path, Statement)
-        if said.status.state != "SUCCEEDED":
-            raise _failed(said.status)
-        manifest = said.manifest or _Manifest()
+        path = f"{_STATEMENTS}/{quote(said.statement_id, safe='')}"
+        said = yield from self._ended(path, said)
+        if (manifest := said.manifest) is None:
+            msg = "the workspace says that a statement SUCCEEDED, but not what its result is"
+            raise ProtocolError(msg)
         parts = []
         for chunk in range(manifest.total_chunk_count):
             known = said.result if chunk == 0 else None
             parts.append((yield from self._chunk(path, chunk, known)))
         frame = pl.concat(parts) if parts else pl.DataFrame()
-        if manifest.truncated or frame.height != manifest.total_row_count:
+        if manifest.truncated:
+            msg = f"the workspace cut the result of a statement short, at {frame.height:,} rows"
+            raise ProtocolError(msg)
+        if frame.height != manifest.total_row_count:
             msg = f"expected {manifest.total_row_count} rows of a statement, got {frame.height}"
             raise ProtocolError(msg)
         return frame
 
+    def _ended(self, path: str, said: Statement) -> Flow[Statement]:
+        """Wait for a statement; one that nobody waits for any more is cancelled."""
+        cancel = self._workspace.post(f"{path}/cancel", {}, dict)
+        pause = _SOON
+        while said.status.state in {"PENDING", "RUNNING"}:
+            rest = LocalRead(partial(time.sleep, pause), "a statement that runs")
+            yield Call(rest, undo=cancel)
+            said = yield replace(self._workspace.get(path, Statement), undo=cancel)
+            pause = min(2 * pause, _PAUSE)
+        if said.status.state != "SUCCEEDED":
+            raise _failed(said.status)
+        return said
+
     def _chunk(self, path: str, number: int, known: _Result | None) -> Flow[pl.DataFrame]:
         """Read one chunk; where its link has expired, by another one."""
         place = f"{path}/result/chunks/{number}"
+        refusals: list[HttpReply] = []
         for result in (known, None):
             found = result or (yield self._workspace.get(place, _Result))
             link = next(iter(found.external_links), None)
@@ -178,12 +197,17 @@ class Warehouse:
                 msg = f"the workspace sent no link to chunk {number} of a result"
                 raise ProtocolError(msg)
             request = HttpRequest(
-                url=link.external_link, headers=link.http_headers or {}, answers=_EXPIRED
+                url=link.external_link, headers=link.http_headers or {}, answers=_REFUSED
             )
-            frame: pl.DataFrame | None = yield Call(request, decode=_arrow)
+            frame: pl.DataFrame | None = yield Call(request, decode=partial(_arrow, refusals))
             if frame is not None:
                 return frame
-        msg = "the links to the result of a statement expired before they could be read"
+        host, reply = urlsplit(request.url).hostname, refusals[-1]
+        msg = (
+            f"the storage behind the workspace, {host}, refuses a new link to a result with "
+            f"{reply.status}: {bytes(reply.body[:_SHOWN]).decode(errors='replace')!r}; may this "
+            "machine reach it, and is its clock right?"
+        )
         raise StoreUnavailable(msg)
 
 
@@ -200,9 +224,8 @@ def history_query(
         How much more is read before and after, since what the warehouse compares may be off.
     """
     view = read.view
-    columns = [*view.join_keys, *([view.timestamp] if view.timestamp else [])]
-    columns += [feature.name for feature in read.features]
-    listed = ", ".join(map(_quoted, columns))
+    named = {quoted(name): own for name, own in columns_of(read).items()}
+    listed = ", ".join(own if own == name else f"{own} AS {name}" for name, own in named.items())
     text = f"SELECT {listed} FROM {table_of(view)}"  # noqa: S608 - names, quoted
     where, times = _period(read, around)
     return (f"{text} WHERE {where}" if where else text), times
@@ -215,24 +238,20 @@ def _period(
     if read.view.timestamp is None:
         return "", {}
     until, since = period(read, around)
-    where, times = f"{_quoted(read.view.timestamp)} <= :until", {"until": ("TIMESTAMP", until)}
+    where, times = f"{quoted(read.view.timestamp)} <= :until", {"until": ("TIMESTAMP", until)}
     if since is None:
         return where, times
     times["since"] = ("TIMESTAMP", since)
-    return f"{where} AND {_quoted(read.view.timestamp)} >= :since", times
+    return f"{where} AND {quoted(read.view.timestamp)} >= :since", times
 
 
 def table_of(view: FeatureView) -> str:
     """Write the table of a view, as it stands behind FROM."""
-    return ".".join(map(_quoted, view.source.split(".")))
-
-
-def _quoted(name: str) -> str:
-    return "`" + name.replace("`", "``") + "`"
+    return ".".join(map(quoted, view.source.split(".")))
 
 
 DIALECT = Dialect(
-    quoted=_quoted,
+    quoted=quoted,
     parameter=lambda name: f":{name}",
     lines="(SELECT EXPLODE(FROM_JSON({spine}, 'ARRAY<ARRAY<STRING>>')) AS line) AS lines",
     part="line[{place}]",
@@ -249,13 +268,14 @@ DIALECT = Dialect(
 )
 
 
-def _arrow(reply: HttpReply) -> pl.DataFrame | None:
-    """Read a chunk; None where the link has expired."""
-    if reply.status in _EXPIRED:
+def _arrow(refusals: list[HttpReply], reply: HttpReply) -> pl.DataFrame | None:
+    """Read a chunk; None: the link is refused, since its time may be over."""
+    if reply.status in _REFUSED:
+        refusals.append(reply)
         return None
     try:
         table: Any = pa.ipc.open_stream(pa.py_buffer(reply.body)).read_all()
-    except pa.ArrowException as error:
+    except (pa.ArrowException, OSError) as error:
         msg = f"the result of a statement is no Arrow stream: {error}"
         raise ProtocolError(msg) from error
     return pl.DataFrame(pl.from_arrow(table))
@@ -263,35 +283,12 @@ def _arrow(reply: HttpReply) -> pl.DataFrame | None:
 
 def _failed(status: _Status) -> Exception:
     """Make the error of a statement that failed, though HTTP says that all is well."""
-    error = status.error or _Error("", "it does not say why")
+    error = status.error or _Error()
+    reason = ": ".join(filter(None, (error.error_code, error.message))) or _UNTOLD.get(
+        status.state, "it does not say why"
+    )
     state = f" (SQL state {status.sql_state})" if status.sql_state else ""
-    said = f"the statement is {status.state}: {error.error_code}: {error.message}{state}"
-    if status.state in {"CANCELED", "CLOSED"}:
+    said = f"the statement is {status.state}: {reason}{state}"
+    if status.state in _UNTOLD:
         return RequestRejected(said)
     return named(error.error_code, said)
-
-
-def _joined_here(read: JoinRead, rows: pl.DataFrame, zone: str | None) -> pl.DataFrame:
-    """Bring rows to the dtypes of the view, and join them."""
-    view = read.view
-    dtypes: dict[str, pl.DataType | None]
-    dtypes = {entity.join_key: entity.dtype for entity in view.entities}
-    dtypes |= {feature.name: feature.dtype for feature in read.features}
-    dtypes |= {view.timestamp: TIMESTAMP} if view.timestamp else {}
-    return joined(read, shaped(rows, dtypes, zone))
-
-
-def shaped(
-    rows: pl.DataFrame, dtypes: Mapping[str, pl.DataType | None], zone: str | None
-) -> pl.DataFrame:
-    """Bring columns to their dtypes; naive times are those of a zone."""
-    if not rows.width:  # no chunk came
-        return pl.DataFrame(schema=dtypes)
-    made = []
-    for name, dtype in dtypes.items():
-        column = pl.col(name)
-        found = rows.schema.get(name)
-        if isinstance(found, pl.Datetime) and found.time_zone is None:
-            column = column.dt.replace_time_zone(zone or "UTC").dt.convert_time_zone("UTC")
-        made.append(column.cast(dtype) if dtype is not None else column)
-    return rows.select(made)

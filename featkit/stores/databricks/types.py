@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -123,6 +124,41 @@ def kind_of(text: str, zone: str | None = None) -> Kind:
     if nested := _NESTED.fullmatch(text.strip()):
         return _nested(nested[1].lower(), nested[2], zone)
     return ANYTHING
+
+
+class Carried(enum.Enum):
+    """How a column comes in the result of a statement."""
+
+    AS_IT_IS = enum.auto()
+    AS_JSON = enum.auto()
+    AS_TEXT = enum.auto()
+
+
+def carried(text: str) -> Carried:
+    """Tell how a column of a type is to come: as JSON where a lookup reads JSON.
+
+    Examples
+    --------
+    >>> carried("array<int>").name, carried("struct<a:int,t:timestamp>").name
+    ('AS_IT_IS', 'AS_JSON')
+    """
+    is_nested = bool(_NESTED.fullmatch(text.strip()))
+    if is_nested and (_has_text(kind_of(text)) or "timestamp_ntz" in text.lower()):
+        return Carried.AS_JSON
+    if kind_of(text) is not ANYTHING:
+        return Carried.AS_IT_IS
+    return Carried.AS_JSON if text.strip().lower() == "variant" else Carried.AS_TEXT
+
+
+def _has_text(kind: Kind) -> bool:
+    """Tell whether a part of the values is kept as the text of its JSON."""
+    match kind:
+        case ListOf():
+            return _has_text(kind.inner)
+        case MapOf():
+            return _has_text(kind.value)
+        case _:
+            return kind is ANYTHING
 
 
 def _nested(name: str, inside: str, zone: str | None) -> Kind:
