@@ -16,7 +16,7 @@ import polars as pl
 import pytest
 
 import featkit
-from featkit.calls import HttpRequest
+from featkit.calls import HttpReply, HttpRequest
 from featkit.errors import (
     AuthError,
     BatchTooLarge,
@@ -27,10 +27,12 @@ from featkit.errors import (
     RowMismatch,
     SettingsError,
     StoreUnavailable,
+    ThrottledError,
     TimestampError,
     UnknownNameError,
 )
 from featkit.stores.base import open_store
+from featkit.stores.databricks.refusals import explained
 from featkit.testing import CONTRACT_NOW, StoreContract, contract_views
 from tests.fakes.databricks import CATALOG, SCHEMA, DatabricksFake, workspace
 from tests.fakes.wire import Answer, Asked
@@ -305,6 +307,46 @@ def test_a_profile_tells_the_host(url: str, empty_home: Any) -> None:
         assert client.get_feature_metadata("customers").ttl == timedelta(hours=3)
 
 
+@pytest.mark.usefixtures("variables")
+def test_what_a_browser_shows_behind_the_host_is_left_out(url: str) -> None:
+    with featkit.connect(f"databricks+{url}/ml/features?o=123", token="dapi-canary", **PLACE) as it:
+        assert it.health_check()
+
+
+@pytest.mark.parametrize(
+    ("values", "profile", "said"),
+    [
+        ({"DATABRICKS_WAREHOUSE_ID": "wh1"}, "", r"'wh1' \(Shared\)"),
+        (
+            {"DATABRICKS_WAREHOUSE_ID": "wh2"},
+            "wh1",
+            "'wh2' of the variable DATABRICKS_WAREHOUSE_ID",
+        ),
+        ({}, "wh1", r"'wh1' \(Shared\)"),
+        ({}, "wh2", "'wh2' of the profile 'DEFAULT' in .*databrickscfg; did you mean"),
+    ],
+)
+def test_the_warehouse_is_found_where_databricks_own_tools_look(
+    url: str, variables: Any, empty_home: Any, values: dict[str, str], *, profile: str, said: str
+) -> None:
+    lines = f"[DEFAULT]\nhost = {url}\ntoken = dapi-canary\nwarehouse_id = {profile}\n"
+    (empty_home / ".databrickscfg").write_text(lines)
+    for name, value in values.items():
+        variables.setenv(name, value)
+    with featkit.connect(f"databricks+{url}", **PLACE) as client:
+        assert re.search(said, str(client.check_health()))
+    with featkit.connect(f"databricks+{url}", **PLACE, warehouse_id="wh1") as client:
+        assert "'wh1' (Shared)" in str(client.check_health())
+
+
+@pytest.mark.usefixtures("empty_home")
+def test_a_warehouse_of_another_host_is_not_used(url: str, variables: Any) -> None:
+    variables.setenv("DATABRICKS_WAREHOUSE_ID", "wh1")
+    variables.setenv("DATABRICKS_HOST", "https://elsewhere.example.com")
+    with featkit.connect(f"databricks+{url}", token="dapi-canary", **PLACE) as client:
+        assert "SQL warehouse" not in str(client.check_health())
+
+
 @pytest.mark.parametrize(
     ("options", "error", "words"),
     [
@@ -418,6 +460,54 @@ def test_no_lie_becomes_a_wrong_row(fake: DatabricksFake, name: str) -> None:
     ):
         client.lookup([1, 8, 0], ["customers:visits", "customers:name"])
     assert "/serving-endpoints/fs_ep/invocations" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("body", "error", "said"),
+    [
+        ({"predictions": [1, 2]}, ProtocolError, "serves a model: it answers with predictions"),
+        (
+            {"error_code": "RESOURCE_EXHAUSTED", "message": "too many"},
+            ThrottledError,
+            "'fs_ep' says: RESOURCE_EXHAUSTED: too many",
+        ),
+        ({"message": "it broke"}, RequestRejected, "'fs_ep' says: it broke"),
+        (
+            {"outputs": [{"customer_id": 1, "visit": 1}]},
+            ProtocolError,
+            "does not serve the feature 'visits' of 'customers': .* did you mean 'visit'",
+        ),
+    ],
+    ids=["a model", "throttled", "an error", "another feature"],
+)
+def test_what_an_endpoint_says_in_place_of_features_is_told(
+    fake: DatabricksFake, body: dict[str, Any], error: type[Exception], said: str
+) -> None:
+    def change(sent: dict[str, Any]) -> None:
+        sent.clear()
+        sent.update(body)
+
+    with (
+        lying(change, fake) as http,
+        featkit.connect(opened("http://127.0.0.1:1"), client=http, timeout="1s") as client,
+        pytest.raises(error, match=said),
+    ):
+        client.lookup([1], ["customers:visits"])
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b"<html>Blocked by proxy</html>", "not in Databricks' form: '<html>Blocked by proxy</"),
+        (b"", "403: the credentials were not accepted; the credentials are those that were passed"),
+        (b'{"error_code": 403, "message": "Invalid"}', "403: Databricks says: 403: Invalid; the"),
+        (b'{"error": "invalid_token"}', "403: Databricks says: invalid_token; the credentials"),
+    ],
+)
+def test_a_refusal_is_quoted_whoever_says_it(body: bytes, said: str) -> None:
+    refusal = explained(HttpReply(403, {}, bytearray(body)), "those that were passed")
+    assert said in str(refusal)
+    assert isinstance(refusal, AuthError)
 
 
 def test_a_value_without_its_time_is_refused(fake: DatabricksFake) -> None:

@@ -98,7 +98,8 @@ class DatabricksStore(Store):
         batch_size
             How many keys one request asks for.
         warehouse_id
-            The SQL warehouse that reads the history of tables for training sets.
+            The SQL warehouse that reads the history of tables for training sets; without it, that
+            of the variable DATABRICKS_WAREHOUSE_ID, or of the profile.
         pushdown
             Whether the warehouse joins training sets, where the spine is small enough to go with
             the statement; else the rows that can count are read and joined here.
@@ -189,7 +190,11 @@ class DatabricksStore(Store):
             "client_secret": options.client_secret,
         }
         auth = find(host, given, profile=profile, config_file=options.config_file)
-        kept = msgspec.structs.replace(options, **dict.fromkeys(given))  # the auth has them
+        kept = msgspec.structs.replace(
+            options,
+            **dict.fromkeys(given),  # the auth has them
+            warehouse_id=options.warehouse_id or auth.warehouse[0] or None,
+        )
         return cls(auth, kept, zone=timezone)
 
     @classmethod

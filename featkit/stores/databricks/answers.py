@@ -12,19 +12,21 @@ import polars as pl
 from featkit.codecs import json_messages
 from featkit.codecs.json_rows import JsonRows
 from featkit.columns import FeatureColumns, Status, everywhere
-from featkit.errors import NotSupportedError, ProtocolError, RowMismatch
+from featkit.errors import NotSupportedError, ProtocolError, RowMismatch, nearest
+from featkit.stores.databricks.refusals import Refusal, named
 from featkit.stores.databricks.types import kind_of
 
 if TYPE_CHECKING:
     from featkit.calls import HttpReply
+    from featkit.errors import FeatkitError
     from featkit.stores.base import OnlineRead
 
 
-_SHOWN = 200  # characters of the names that an endpoint sends instead
+class _Response(Refusal, frozen=True):
+    """What an endpoint sends: rows of features, or, if it serves a model, predictions."""
 
-
-class _Response(msgspec.Struct):
-    outputs: msgspec.Raw
+    outputs: msgspec.Raw = msgspec.Raw()
+    predictions: msgspec.Raw = msgspec.Raw()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +62,11 @@ class Question:
         view, names = self.read.view, [feature.name for feature in self.read.features]
         raw = outputs.fields([*names, *view.join_keys, view.timestamp or ""])
         if missing := [name for name in names if name not in raw]:
+            served = set(msgspec.json.decode(outputs.items()[0], type=list[str]))
             msg = (
-                f"the endpoint {self.endpoint!r} does not serve {missing[0]!r}; it answers with "
-                f"{outputs.items()[0][:_SHOWN]!r}"
+                f"the endpoint {self.endpoint!r} does not serve the feature {missing[0]!r} of "
+                f"{view.name!r}: its feature spec would have to look it up. Of what it answers "
+                f"with: {nearest(missing[0], served - {*view.join_keys})}"
             )
             raise ProtocolError(msg)
         self._check_keys(raw)
@@ -86,6 +90,8 @@ class Question:
 
     def _outputs(self, reply: HttpReply) -> JsonRows:
         said = json_messages.read(_Response, reply.body, "a feature serving endpoint")
+        if not bytes(said.outputs):
+            raise self._no_rows(said)
         rows = JsonRows(bytes(said.outputs))
         if rows.height != self.read.keys.height:
             msg = (
@@ -94,6 +100,19 @@ class Question:
             )
             raise RowMismatch(msg)
         return rows
+
+    def _no_rows(self, said: _Response) -> FeatkitError:
+        """Say what came in place of rows, though the status was that of a success."""
+        if said.reason:
+            words = ": ".join(filter(None, (str(said.error_code), said.reason)))
+            return named(str(said.error_code), f"the endpoint {self.endpoint!r} says: {words}")
+        if bytes(said.predictions):
+            msg = (
+                f"the endpoint {self.endpoint!r} serves a model: it answers with predictions, not "
+                "with features; name one that serves a feature spec"
+            )
+            return ProtocolError(msg)
+        return ProtocolError(f"the endpoint {self.endpoint!r} answers without 'outputs'")
 
     def _check_keys(self, raw: dict[str, bytes]) -> None:
         """Compare the keys with those asked for, where the endpoint repeats them."""

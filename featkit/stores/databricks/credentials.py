@@ -6,6 +6,7 @@ import configparser
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from featkit.auth.oauth import ClientCredentials, TokenAuth, form, token_of
 from featkit.auth.tokens import Bearer, bearer_of, secret_of
@@ -63,11 +64,14 @@ class WorkspaceAuth:
         Signs for it.
     origin
         Where the credentials come from, as it reads in an error.
+    warehouse
+        The SQL warehouse that is named there, and where, as it reads in an error; may be empty.
     """
 
     host: str
     inner: Bearer | TokenAuth
     origin: str
+    warehouse: tuple[str, str] = ("", "")
     _data_planes: dict[str, _DataPlane] = field(default_factory=dict, repr=False)
 
     @property
@@ -113,7 +117,7 @@ def find(
     profile: str | None = None,
     config_file: str | None = None,
 ) -> WorkspaceAuth:
-    """Find the workspace and its credentials.
+    """Find the workspace and its credentials, and the SQL warehouse that is named with them.
 
     The first that is there: what is `given`; the profile that is named; the variables
     DATABRICKS_TOKEN, or DATABRICKS_CLIENT_ID and DATABRICKS_CLIENT_SECRET; the profile of
@@ -140,6 +144,20 @@ def find(
     """
     environment = variables("DATABRICKS_")
     path = Path(config_file or environment.get("DATABRICKS_CONFIG_FILE") or "~/.databrickscfg")
+    auth = _credentials(host, given, profile, path, environment)
+    warehouse = environment.get("DATABRICKS_WAREHOUSE_ID")
+    if warehouse and _same(auth.host, environment.get("DATABRICKS_HOST", auth.host)):
+        auth.warehouse = warehouse, "the variable DATABRICKS_WAREHOUSE_ID"
+    return auth
+
+
+def _credentials(
+    host: str | None,
+    given: Mapping[str, Any],
+    profile: str | None,
+    path: Path,
+    environment: Mapping[str, str],
+) -> WorkspaceAuth:
     if host and any(given.values()):
         return _made(host, given, "those that were passed to connect or stand in the settings")
     if profile:
@@ -152,6 +170,10 @@ def find(
     if chosen := environment.get("DATABRICKS_CONFIG_PROFILE"):
         return _of_profile(host, chosen, path)
     passed_over = []
+    if bool(environment.get("DATABRICKS_CLIENT_ID")) != bool(
+        environment.get("DATABRICKS_CLIENT_SECRET")
+    ):
+        passed_over.append("of DATABRICKS_CLIENT_ID and DATABRICKS_CLIENT_SECRET only one is set")
     other = environment.get("DATABRICKS_HOST")
     if host and other and not _same(host, other):
         passed_over.append(f"the variables are for DATABRICKS_HOST, which is {other}")
@@ -206,12 +228,21 @@ def _of_profile(host: str | None, profile: str, path: Path) -> WorkspaceAuth:
     if host and not _same(host, its):
         msg = f"the profile {profile!r} of {path} is for {its}, not for {host}"
         raise _OtherHostError(msg)
-    return _made(its, section, f"those of the profile {profile!r} in {path}")
+    auth = _made(its, section, f"those of the profile {profile!r} in {path}")
+    auth.warehouse = section.get("warehouse_id", ""), f"the profile {profile!r} in {path}"
+    return auth
 
 
 def with_scheme(host: str) -> str:
-    """Return a host with its scheme and without a slash at the end."""
-    return (host if "://" in host else f"https://{host}").rstrip("/")
+    """Return a host with its scheme, without what a browser shows behind it.
+
+    Examples
+    --------
+    >>> with_scheme("adb-1234.azuredatabricks.net/?o=1234")
+    'https://adb-1234.azuredatabricks.net'
+    """
+    parts = urlsplit(host if "://" in host else f"https://{host}")
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 def _same(host: str, other: str) -> bool:

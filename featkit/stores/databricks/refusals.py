@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from featkit.auth.tokens import REFUSED
 from featkit.codecs import json_messages
 from featkit.errors import (
     AuthError,
@@ -25,6 +26,7 @@ _NO_ACCESS = {"PERMISSION_DENIED", "UNAUTHENTICATED", "INVALID_TOKEN", "CUSTOMER
 _THROTTLED = {"REQUEST_LIMIT_EXCEEDED", "RESOURCE_EXHAUSTED", "RATE_LIMITED"}
 _TROUBLE = {"TEMPORARILY_UNAVAILABLE", "DEADLINE_EXCEEDED", "WORKSPACE_TEMPORARILY_UNAVAILABLE"}
 _TOO_LARGE = {"MAX_REQUEST_SIZE_EXCEEDED", "REQUEST_TOO_LARGE"}
+_SHOWN = 200  # characters of what others say
 _TRANSPORT = (408, 429, 500, 502, 503, 504)  # what is tried again, and told by the status
 
 
@@ -54,15 +56,30 @@ def explained(reply: HttpReply, credentials: str) -> FeatkitError | None:
     """
     said = json_messages.read_if(Refusal, reply.body) or Refusal()
     code = str(said.error_code)
-    if reply.status == 401 or code in _NO_ACCESS or reply.status == 403:  # noqa: PLR2004 - what HTTP calls these
-        reason = said.reason or "the credentials were not accepted"
-        return AuthError(
-            f"{reply.status}: Databricks says: {code or said.error}: {reason}; the credentials are "
-            f"{credentials}"
-        )
+    if reply.status in REFUSED or code in _NO_ACCESS:
+        words = _words(said) or _of_others(reply) or "the credentials were not accepted"
+        return AuthError(f"{reply.status}: {words}; the credentials are {credentials}")
     if not said.reason or reply.status in _TRANSPORT:
         return None
-    return named(code, f"{reply.status}: Databricks says: {code}: {said.reason}")
+    return named(code, f"{reply.status}: {_words(said)}")
+
+
+def _words(said: Refusal) -> str:
+    """Repeat what Databricks says; nothing where it says nothing."""
+    code = str(said.error_code) or (said.error if said.error_description else "")
+    told = ": ".join(filter(None, (code, said.reason)))
+    return f"Databricks says: {told}" if said.reason else ""
+
+
+def _of_others(reply: HttpReply) -> str:
+    """Quote a refusal that is not in Databricks' form; nothing where there is none."""
+    text = bytes(reply.body[:_SHOWN]).decode(errors="replace").strip()
+    if not text:
+        return ""
+    return (
+        f"what came is not in Databricks' form: {text!r}; is there a proxy or a firewall between, "
+        "and is the host that of a workspace?"
+    )
 
 
 def named(code: str, message: str) -> FeatkitError:

@@ -76,10 +76,12 @@ def check(workspace: Workspace, warehouse: str, error: FeatkitError) -> Flow[Non
         return
     if any(own.id == warehouse for own in known):
         return
+    named, origin = workspace.auth.warehouse
+    told = f" of {origin}" * (warehouse == named)
     if isinstance(error, AuthError):
         msg = f"{error}; of SQL warehouses they may use: {_named(known) or 'none'}"
         raise AuthError(msg) from error
-    msg = f"there is no SQL warehouse {warehouse!r}; {_meant(warehouse, known)} ({error})"
+    msg = f"there is no SQL warehouse {warehouse!r}{told}; {_meant(warehouse, known)} ({error})"
     raise UnknownNameError(msg) from error
 
 
