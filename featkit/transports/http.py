@@ -13,11 +13,13 @@ import ssl
 import sys
 from dataclasses import replace
 from functools import lru_cache, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.request import getproxies
 
 import httpx
 
+from featkit import settings
 from featkit.calls import Call, HttpReply, HttpRequest, HttpRequests
 from featkit.errors import ClosedError, FeatkitError, ProtocolError, SettingsError
 from featkit.transports import bodies, sockets
@@ -191,12 +193,27 @@ def _is_conditional(request: HttpRequest) -> bool:
 
 
 def _trust(ca: str | None) -> ssl.SSLContext:
+    """Tell whom to trust: clients share it until the file that says so is another one."""
+    environment = settings.variables("SSL_CERT_")  # which httpx obeys
     try:
-        return ssl.create_default_context(cafile=ca) if ca else httpx.create_ssl_context()
+        path = ca or environment.get("SSL_CERT_FILE")
+        found = Path(path).stat() if path else None
+        stamp = (found.st_ino, found.st_mtime_ns, found.st_size) if found else None
+        return _authorities(ca, frozenset(environment.items()), stamp)
     except OSError as error:
         named = f"ca={ca!r}" if ca else "the file that SSL_CERT_FILE or SSL_CERT_DIR names"
         msg = f"{named} cannot be read as certificates in PEM format: {error}"
         raise SettingsError(msg) from error
+
+
+@lru_cache(8)
+def _authorities(
+    ca: str | None,
+    environment: frozenset[tuple[str, str]],  # noqa: ARG001 - httpx reads it itself
+    stamp: tuple[int, ...] | None,  # noqa: ARG001 - of the file, for the cache
+) -> ssl.SSLContext:
+    """Read certificates, which takes longer than all else that a new client does."""
+    return ssl.create_default_context(cafile=ca) if ca else httpx.create_ssl_context()
 
 
 def _client(limits: Limits, trust: ssl.SSLContext) -> httpx.Client:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from contextlib import ExitStack
 from datetime import timedelta
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -22,15 +21,6 @@ from tests.faults.upstream import KEY, VIEW, Upstream, truth
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _authorities_are_read_once() -> Iterator[None]:
-    """Spare each client the 45 ms that httpx takes to read the certificates of this machine."""
-    with pytest.MonkeyPatch.context() as patch:
-        name = "httpx.create_ssl_context"
-        patch.setattr(name, cache(httpx.create_ssl_context))
-        yield
 
 
 IMPATIENT = Retry(attempts=4, base=timedelta(milliseconds=1), reconnect=timedelta(milliseconds=100))

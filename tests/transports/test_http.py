@@ -219,6 +219,30 @@ def test_an_authority_that_is_named_is_trusted(
         assert 1 <= server.opened <= 8
 
 
+def test_an_authority_that_the_environment_names_is_trusted_while_it_does(
+    authority: trustme.CA,
+    ca: str,
+    connect: Callable[..., Sender],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with secured(authority) as server:
+        connect(server.url).fails(StoreUnavailable)
+        with monkeypatch.context() as environment:
+            environment.setenv("SSL_CERT_FILE", ca)
+            assert connect(server.url).one() == [1, 2, 3]
+            trustme.CA().cert_pem.write_to_path(ca)
+            connect(server.url).fails(StoreUnavailable)
+        connect(server.url).fails(StoreUnavailable)
+
+
+def test_certificates_are_read_once_for_all_clients(connect: Callable[..., Sender]) -> None:
+    with Upstream() as server:
+        senders = [connect(server.url) for _ in range(2)]
+        assert [sender.one() for sender in senders] == [[1, 2, 3]] * 2
+        one, two = (next(iter(sender.transports._made.values())) for sender in senders)  # noqa: SLF001
+        assert one.trust is two.trust
+
+
 def untrusted(authority: trustme.CA) -> Upstream:  # noqa: ARG001 - one of its own
     return secured(trustme.CA())
 
