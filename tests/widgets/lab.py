@@ -60,6 +60,10 @@ def jupyter(folder: Path, app: str = "lab"):
             yield f"http://127.0.0.1:{port}/{PLACES[app]}"
         finally:
             server.terminate()
+            try:
+                server.wait(10)
+            except subprocess.TimeoutExpired:  # on 3.13.0 a thread of its own may keep it up
+                server.kill()
 
 
 def write_notebook(path: Path, *cells: str) -> None:
