@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _SHOWN = 80  # characters of an odd reply that an error shows
+_SAID = 300  # of one in JSON, which may say why
 
 
 def refusal(call: Call[Any], reply: HttpReply) -> FeatkitError:
@@ -90,7 +91,8 @@ def _place(reply: HttpReply) -> str:
 
 def _excerpt(reply: HttpReply) -> str:
     kind = reply.headers.get("content-type", "no content type")[:_SHOWN]
-    text = bytes(reply.body[: 4 * _SHOWN]).decode("utf-8", errors="replace")[:_SHOWN]
+    most = _SAID if "json" in kind else _SHOWN
+    text = bytes(reply.body[: 4 * most]).decode("utf-8", errors="replace")[:most]
     return f"it says ({kind}): {text!r}" if text else f"it says nothing ({kind})"
 
 

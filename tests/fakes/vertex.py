@@ -340,13 +340,16 @@ class VertexFake:
         return parts
 
     def values_of(self, view: FeatureView, rows: pl.DataFrame, parts: list[str]) -> Answer:
+        """Answer for an entity, whose ids are texts or whole numbers, as Google has it."""
+        kinds = [rows.schema[key] for key in view.join_keys]
+        assert all(kind_.is_integer() or kind_ == pl.String for kind_ in kinds)
         found = None
         if len(parts) == len(view.join_keys):
             for row in latest(view, rows).iter_rows(named=True):
                 if [str(row[key]) for key in view.join_keys] == parts:
                     found = row
         if found is None:
-            return refused(404, "NOT_FOUND", "Entity not found")
+            return refused(404, "NOT_FOUND", "Requested entity was not found.")
         made = found[view.timestamp] if view.timestamp else datetime(2024, 5, 1)  # noqa: DTZ001
         stamp = {"generateTime": made.replace(tzinfo=None).isoformat() + "Z"}
         features = [

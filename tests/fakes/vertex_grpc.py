@@ -105,7 +105,7 @@ def answers(fake: VertexFake, body: bytes) -> Iterator[bytes]:
             unknown.append(part(3, key))
     known.reverse()
     if unknown:
-        status = varint(1 << 3) + varint(5) + part(2, b"Entity not found")
+        status = varint(1 << 3) + varint(5) + part(2, b"Requested entity was not found.")
         yield part(1, status) + b"".join(unknown)
     for start in range(0, len(known), AT_ONCE):
         yield b"".join(known[start : start + AT_ONCE])

@@ -6,6 +6,7 @@ import json
 import math
 import time
 import traceback
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,7 +25,9 @@ from featkit.columns import FeatureColumns, Status
 from featkit.errors import (
     AuthError,
     ExpiredWarning,
+    NotSupportedError,
     ProtocolError,
+    RequestRejected,
     RowMismatch,
     SettingsError,
     UnknownNameError,
@@ -34,9 +37,9 @@ from featkit.schema import Entity, Feature, FeatureView
 from featkit.stores.base import OnlineRead, open_store
 from featkit.stores.vertex.values import Answers, body_of
 from featkit.stores.vertex.values import features_of as one_of
-from featkit.testing import CONTRACT_NOW, StoreContract, contract_views
+from featkit.testing import CONTRACT_NOW, StoreContract, contract_views, described
 from tests.fakes.vertex import LOCATION, PROJECT, STORE, VertexFake, google
-from tests.fakes.wire import Asked
+from tests.fakes.wire import Answer, Asked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -184,6 +187,27 @@ def test_mistakes_are_named(
     ):
         client.list_feature_views()
     assert "ya29" not in str(caught.value)
+
+
+def test_the_name_that_google_gives_a_store_is_a_target(url: str) -> None:
+    target = f"vertex:projects/{PROJECT}/locations/{LOCATION}/featureOnlineStores/{STORE}"
+    known = {"api_endpoint": url, "bigquery_endpoint": url, "token": "ya29-canary"}
+    with featkit.connect(target, cache=None, **known) as client:
+        assert len(client.list_feature_views()) == len(contract_views())
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"api_endpoint": "host"}, "api_endpoint='host' is no address; .* https://HOST"),
+        ({"grpc": True, "grpc_endpoint": "host:1"}, "grpc_endpoint='host:1' is no address"),
+        ({"bigquery_endpoint": "https://"}, "bigquery_endpoint='https://' is no address"),
+        ({"grpc": True, "batch_size": 0}, "batch_size= is at least 1, not 0"),
+    ],
+)
+def test_options_that_lead_nowhere_are_refused(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(SettingsError, match=words):
+        open_store(TARGET, {"token": "ya29-canary", **options})
 
 
 @pytest.mark.parametrize("target", ["vertex:p/us", "vertex:p//s", "vertex+https://host"])
@@ -367,26 +391,89 @@ LIES: dict[str, Callable[[dict[str, Any]], object]] = {
         metadata={"generateTime": "yesterday"}
     ),
     "a list": lambda body: body.update(keyValues=[1, 2]),
+    "a kind that is not known": lambda body: _as(body, uint64Value="1"),
+    "another entity": lambda body: body.update(dataKey={"key": "77"}),
+    "an entity of more parts": lambda body: body.update(
+        dataKey={"compositeKey": {"parts": ["1", "1"]}}
+    ),
+    "nanoseconds": lambda body: value(body, "seen_at").update(int64Value=str(1714564800 * 10**9)),
 }
 
 
 @pytest.mark.parametrize("name", LIES)
 def test_no_lie_becomes_a_wrong_value(fake: VertexFake, name: str) -> None:
+    def lie(said: Answer) -> Answer:
+        body = json.loads(json.dumps(said.body))
+        LIES[name](body)
+        return replace(said, body=body)
+
+    with (
+        changing(fake, lie) as client,
+        pytest.raises((RowMismatch, ProtocolError)),
+    ):
+        client.lookup([1, 8, 0], ["customers:visits", "customers:name", "customers:seen_at"])
+
+
+@contextmanager
+def changing(
+    fake: VertexFake, change: Callable[[Answer], Answer]
+) -> Iterator[featkit.FeatureStoreClient]:
+    """Connect to a fake whose answers to lookups are changed."""
+
     def answer(request: httpx.Request) -> httpx.Response:
         query, headers = dict(request.url.params), dict(request.headers)
         said = fake.answer(Asked(request.method, request.url.path, query, headers, request.content))
         if request.method == "POST" and "fetchFeatureValues" in request.url.path:
-            body = json.loads(json.dumps(said.body))
-            LIES[name](body)
-            said = replace(said, body=body)
+            said = change(said)
         return httpx.Response(said.status, content=said.encoded()[1])
 
     with (
         httpx.Client(transport=httpx.MockTransport(answer)) as http,
         featkit.connect(opened("http://127.0.0.1:1"), client=http, now=CONTRACT_NOW) as client,
-        pytest.raises((RowMismatch, ProtocolError)),
     ):
-        client.lookup([1, 8, 0], ["customers:visits", "customers:name"])
+        yield client
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"<html>Not Found</html>", b'{"error": "x"}', {"error": {"code": 404}}], ids=repr
+)
+def test_a_404_of_somebody_else_is_no_missing_entity(fake: VertexFake, body: object) -> None:
+    with (
+        changing(fake, lambda _: Answer(404, body)) as client,
+        pytest.raises(RequestRejected, match=r"404, .* does no proxy stand between"),
+    ):
+        client.lookup([1, 404], ["customers:visits"])
+
+
+def test_answers_that_repeat_their_key_are_held_to_it(fake: VertexFake) -> None:
+    keys: dict[str, dict[str, Any]] = {
+        "1": {"key": "1"},
+        "8": {"compositeKey": {"parts": ["8"]}},
+        "404": {},
+    }
+
+    def keyed(said: Answer) -> Answer:
+        known = keys[json.loads(fake.asked[-1].body)["dataKey"]["key"]]
+        return replace(said, body={**said.body, "dataKey": known})
+
+    with changing(fake, keyed) as client:
+        found = client.lookup([1, 404, 8], ["customers:visits"])
+    assert found.values["visits"].to_list() == [2**53 + 1, None, 8]
+
+
+@pytest.mark.parametrize(
+    "key",
+    [True, 1.5, b"x", datetime(2024, 5, 1, tzinfo=UTC), datetime(2024, 5, 1, tzinfo=UTC).date()],
+)
+def test_ids_of_which_it_is_not_known_how_they_are_written_are_refused(key: object) -> None:
+    rows = pl.DataFrame({"id": [key], "x": [1]})
+    odd = described(rows, name="odd", join_keys="id")
+    with (
+        google(VertexFake([odd])) as url,
+        featkit.connect(opened(url, views={})) as client,
+        pytest.raises(NotSupportedError, match=r"the join key 'id' is .*text and whole numbers"),
+    ):
+        client.lookup(rows, ["odd:x"])
 
 
 @pytest.mark.parametrize("status", [401, 403])

@@ -179,6 +179,15 @@ def test_no_lie_becomes_a_wrong_value(fake: VertexFake, client: Any, lie: str) -
         lied(fake, client, change)
 
 
+def test_times_that_no_calendar_has_are_refused(fake: VertexFake, client: Any) -> None:
+    stamp = {"name": "seen_at", "value": {"int64Value": str(1714564800 * 10**9)}}
+    said = part(2, answer_message({"keyValues": {"features": [stamp]}}, part(1, b"1")))
+    client.get_feature_metadata("customers")
+    fake.lie = lambda _: [said]
+    with pytest.raises(ProtocolError, match=r"'seen_at': .* 1,714,564,800,000,000,000 micro"):
+        client.lookup([1], ["customers:seen_at"])
+
+
 def test_what_a_stream_leaves_out_is_asked_for_again(fake: VertexFake, client: Any) -> None:
     turns = iter([True])
 
@@ -229,6 +238,7 @@ def test_an_error_of_some_keys_leaves_the_others(fake: VertexFake, client: Any) 
     assert caught.value.partial.values["visits"].to_list() == [2**53 + 1, 2, None]
 
 
+@pytest.mark.filterwarnings("ignore::featkit.errors.SettingsWarning")  # which tell of it, too
 def test_a_view_that_is_gone_is_named(fake: VertexFake, client: Any) -> None:
     client.get_feature_metadata("customers")
     fake.views = []

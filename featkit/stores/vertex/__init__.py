@@ -10,6 +10,7 @@ Facts that shape this package (see ``docs/stores/vertex.md`` for what they stand
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from functools import partial
 from itertools import groupby
@@ -71,6 +72,8 @@ _BATCH = (
     50  # entities of one call, each a request: what a failure costs, and how often progress is told
 )
 _STREAMED = 500  # entities of a stream: its limit is not documented
+_ADDRESS = re.compile(r"https?://[^/]")
+_RESOURCE = ["projects", "locations", "featureOnlineStores"]
 _SYNCS = 5  # of a view that are asked for: the newest may still be under way
 
 
@@ -135,6 +138,7 @@ class VertexStore(Store):
         ca: str | None = None
 
     def __init__(self, project: str, location: str, store: str, options: Options) -> None:
+        _check(options)
         self.auth = _auth(options)
         self.ca = options.ca
         self.capabilities = replace(self.capabilities, lacking=gaps(scans=options.scan_source))
@@ -156,6 +160,8 @@ class VertexStore(Store):
     def open(cls, target: Target, options: Options, *, timezone: str | None) -> VertexStore:  # noqa: ARG003 - Google's times have zones
         """Open ``vertex:PROJECT/LOCATION/ONLINE_STORE``."""
         parts = target.rest.split("/")
+        if parts[::2] == _RESOURCE:  # as Google names it
+            parts = parts[1::2]
         if target.scheme != cls.scheme or len(parts) != 3 or not all(parts):  # noqa: PLR2004 - as the target has
             msg = f"{target} is no online store; write 'vertex:PROJECT/LOCATION/ONLINE_STORE'"
             raise SettingsError(msg)
@@ -401,6 +407,18 @@ class VertexStore(Store):
 def _origin(auth: Bearer | GoogleAuth) -> str:
     """Tell where credentials come from, as it reads in an error."""
     return auth.origin if isinstance(auth, GoogleAuth) else "those that were passed as token"
+
+
+def _check(options: VertexStore.Options) -> None:
+    """Refuse options that lead nowhere."""
+    for name in ("api_endpoint", "grpc_endpoint", "bigquery_endpoint"):
+        address = getattr(options, name)
+        if address is not None and not _ADDRESS.match(address):
+            msg = f"{name}={address!r} is no address; write it with its scheme: https://HOST"
+            raise SettingsError(msg)
+    if options.batch_size is not None and options.batch_size < 1:
+        msg = f"batch_size= is at least 1, not {options.batch_size}"
+        raise SettingsError(msg)
 
 
 def _auth(options: VertexStore.Options) -> Bearer | GoogleAuth:

@@ -59,6 +59,20 @@ def explained(reply: HttpReply, credentials: str) -> FeatkitError | None:
     return RequestRejected(message)
 
 
+def check_not_found(reply: HttpReply) -> None:
+    """Raise `RequestRejected` where it is not Google's API that says that something is not there.
+
+    Proxies, and addresses at which nothing of the kind is served, answer with a 404 of their own.
+    """
+    said = (json_messages.read_if(_Refusal, reply.body) or _Refusal()).error
+    if said.status != "NOT_FOUND":
+        msg = (
+            f"{reply.status}, but not as an online store says that it does not know an entity: is "
+            "this its address, and does no proxy stand between?"
+        )
+        raise RequestRejected(msg)
+
+
 def refused(reply: GrpcReply, credentials: str) -> FeatkitError | None:
     """Read why a stream is refused; None: its status says enough.
 

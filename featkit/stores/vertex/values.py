@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from featkit.codecs import json_messages
 from featkit.columns import STATUS, FeatureColumns, Status
 from featkit.dtypes import TIMESTAMP, format_dtype
 from featkit.errors import NotSupportedError, ProtocolError, RowMismatch
+from featkit.stores.vertex.refusals import check_not_found
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -40,9 +42,14 @@ _FIELDS: dict[str, pl.DataType] = {
     **{name: pl.Struct({"values": pl.List(inner)}) for name, inner in _ARRAYS.items()},
 }
 _STRUCT = "structValue"
+_SENDER = "an online store of Vertex AI"
+_KNOWN = {*_FIELDS, _STRUCT, "metadata"}
+_KIND = re.compile(rb'[{,]\s*"(\w+Value)"\s*:')  # in a string, the quotes would be escaped
+_KEYED = b'"dataKey"'  # streams repeat keys, and nothing is known that forbids it here
+_KEY = pl.Struct({"key": pl.String, "compositeKey": pl.Struct({"parts": pl.List(pl.String)})})
 
 
-def _row(depth: int) -> pl.Struct:
+def _row(depth: int, *, keyed: bool) -> pl.Struct:
     """Return the dtype of an answer whose structs are so deep; of deeper ones it has no values."""
     inside = pl.Struct({"name": pl.String()})
     value = pl.Struct(_FIELDS)
@@ -52,7 +59,8 @@ def _row(depth: int) -> pl.Struct:
     timed = {each.name: each.dtype for each in value.fields}
     timed["metadata"] = pl.Struct({"generateTime": pl.String()})
     pairs = pl.List(pl.Struct({"name": pl.String(), "value": pl.Struct(timed)}))
-    return pl.Struct({"keyValues": pl.Struct({"features": pairs})})
+    known = {"keyValues": pl.Struct({"features": pairs})}
+    return pl.Struct(known | {"dataKey": _KEY} if keyed else known)
 
 
 def _depth(dtype: pl.DataType | None) -> int:
@@ -82,6 +90,11 @@ class _Answer(msgspec.Struct, rename="camel"):
     key_values: _Features
 
 
+class _Named(msgspec.Struct):
+    name: str
+    value: dict[str, msgspec.Raw] | None = None
+
+
 def body_of(parts: Sequence[str]) -> bytes:
     """Write the request for one entity."""
     key: dict[str, object] = {"key": parts[0]}
@@ -101,24 +114,22 @@ def texts_of(read: OnlineRead) -> pl.DataFrame:
 
 
 def _text(name: str, dtype: pl.DataType) -> pl.Expr:
-    keys = pl.col(name)
-    match dtype:
-        case pl.Datetime():
-            return keys.dt.epoch("us").cast(pl.String)
-        case pl.Binary():
-            return keys.bin.encode("base64")
-        case _ if dtype.is_numeric() or isinstance(dtype, pl.Boolean | pl.String | pl.Date):
-            return keys.cast(pl.String)
-        case _:
-            msg = f"the join key {name!r} is {dtype}, which Vertex AI cannot be asked for"
-            raise NotSupportedError(msg)
+    if not (dtype.is_integer() or isinstance(dtype, pl.String)):
+        msg = (
+            f"the join key {name!r} is {format_dtype(dtype)}: Vertex AI takes text and whole "
+            "numbers for the ids of entities, and how it writes others is not known; cast the "
+            "column in BigQuery"
+        )
+        raise NotSupportedError(msg)
+    return pl.col(name).cast(pl.String)
 
 
 def features_of(reply: HttpReply) -> bytes:
     """Return the body of a reply that answers for one entity; ``null`` for one that is unknown."""
     if reply.status == UNKNOWN:
+        check_not_found(reply)
         return b"null"
-    json_messages.read(_Answer, reply.body, "an online store of Vertex AI")
+    json_messages.read(_Answer, reply.body, _SENDER)
     return bytes(reply.body)
 
 
@@ -149,14 +160,18 @@ class Answers:
         """Read one answer per key, in order."""
         bodies = self._one_each(bodies)
         text = b"[" + b",".join(bodies) + b"]"
+        _refuse_unknown_kinds(text, {feature.name for feature in self.read.features})
         try:
             depth = max(_depth(feature.dtype) for feature in self.read.features)
-            rows = pl.Series([text.decode()]).str.json_decode(pl.List(_row(depth))).item()
+            kind = _row(depth, keyed=_KEYED in text)
+            rows = pl.Series([text.decode()]).str.json_decode(pl.List(kind)).item()
         except (pl.exceptions.PolarsError, UnicodeDecodeError) as error:
             reason = str(error).partition("\n")[0]
             msg = f"the reply is not what an online store of Vertex AI sends: {reason}"
             raise ProtocolError(msg) from error
         known = rows.is_not_null()
+        if _KEYED in text:
+            self._refuse_other_keys(rows.struct.field("dataKey"))
         long = (
             pl.DataFrame({"row": pl.int_range(len(rows), eager=True), "one": rows})
             .filter(pl.col("one").is_not_null())
@@ -180,6 +195,21 @@ class Answers:
             raise RowMismatch(msg)
         return bodies
 
+    def _refuse_other_keys(self, told: pl.Series) -> None:
+        """Refuse answers that say that they are about another entity."""
+        texts = texts_of(self.read)
+        asked = texts.select(pl.concat_list(pl.all())).to_series()
+        parts = told.struct.field("compositeKey").struct.field("parts")
+        if texts.width == 1:
+            one = told.struct.field("key")
+            parts = parts.zip_with(one.is_null(), one.reshape((-1, 1)).cast(pl.List(pl.String)))
+        if (parts.is_not_null() & (parts != asked)).any():
+            msg = (
+                "an online store of Vertex AI answered for other entities than were asked for; "
+                "nothing was joined"
+            )
+            raise RowMismatch(msg)
+
     def _own(self, long: pl.DataFrame, name: str, known: pl.Series) -> pl.DataFrame:
         """Take the values of one feature, one row for each entity, null for those unknown."""
         own = long.filter(pl.col("name") == name)
@@ -194,6 +224,23 @@ class Answers:
         return rows.join(own, on="row", how="left", maintain_order="left").select(
             pl.col("value").struct.unnest()
         )
+
+
+def _refuse_unknown_kinds(text: bytes, names: set[str]) -> None:
+    """Refuse values of a kind that is not read, which would pass for nulls."""
+    if {kind.decode() for kind in _KIND.findall(text)} <= _KNOWN:
+        return
+    # seldom, and what it finds is an error: so value by value
+    for answer in json_messages.read(list[_Answer | None], text, _SENDER):
+        if answer is None:
+            continue
+        for each in json_messages.read_if(list[_Named], answer.key_values.features) or ():
+            if each.name in names and (odd := (each.value or {}).keys() - _KNOWN):
+                msg = (
+                    f"{each.name!r}: the online store sent {min(odd)!r}, a kind of value that this "
+                    "version does not know"
+                )
+                raise ProtocolError(msg)
 
 
 def _read(own: pl.DataFrame, name: str, dtype: pl.DataType) -> pl.Series:
@@ -212,11 +259,30 @@ def _read(own: pl.DataFrame, name: str, dtype: pl.DataType) -> pl.Series:
     column = pl.col(field)
     made = _list(column, field, inner) if is_list else _made(column, inner)
     try:
-        return own.select(made.cast(dtype).alias(name)).to_series()
+        return within_years(own.select(made.cast(dtype).alias(name)).to_series(), name)
     except pl.exceptions.PolarsError as error:
         reason = str(error).partition("\n")[0]
         msg = f"{name!r} should be {format_dtype(dtype)}: {reason}"
         raise ProtocolError(msg) from error
+
+
+_YEARS = {  # 1 to 9999, as BigQuery and Python have them
+    pl.Datetime: (-62_135_596_800_000_000, 253_402_300_799_999_999),
+    pl.Date: (-719_162, 2_932_896),
+}
+
+
+def within_years(values: pl.Series, name: str) -> pl.Series:
+    """Return times, or lists of them; refuse such as no calendar has, as of another unit."""
+    times = values.explode() if isinstance(values.dtype, pl.List) else values
+    if bounds := _YEARS.get(type(times.dtype)):
+        beyond = ~times.to_physical().is_between(*bounds)
+        if beyond.any():
+            found = times.to_physical().filter(beyond)[0]
+            unit = "days" if times.dtype == pl.Date else "microseconds"
+            msg = f"{name!r}: the online store sent {found:,} {unit}, which is no time"
+            raise ProtocolError(msg)
+    return values
 
 
 def _struct(column: pl.Series, name: str, dtype: pl.Struct) -> pl.Series:

@@ -21,6 +21,7 @@ from featkit.codecs.protobuf import (
 )
 from featkit.dtypes import TIMESTAMP, format_dtype
 from featkit.errors import ProtocolError
+from featkit.stores.vertex.values import within_years
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -106,11 +107,10 @@ def _values(held: Mapping[int, BinaryColumn], dtype: pl.DataType, name: str) -> 
             msg = f"{name!r} should be {format_dtype(dtype)}, but the online store sent {called!r}"
             raise ProtocolError(msg)
     column = held[number]
-    if isinstance(dtype, pl.List):
-        return _lists(column, inner).alias(name)
     if isinstance(dtype, pl.Struct):
         return _struct(column, dtype, name)
-    return _plain(column, inner).alias(name)
+    made = _lists(column, inner) if isinstance(dtype, pl.List) else _plain(column, inner)
+    return within_years(made.alias(name), name)
 
 
 def _plain(column: BinaryColumn, dtype: pl.DataType) -> pl.Series:
