@@ -42,6 +42,11 @@ def _rowwise(
     return column.map_batches(function, return_dtype=dtype, is_elementwise=True)
 
 
+def _free(name: str, taken: Sequence[Hashable]) -> str:
+    """Make a name that no column of the user's has."""
+    return _free(f"{name}_", taken) if name in taken else name
+
+
 def _to_arrow(frame: pl.DataFrame) -> pa.Table:
     if objects := [name for name, dtype in frame.schema.items() if dtype == pl.Object]:
         msg = f"the column {objects[0]!r} holds Python objects, which Parquet cannot; drop it"
@@ -147,7 +152,8 @@ class LazyFrame(UserFrame):
             self._weights = self._frame.select(pl.len()).collect().to_series()
             return self._keys
         names = list(dict.fromkeys(map(str, labels.values())))
-        counted = self._frame.group_by(names, maintain_order=True).agg(pl.len().alias(_COUNT))
+        count = pl.len().alias(_free(_COUNT, names))
+        counted = self._frame.group_by(names, maintain_order=True).agg(count)
         *keys, self._weights = counted.collect().get_columns()
         self._keys = pl.DataFrame(keys)
         return self._keys.select(pl.col(str(label)).alias(key) for key, label in labels.items())
@@ -169,11 +175,12 @@ class LazyFrame(UserFrame):
         names = self._keys.columns
         keys = pl.col(names[0]) if len(names) == 1 else pl.struct(names)
         find = KeyRows(self._keys).find
-        numbered = self._frame.with_columns(_rowwise(keys, find, pl.UInt32()).alias(_ROW))
+        row = _free(_ROW, [*self.columns, *(own.name for own in added)])
+        numbered = self._frame.with_columns(_rowwise(keys, find, pl.UInt32()).alias(row))
         values = [
-            _rowwise(pl.col(_ROW), own.rechunk().gather, own.dtype).alias(own.name) for own in added
+            _rowwise(pl.col(row), own.rechunk().gather, own.dtype).alias(own.name) for own in added
         ]
-        return numbered.with_columns(values).drop(_ROW)
+        return numbered.with_columns(values).drop(row)
 
     def row_label(self, position: int) -> str:
         """Call a row by its keys: its place in the frame is not known."""

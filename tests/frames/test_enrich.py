@@ -864,6 +864,16 @@ def test_lazy_composite_keys_with_nulls():
     assert enriched["km"].to_list() == [1, None, None, None, 1]
 
 
+@pytest.mark.parametrize("name", ["__featkit_row", "__featkit_count"])
+def test_no_column_of_a_lazy_frame_is_taken_for_one_of_ours(name):
+    frame = pl.LazyFrame({"shop": [2, 1, 2], name: [1, 2, 9]})
+    by_key = frame.features.enrich("shops:visits", on={"shop": name}).collect()
+    assert by_key.drop("visits").equals(frame.collect())
+    assert by_key["visits"].to_list() == [10, 2**62 + 1, None]
+    beside = frame.features.enrich("shops:visits").collect()
+    assert beside.drop("visits").equals(frame.collect())
+
+
 def test_lazy_key_used_twice():
     lazy = pl.LazyFrame({"place": ["a", "b"], "other": ["b", "a"]})
     same = lazy.features.enrich(["routes:km"], on={"origin": "place", "dest": "place"})
