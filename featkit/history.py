@@ -50,12 +50,15 @@ class Rule:
         Whether a row is known only once it was written, by its created timestamp.
     strict
         Whether a row of the very moment does not count.
+    static
+        Whether there are no moments: each entity's last row counts.
     """
 
     limit: int | None = None
     delay: int = 0
     created: bool = False
     strict: bool = False
+    static: bool = False
 
     def known_from(
         self, event: npt.NDArray[np.int64], created: npt.NDArray[np.int64] | None
@@ -86,6 +89,8 @@ class Rule:
 
     def words(self) -> str:
         """Say it in a line."""
+        if self.static:
+            return "the last row of the entity counts, whatever the moment"
         known = "as of its event timestamp"
         if self.created:
             known = "once it was written (created timestamp)"
@@ -94,6 +99,8 @@ class Rule:
                 f"{format_duration(timedelta(microseconds=self.delay))} after its event timestamp"
             )
         when = "before" if self.strict else "up to"
+        if self.strict and self.created:
+            when = "with an event before"
         age = "of any age"
         if self.limit is not None:
             age = f"at most {format_duration(timedelta(microseconds=self.limit))} old"
@@ -141,7 +148,13 @@ def rules(
     for view in views:
         created, delay = _known_by(view, known_by)
         limit = _limit(view, lookback)
-        made[view.name] = Rule(limit=limit, delay=delay, created=created, strict=strict)
+        made[view.name] = Rule(
+            limit=limit,
+            delay=delay,
+            created=created,
+            strict=strict,
+            static=view.timestamp is None,
+        )
     return made
 
 

@@ -46,9 +46,11 @@ code, pre { font: .92em ui-monospace, monospace; }
 
 
 UNBROKEN = """
-td, th { overflow-wrap: normal; } .number, .good, .warn, .bad { white-space: nowrap; }
+td, th { overflow-wrap: normal; }
+.number, .good, .warn, .bad, td .quiet { white-space: nowrap; }
+table { display: block; width: fit-content; max-width: 100%; overflow-x: auto; }
 """
-"""For pages of tables whose words and numbers stay in one piece."""
+"""For pages of tables whose words and numbers stay in one piece, and that scroll on their own."""
 
 
 class Markup(str):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from featkit.durations import format_duration, roughly
-from featkit.html import Markup, badge, element, facts, page, table
+from featkit.html import UNBROKEN, Markup, badge, element, facts, page, table
 from featkit.reports.rows import COUNTS
 
 if TYPE_CHECKING:
@@ -25,7 +25,9 @@ _TONES: dict[Verdict, Tone] = {
 _NUMBERS = ("entities", "newest", "p50", "p90", "p95", "p99", "oldest", "ttl", "expired", *COUNTS)
 _WORST = 10
 
-_STYLE = """
+_STYLE = (
+    UNBROKEN
+    + """
 .scroll { overflow-x: auto; } details { margin: 1rem 0; border-top: 1px solid var(--line); }
 summary { cursor: pointer; padding: .6rem 0; font-size: 1.05rem; }
 svg { display: block; max-width: 100%; height: auto; margin: .8rem 0; }
@@ -34,6 +36,7 @@ svg text { fill: currentColor; font: 12px system-ui, sans-serif; }
 .span { stroke: var(--fg); stroke-width: 6; } .tick { stroke: var(--fg); stroke-width: 2; }
 .ttl { stroke: var(--bad); stroke-width: 2; stroke-dasharray: 4 3; }
 """
+)
 
 
 def page_of(report: StalenessReport) -> str:

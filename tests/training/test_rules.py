@@ -207,7 +207,11 @@ def test_row_without_created_counts_as_written_at_its_event(history):
 def test_strict_with_created_leaves_out_the_moment_of_the_event_only(history):
     history.write({"k": [1, 2], "t": hours(1, 1), "c": hours(2, 1), "x": [10, 20]}, created=True)
     spine = {"k": [1, 2, 2], "at": hours(2, 1, 1.5)}
-    assert history.values(spine, known_by="created", strict=True) == [10, None, 20]
+    made, _ = history.join(spine, known_by="created", strict=True)
+    assert history.constructor.values(made.frame, "x") == [10, None, 20]
+    assert "once it was written (created timestamp), with an event before" in (
+        made.report.views[0].rule
+    )
 
 
 def test_delay_keeps_rows_back(two_rows):
@@ -475,4 +479,5 @@ def test_static_view_is_joined_as_such_and_said(history):
     made, _ = history.join({"k": [1, 2, 3], "at": hours(0, 1, 2)}, feature_timestamps=True)
     assert history.constructor.values(made.frame, "x") == [2, 3, None]
     assert "v: static" in str(made.report)
+    assert made.report.views[0].rule == "the last row of the entity counts, whatever the moment"
     assert "v__event_timestamp" not in history.constructor.names(made.frame)

@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+import featkit
 from featkit.widgets.page import browser_page
 from tests.widgets.conftest import Mounted
 from tests.widgets.test_details import taken
@@ -16,6 +17,13 @@ STATE = {
     "current": "shops",
     "selected": ["shops:rating"],
 }
+
+BROKEN = """() => [...document.querySelectorAll("th")].filter((head) => {
+  const text = document.createRange();
+  text.selectNodeContents(head);
+  return !head.innerText.includes(" ") && text.getClientRects().length > 1;
+}).map((head) => head.innerText)
+"""  # words that go on in the next line
 
 
 @pytest.fixture
@@ -77,3 +85,24 @@ def test_nothing_is_wrong_for_who_sees_less(opened, scheme):
     shown.page.wait_for_selector(".fk-view")
     assert shown.accessible() == []
     shown.shot(f"page-{scheme}")
+
+
+def test_on_a_narrow_screen_tables_scroll_and_words_stay_whole(open_page, tmp_path):
+    store = featkit.connect("demo:flights")
+    flights = featkit.demo.flights("polars").select("carrier", "departs_at").head(2000)
+    features = ["carrier_history:mean_delay_7d"]
+    known = store.get_historical_features(flights, features, at="departs_at")
+    reports = {
+        "training": known.report,
+        "audit": known.frame.features.audit(features, at="departs_at"),
+        "skew": flights.features.skew(flights),
+        "parity": store.parity(features),
+        "staleness": store.staleness(["carrier_history:*"]),
+    }
+    for name, report in reports.items():
+        report.to_html(tmp_path / f"{name}.html")
+        page = open_page(width=400)
+        page.goto((tmp_path / f"{name}.html").as_uri())
+        wider = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+        assert (name, page.evaluate(wider)) == (name, 0)
+        assert page.evaluate(BROKEN) == []
