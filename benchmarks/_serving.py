@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import selectors
 import sys
 import time
 from contextlib import ExitStack, contextmanager
@@ -43,7 +44,8 @@ class Remembering(Server):
     """
 
     def __init__(self, answer: Callable[[Request], Reply]) -> None:
-        super().__init__()
+        # epoll waits whole milliseconds, so that 5 would be 6
+        super().__init__(loop=asyncio.SelectorEventLoop(selectors.SelectSelector()))
         self._answer = answer
         self._known: dict[tuple[str, str, bytes], bytes] = {}
 
