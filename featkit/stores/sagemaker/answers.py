@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
+import msgspec
 import numpy as np
 import polars as pl
 
@@ -43,7 +45,8 @@ EVENT_TIME, EVENT_TYPE = "event_time_feature", "event_time_type"
 """Tags of a view: its feature group, and which features of that are identifier and event time."""
 
 _AT = "__featkit_row"
-_Records: TypeAlias = tuple[pl.Series, bytes]
+_INK = re.compile(rb"\S")
+_Records: TypeAlias = tuple[pl.Series, msgspec.Raw]
 """What gathers: the identifiers that were asked for, and the records as JSON."""
 
 
@@ -127,13 +130,13 @@ class Question:
         said = decoded(Batch, reply)
         if said.errors or said.unprocessed_identifiers:
             return self.answer(ids, reply)
-        return gathering.add(read, (ids, bytes(said.records)), "BatchGetRecord")
+        return gathering.add(read, (ids, said.records), "BatchGetRecord")
 
     def gathered(self, pieces: Sequence[Piece[_Records]]) -> FeatureColumns:
         """Make columns of what gathered."""
         ids = pl.concat([piece.said[0] for piece in pieces])
-        arrays = [piece.said[1][1:-1].strip() for piece in pieces]
-        text = b"[%s]" % b",".join(filter(None, arrays))
+        arrays = [memoryview(piece.said[1])[1:-1] for piece in pieces]
+        text = b"[%s]" % b",".join(filter(_INK.search, arrays))
         return self._read(ids, Records.read(text), Batch())
 
     def _read(self, ids: pl.Series, records: Records, said: Batch) -> FeatureColumns:
@@ -196,6 +199,8 @@ class Question:
 
     def _expired(self, rows: pl.Series, ends: pl.Series, height: int) -> pl.Series | None:
         """Tell which records should be gone by now, but are not yet; None: none of them."""
+        if ends.null_count() == len(ends):
+            return None
         over = times(ends, "String", strict=False) < self.read.now
         late = rows.filter(over.fill_null(value=False))
         none = pl.Series([False]).new_from_index(0, height)

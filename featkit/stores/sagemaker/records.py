@@ -224,7 +224,8 @@ def _cut(text: bytes) -> Records | None:
         return None
     outside = np.stack([np.append(0, closed), np.append(opened + 1, len(text))], axis=1)
     rest = pl.Series(_stretches(text, outside)).gather_every(2).str.join().item().encode()
-    if text.count(b'"') - rest.count(b'"') != _QUOTES * int(found.present.sum()):
+    quotes = np.count_nonzero(data == ord('"')) - rest.count(b'"')
+    if quotes != _QUOTES * int(found.present.sum()):
         return None  # a value that is not what it seems to be
     rows = parsed(rest)
     if rows.height != len(opened) or not rows["Record"].list.len().eq_missing(0).all():
@@ -244,10 +245,10 @@ def _order(text: bytes, opened: Positions, closed: Positions) -> list[str]:
     places = {*range(0, len(opened), len(opened) // _SOME + 1), int((closed - opened).argmax())}
     order: TopologicalSorter[str] = TopologicalSorter()
     try:
-        for place in places:
-            cells = _CELLS.decode(text[opened[place] : closed[place] + 1])
-            for cell, before in zip(cells, [None, *cells], strict=False):
-                order.add(cell.feature_name, *([before.feature_name] if before else []))
+        cells = [_CELLS.decode(text[opened[place] : closed[place] + 1]) for place in places]
+        for names in {tuple(cell.feature_name for cell in own) for own in cells}:  # mostly one
+            for name, before in zip(names, [None, *names], strict=False):
+                order.add(name, *([] if before is None else [before]))
         return list(order.static_order())
     except (msgspec.DecodeError, CycleError):
         return []

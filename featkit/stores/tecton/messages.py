@@ -41,7 +41,11 @@ _BATCH, _BEYOND = r"(batch|requestData)", r"(size|too many|large|limit|exceed|mo
 _TOO_MANY = re.compile(rf"{_BATCH}.*{_BEYOND}|{_BEYOND}.*{_BATCH}", re.IGNORECASE)
 
 
-class DataType(msgspec.Struct, rename="camel", frozen=True):
+# What answers are made of is a tree, hence gc=False: thousands of objects that the collector would
+# count would have it look at all those of the process again and again.
+
+
+class DataType(msgspec.Struct, rename="camel", frozen=True, gc=False):
     """A type."""
 
     type: str = ""
@@ -101,7 +105,7 @@ _KINDS: dict[str, Kind] = {
 }
 
 
-class Column(msgspec.Struct, rename="camel", frozen=True):
+class Column(msgspec.Struct, rename="camel", frozen=True, gc=False):
     """A join key, a key of the request context, a feature, or a field of a struct."""
 
     name: str
@@ -124,7 +128,7 @@ class Service(msgspec.Struct, rename="camel", frozen=True):
     feature_values: tuple[Column, ...] = ()
 
 
-class Answered(msgspec.Struct, rename="camel", frozen=True):
+class Answered(msgspec.Struct, rename="camel", frozen=True, gc=False):
     """What an answer says about the values of a feature, or of a join key that it found."""
 
     name: str
@@ -133,14 +137,14 @@ class Answered(msgspec.Struct, rename="camel", frozen=True):
     status: msgspec.Raw = msgspec.Raw(b"")
 
 
-class Metadata(msgspec.Struct, rename="camel", frozen=True):
+class Metadata(msgspec.Struct, rename="camel", frozen=True, gc=False):
     """What an answer says about its values."""
 
     features: tuple[Answered, ...]
     join_keys: tuple[Answered, ...] = ()
 
 
-class Row(msgspec.Struct, rename="camel", frozen=True):
+class Row(msgspec.Struct, rename="camel", frozen=True, gc=False):
     """The values for one entity."""
 
     features: msgspec.Raw
