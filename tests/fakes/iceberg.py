@@ -6,7 +6,10 @@ files of their own, which `delete` does after the specification.
 
 from __future__ import annotations
 
+import json
+import struct
 import uuid
+import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -78,7 +81,9 @@ class Icebergs:
             table.append(_plain(part))
         return table
 
-    def delete(self, table: Table, rows: Any, *, by: str | None = None) -> Table:
+    def delete(
+        self, table: Table, rows: Any, *, by: str | None = None, vectors: bool = False
+    ) -> Table:
         """Write a file that says which rows are gone.
 
         Parameters
@@ -89,7 +94,24 @@ class Icebergs:
             Paths of data files and positions in them; with `by`, values of a column.
         by
             The column, for deletes by equality.
+        vectors
+            Whether they are written as deletion vectors, as version 3 has them.
         """
+        if vectors:
+            content = puffin(rows)
+            place = f"{table.location()}/data/delete-{uuid.uuid4()}.puffin"
+            with table.io.new_output(place).create() as stream:
+                stream.write(content)
+            file = DataFile.from_args(
+                content=DataFileContent.POSITION_DELETES,
+                file_path=place,
+                file_format=FileFormat.PUFFIN,
+                partition=Record(),
+                record_count=len(rows),
+                file_size_in_bytes=len(content),
+            )
+            file.spec_id = table.spec().spec_id
+            return self._committed(table, file)
         if by is None:
             fields = POSITIONS
             content, ids = DataFileContent.POSITION_DELETES, None
@@ -151,6 +173,31 @@ class Icebergs:
         with table.transaction() as transaction:
             transaction._apply(updates, (still,))  # noqa: SLF001 - pyiceberg has no other way yet
         return self.catalog.load_table(table.name())
+
+
+def puffin(rows: list[dict[str, Any]]) -> bytes:
+    """Write deletion vectors, one of each data file, into a Puffin file."""
+    blobs, whole = [], b"PFA1"
+    for path in dict.fromkeys(row["file_path"] for row in rows):
+        gone = sorted(row["pos"] for row in rows if row["file_path"] == path)
+        # one bitmap of 64 bits, in it one of 32 bits, in it one container: a sorted array
+        head = struct.pack("<QIIIHHI", 1, 0, 12346, 1, 0, len(gone) - 1, 16)
+        vector = bytes.fromhex("d1d33964") + head + struct.pack(f"<{len(gone)}H", *gone)
+        blob = struct.pack(">I", len(vector)) + vector + struct.pack(">I", zlib.crc32(vector))
+        blobs.append(
+            {
+                "type": "deletion-vector-v1",
+                "fields": [POSITIONS["pos"][1]],
+                "snapshot-id": -1,
+                "sequence-number": -1,
+                "offset": len(whole),
+                "length": len(blob),
+                "properties": {"referenced-data-file": path, "cardinality": str(len(gone))},
+            }
+        )
+        whole += blob
+    payload = json.dumps({"blobs": blobs}).encode()
+    return whole + b"PFA1" + payload + struct.pack("<iI", len(payload), 0) + b"PFA1"
 
 
 def _plain(frame: pl.DataFrame) -> pa.Table:

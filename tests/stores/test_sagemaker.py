@@ -484,6 +484,8 @@ LIES: dict[str, Callable[[dict[str, Any]], object]] = {
     "a fraction": lambda said: _cell(said).update(ValueAsString="1.5"),
     "records are no list": lambda said: said.update(Records={"a": 1}),
     "a record is no object": lambda said: said.update(Records=["a"]),
+    "no records": lambda said: said.pop("Records"),
+    "an error alone": lambda said: (said.clear(), said.update(__type="InternalFailure")),
     "errors are no list": lambda said: said.update(Errors="none"),
 }
 
@@ -635,6 +637,11 @@ def test_settings_name_everything(
         ("sagemaker:eu-west-1", {"access_key_id": "AK"}, "go together"),
         ("sagemaker:eu-west-1", {"secret_access_key": 5}, "secret_access_key must be text"),
         ("sagemaker:eu-west-1", {"profil": "x"}, "did you mean 'profile'"),
+        (
+            "sagemaker:eu-west-1",
+            {"views": {"g": {"separator": ""}}},
+            "separator of .* 'g' is empty",
+        ),
         (
             "sagemaker:eu-west-1",
             {"views": {"g": {"features": {"x": {"dtype": "integer"}}}}},

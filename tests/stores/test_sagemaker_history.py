@@ -161,10 +161,49 @@ def test_a_feature_that_the_files_do_not_have_is_named(fake: SageMakerFake, copy
         client.get_historical_features(SPINE, ["customers:later"], at="t")
 
 
+def test_files_before_a_feature_was_added_are_read_with_it(fake: SageMakerFake, copy: Path) -> None:
+    fake.groups["customers"].definitions |= {"later": ("Integral", None), "v": ("String", "List")}
+    name, frame = files()[1]
+    frame.with_columns(later=pl.lit(5), v=pl.lit("x").implode()).write_parquet(copy / name)
+    with connected(fake, offline_path=str(copy)) as client:
+        wanted = ["customers:later", "customers:v", "customers:score"]
+        found = client.get_historical_features(SPINE, wanted, at="t").frame
+        plain = client.get_historical_features(SPINE, ["customers:score"], at="t").frame
+    assert found["score"].to_list() == plain["score"].to_list()
+    assert set(found["later"]) <= {None, 5}
+    assert found.schema["later"] == pl.Int64
+
+
+def test_files_of_narrower_types_are_read_with_the_others(fake: SageMakerFake, copy: Path) -> None:
+    (name, frame), *_ = files()
+    with connected(fake, offline_path=str(copy)) as client:
+        right = client.get_historical_features(SPINE, ["customers:*"], at="t").frame
+        narrow = frame.with_columns(
+            pl.col("visits").cast(pl.Int16),
+            pl.col("score").cast(pl.Float32),
+            pl.col("write_time", "api_invocation_time").dt.cast_time_unit("ns"),
+        )
+        narrow.write_parquet(copy / name)
+        assert client.get_historical_features(SPINE, ["customers:*"], at="t").frame.equals(right)
+
+
+@pytest.mark.parametrize("time", ["yesterday", "2024-05-01T12:00:00"])
+def test_a_row_whose_time_cannot_be_read_is_told_and_not_lost(
+    fake: SageMakerFake, copy: Path, time: str
+) -> None:
+    name, frame = files()[0]
+    frame.with_columns(at=pl.lit(time)).write_parquet(copy / name)
+    with (
+        connected(fake, offline_path=str(copy)) as client,
+        pytest.raises(SourceError, match=f"customers.*{time}"),
+    ):
+        client.get_historical_features(SPINE, ["customers:visits"], at="t")
+
+
 def test_files_that_are_not_there_are_named(fake: SageMakerFake, tmp_path: Path) -> None:
     with (
         connected(fake, offline_path=str(tmp_path)) as client,
-        pytest.raises(SourceError, match="customers cannot be read"),
+        pytest.raises(SourceError, match="customers cannot be read: there is no Parquet file"),
     ):
         client.get_historical_features(SPINE, ["customers:visits"], at="t")
 

@@ -142,6 +142,19 @@ def test_one_row_of_a_file_is_deleted_and_others_are_not(
         assert visits(client, engine="duckdb") == WITHOUT_THE_SECOND_WRITING
 
 
+def test_deletion_vectors_are_heeded(fake: SageMakerFake, account: Lake) -> None:
+    """Of version 3 of the format; the log is else one of version 2, all that pyiceberg writes."""
+    icebergs = Icebergs(account)
+    whole = icebergs.write("vectors", *(frame for _, frame in files()))
+    fake.groups["customers"].table = f"{DATABASE}.vectors"
+    with connected(fake, s3_url=account.url, glue_url=account.url, scan_source=True) as client:
+        assert visits(client) == ALL
+        icebergs.delete(whole, [{"file_path": file_of(whole, 20), "pos": 0}], vectors=True)
+        assert visits(client) == WITHOUT_THE_SECOND_WRITING
+        assert visits(client, engine="duckdb") == WITHOUT_THE_SECOND_WRITING
+        assert 20 not in rows_of(client)["visits"]
+
+
 def test_deletes_by_equality_are_refused_by_name(
     client: featkit.FeatureStoreClient, account: Lake, table: Table
 ) -> None:

@@ -49,7 +49,7 @@ from featkit.stores.sagemaker.messages import (
     decoded,
 )
 from featkit.stores.sagemaker.offline import OfflineStores, is_for_glue, is_iceberg
-from featkit.stores.sagemaker.options import Told, check_dtypes
+from featkit.stores.sagemaker.options import Told, check
 from featkit.told import ToldViews
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ class SageMakerStore(Store):
         self._scans = options.scan_source or "://" not in (options.offline_path or "s3://")
         self.capabilities = replace(self.capabilities, lacking=gaps(scans=self._scans))
         self.told: ToldViews[Told] = ToldViews(self.scheme, options.views, Told())
-        check_dtypes(options.views)
+        check(options.views)
         self.ca = options.ca
         signature = aws.AwsSignature(
             "sagemaker",

@@ -26,7 +26,7 @@ from featkit.stores.sagemaker.messages import (
     ValueType,
     as_json,
     as_text,
-    decoded,
+    batch_of,
     times,
 )
 from featkit.stores.sagemaker.records import Records
@@ -127,7 +127,7 @@ class Question:
         """Read an answer; one that leaves nothing out gathers with others before it is decoded."""
         if isinstance(reply, Answer):  # one call for several groups
             return self.answer(ids, reply)
-        said = decoded(Batch, reply)
+        said = batch_of(reply)
         if said.errors or said.unprocessed_identifiers:
             return self.answer(ids, reply)
         return gathering.add(read, (ids, said.records), "BatchGetRecord")

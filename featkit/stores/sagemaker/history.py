@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import polars as pl
 
@@ -40,6 +40,9 @@ _S3_NAMES = {  # pyiceberg's names of what polars has under others
 }
 
 
+Schema: TypeAlias = "Mapping[str, pl.DataType]"
+
+
 @dataclass(frozen=True, slots=True)
 class Reader:
     """How files are read.
@@ -56,8 +59,16 @@ class Reader:
     endpoint: str | None
     signature: aws.AwsSignature
 
-    def scan(self, place: str) -> pl.LazyFrame:
-        """Scan all Parquet files below a place."""
+    def scan(self, place: str, schema: Schema | None = None) -> pl.LazyFrame:
+        """Scan all Parquet files below a place.
+
+        Parameters
+        ----------
+        place
+            A folder.
+        schema
+            What all files together have; None: what the first one has.
+        """
         remote: Mapping[str, Any] = {}
         if place.startswith("s3://"):
             options = {"aws_region": self.region}
@@ -74,13 +85,22 @@ class Reader:
         return pl.scan_parquet(
             f"{place.rstrip('/')}/**/*.parquet",
             hive_partitioning=False,  # the folders repeat the time of writing
+            schema=schema,
             missing_columns="insert",
             extra_columns="ignore",
+            cast_options=pl.ScanCastOptions(
+                integer_cast="upcast",
+                float_cast="upcast",
+                datetime_cast=["nanosecond-downcast", "millisecond-upcast"],
+            ),
             **remote,
         )
 
-    def table(self, log: str) -> pl.LazyFrame:
-        """Scan an Iceberg table as its log at a place tells it; deleted rows are left out."""
+    def table(self, log: str, _: Schema | None = None) -> pl.LazyFrame:
+        """Scan an Iceberg table as its log at a place tells it; deleted rows are left out.
+
+        The log knows the schema of all files.
+        """
         from pyiceberg.table import StaticTable  # noqa: PLC0415 - an extra, that is seldom needed
 
         options = {"py-io-impl": "pyiceberg.io.pyarrow.PyArrowFileIO", "s3.region": self.region}
@@ -107,21 +127,35 @@ class Files:
     place
         Where they are, for messages.
     scan
-        Begins to read them.
+        Begins to read them, with the schema that all of them have together.
     signature
         Whose credentials read them, for messages.
     """
 
     place: str
-    scan: Callable[[], pl.LazyFrame]
+    scan: Callable[[Schema | None], pl.LazyFrame]
     signature: aws.AwsSignature
 
 
-def history(read: HistoryRead, separator: str | None, files: Files) -> HistoryRows:
-    """Describe all rows of a feature group; no row is read."""
+def history(
+    read: HistoryRead, separator: str | None, files: Files, *, strict: bool = True
+) -> HistoryRows:
+    """Describe all rows of a feature group; no row is read.
+
+    Parameters
+    ----------
+    read
+        What is asked.
+    separator
+        What stands between the parts of a composite key; None: they are a JSON array.
+    files
+        The files.
+    strict
+        Whether an event time that cannot be read is an error, since its row would be lost, or null.
+    """
     unreadable = partial(_unreadable, read.view.name, files)
     try:
-        scan = files.scan()
+        scan = _evolved(read, files)
         schema = scan.collect_schema()
     except FeatkitError:
         raise
@@ -133,9 +167,8 @@ def history(read: HistoryRead, separator: str | None, files: Files) -> HistoryRo
         own for own in (tags[IDENTIFIER], tags[EVENT_TIME], *names) if own not in schema
     ]:
         msg = (
-            f"feature view {read.view.name!r}: the oldest file in {files.place} has no column "
-            f"{missing[0]!r}; files that were written before a feature was added cannot be read "
-            "with it"
+            f"feature view {read.view.name!r}: the first file in {files.place} has no column "
+            f"{missing[0]!r}, and no other has a value of it"
         )
         raise SourceError(msg)
     if DELETED in schema:
@@ -145,12 +178,37 @@ def history(read: HistoryRead, separator: str | None, files: Files) -> HistoryRo
     return HistoryRows(
         scan=scan,
         keys=_keys(read, schema, separator),
-        event=_event(tags[EVENT_TIME], tags[EVENT_TYPE], schema) if timed else None,
+        event=_event(tags[EVENT_TIME], tags[EVENT_TYPE], schema, strict=strict) if timed else None,
         created=_utc(pl.col(_WRITTEN), schema[_WRITTEN]) if _WRITTEN in schema else None,
         convert=_converted,
         unreadable=unreadable,
         origin=(files.place, separator),
     )
+
+
+def _evolved(read: HistoryRead, files: Files) -> pl.LazyFrame:
+    """Begin to read files that may have been written before features were added, or widened."""
+    first = files.scan(None)
+    schema = dict(first.collect_schema())
+    wide = {name: _widened(dtype) for name, dtype in schema.items()}
+    later = {
+        own.name: ValueType.written(own.store_type)
+        for own in read.features
+        if own.name not in schema
+    }
+    if later:  # which takes a look into all files: a name may be wrong as well
+        added = files.scan({**wide, **later}).select(pl.col(*later).is_not_null().any()).collect()
+        wide |= {name: dtype for name, dtype in later.items() if added[name].item()}
+    return first if wide == schema else files.scan(wide)
+
+
+def _widened(dtype: pl.DataType) -> pl.DataType:
+    """Find the widest type of its kind, as which all files can be read."""
+    if dtype.is_signed_integer():
+        return pl.Int64()
+    if dtype.is_float():
+        return pl.Float64()
+    return pl.Datetime("us", dtype.time_zone) if isinstance(dtype, pl.Datetime) else dtype
 
 
 def _unreadable(view: str, files: Files, error: Exception) -> SourceError | AuthError:
@@ -160,6 +218,8 @@ def _unreadable(view: str, files: Files, error: Exception) -> SourceError | Auth
             return AuthError(f"{what}: {denied}")
         return SourceError(f"{what}: {aws.told(reply)}")
     reason = str(error).partition("\n")[0]  # without the query that polars appends
+    if "expanded paths were empty" in reason:
+        reason = "there is no Parquet file below"
     return SourceError(f"{what}: {reason}")
 
 
@@ -202,12 +262,12 @@ def _keys(
     )
 
 
-def _event(name: str, kind: str, schema: Mapping[str, pl.DataType]) -> pl.Expr:
+def _event(name: str, kind: str, schema: Mapping[str, pl.DataType], *, strict: bool) -> pl.Expr:
     column = pl.col(name)
     if isinstance(schema[name], pl.Datetime):
         return _utc(column, schema[name])
     if kind == "String":
-        return column.str.to_datetime("%+", time_unit="us", time_zone="UTC", strict=False)
+        return column.str.to_datetime("%+", time_unit="us", time_zone="UTC", strict=strict)
     return (column.cast(pl.Float64) * 1e6).round().cast(pl.Int64).cast(TIMESTAMP)
 
 

@@ -25,7 +25,7 @@ _EVENT, _CREATED, _GONE = "event", "created", "gone"
 def entities(read: PopulationRead, separator: str | None, files: Files) -> EntityList:
     """Read who has a record by now that was not deleted since; keys and times alone are read."""
     view = read.view
-    rows = history(HistoryRead(view, ()), separator, files)
+    rows = history(HistoryRead(view, ()), separator, files, strict=False)
     names = [f"k{n}" for n in range(len(rows.keys))]
     there = _visible(rows, read.now).drop_nulls(names)
     last = there.group_by(names).agg(pl.col(_GONE).sort_by(_EVENT, _CREATED).last())
@@ -37,7 +37,7 @@ def entities(read: PopulationRead, separator: str | None, files: Files) -> Entit
 
 def arrivals(view: FeatureView, now: datetime, separator: str | None, files: Files) -> Arrivals:
     """Read when records came: the later of event time and time of writing."""
-    rows = history(HistoryRead(view, ()), separator, files)
+    rows = history(HistoryRead(view, ()), separator, files, strict=False)
     times = _visible(rows, now).select(_EVENT, seen=pl.max_horizontal(_EVENT, _CREATED))
     found = _collected(rows, times.drop_nulls(_EVENT))
     newest: Any = found[_EVENT].max()  # of a column of datetimes

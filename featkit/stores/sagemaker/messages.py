@@ -169,7 +169,7 @@ class Unprocessed(_Message, frozen=True):
 class Batch(_Message, frozen=True):
     """The answer to a lookup; `records` stay JSON until they become columns."""
 
-    records: msgspec.Raw = msgspec.Raw(b"[]")
+    records: msgspec.Raw = msgspec.Raw()
     errors: tuple[Failure, ...] = ()
     unprocessed_identifiers: tuple[Unprocessed, ...] = ()
 
@@ -177,6 +177,21 @@ class Batch(_Message, frozen=True):
 def decoded(kind: type[T], reply: HttpReply) -> T:
     """Read a reply; raise `ProtocolError` where it is none of that kind."""
     return json_messages.read(kind, reply.body, "SageMaker")
+
+
+def batch_of(reply: HttpReply) -> Batch:
+    """Read the answer to a lookup.
+
+    Raises
+    ------
+    ProtocolError
+        It does not tell of records: this is not taken for an answer that there are none.
+    """
+    said = decoded(Batch, reply)
+    if not bytes(said.records):
+        msg = "the answer to a lookup has no 'Records', not even none"
+        raise ProtocolError(msg)
+    return said
 
 
 # -- values ----------------------------------------------------------------------------------------
@@ -220,6 +235,13 @@ class ValueType:
         """Find a type by what it is called in a description."""
         held = name.removeprefix(_MANY)
         return cls(held, dtype or pl.String(), many=held != name)
+
+    @classmethod
+    def written(cls, name: str) -> pl.DataType:
+        """Tell the dtype that files have for a type, whatever the settings ask for."""
+        held = name.removeprefix(_MANY)
+        own = _TYPES.get(held, pl.String())
+        return own if held == name else pl.List(own)
 
     def __str__(self) -> str:
         return f"{_MANY}{self.held}" if self.many else self.held

@@ -31,9 +31,15 @@ class Told(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     features: dict[str, ToldFeature] = {}
 
 
-def check_dtypes(views: Mapping[str, Told]) -> None:
-    """Refuse dtypes that there are not."""
+def check(views: Mapping[str, Told]) -> None:
+    """Refuse dtypes that there are not, and a separator that separates nothing."""
     for view, told in views.items():
+        if told.separator == "":
+            msg = (
+                f"the separator of the feature group {view!r} is empty, so that keys could not be "
+                "told apart; without one, keys are a JSON array"
+            )
+            raise SettingsError(msg)
         named = {own: each.dtype for own, each in told.features.items() if each.dtype}
         for name, dtype in {**told.join_keys, **named}.items():
             try:

@@ -12,7 +12,7 @@ import polars as pl
 from featkit.calls import Call, HttpRequest
 from featkit.errors import AuthError, ProtocolError, RequestRejected, UnknownNameError
 from featkit.flows import made_once
-from featkit.stores.sagemaker.messages import Batch, decoded
+from featkit.stores.sagemaker.messages import Batch, batch_of
 from featkit.stores.sagemaker.records import parsed
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Answer:
     @classmethod
     def of(cls, reply: HttpReply) -> Answer:
         """Read a reply."""
-        said = decoded(Batch, reply)
+        said = batch_of(reply)
         return cls(parsed(said.records), said)
 
     def part(self, group: str) -> Answer:
