@@ -84,6 +84,10 @@ class VertexFake:
         The access token that is good; tokens that the token endpoint gives out are too.
     in_groups
         Whether views read feature groups; else tables of BigQuery.
+    other_project
+        The number of the project that the groups are in; empty where that is the views' own.
+    lost
+        Names of groups, of features and of tables that are not there any more.
     dedicated
         The domain of the store's own endpoint; empty where it has none.
     latency
@@ -110,6 +114,8 @@ class VertexFake:
     views: list[tuple[FeatureView, pl.DataFrame]]
     token: str = "ya29-canary"
     in_groups: bool = True
+    other_project: str = ""
+    lost: set[str] = field(default_factory=set)
     dedicated: str = ""
     state: str = "STABLE"
     sync_error: str = ""
@@ -159,7 +165,7 @@ class VertexFake:
     # -- registry
 
     def _admin(self, asked: Asked) -> Answer:
-        prefix = f"/v1/{PLACE}/"
+        prefix = self._prefix(asked.path)
         if not asked.path.startswith(prefix):
             return refused(404, "NOT_FOUND", f"The resource {asked.path} was not found.")
         views = [view for view, _ in self.views]
@@ -187,6 +193,11 @@ class VertexFake:
                 return Answer(body=self._features(name))
         return refused(404, "NOT_FOUND", f"The resource {asked.path} was not found.")
 
+    def _prefix(self, path: str) -> str:
+        """Tell where what a path names is."""
+        elsewhere = self.other_project if "/featureGroups/" in path else ""
+        return f"/v1/{PLACE}/".replace(f"/{PROJECT}/", f"/{elsewhere or PROJECT}/", 1)
+
     def named(self, name: str) -> tuple[FeatureView, pl.DataFrame]:
         for view, rows in self.views:
             if view.name == name:
@@ -206,12 +217,15 @@ class VertexFake:
             if self.two_tables and len(names) > 1:
                 parts = {f"{view.name}_group": names[:-1], f"{view.name}_more": names[-1:]}
             groups = [{"featureGroupId": own, "featureIds": ids} for own, ids in parts.items()]
-            return described | {"featureRegistrySource": {"featureGroups": groups}}
+            number = {"projectNumber": self.other_project} if self.other_project else {}
+            return described | {"featureRegistrySource": {"featureGroups": groups, **number}}
         uri = f"bq://{PROJECT}.{DATASET}.{view.name}"
         source = {"uri": uri, "entityIdColumns": list(view.join_keys)}
         return described | {"bigQuerySource": source}
 
     def _group(self, name: str) -> dict[str, Any]:
+        if name in self.lost:
+            raise refused(404, "NOT_FOUND", f"FeatureGroup {name} is not found.")
         table = name.removesuffix("_group")
         view, _ = self.named(table.removesuffix("_more"))
         source: dict[str, Any] = {
@@ -229,6 +243,8 @@ class VertexFake:
         view, _ = self.named(name.removesuffix("_group").removesuffix("_more"))
         listed = []
         for feature in view.features:
+            if feature.name in self.lost:
+                continue
             field_ = column(feature.name, feature.dtype)
             kind = VALUE_TYPES[field_["type"]] + ("_ARRAY" if "mode" in field_ else "")
             described = {"description": feature.description} if feature.description else {}
@@ -252,6 +268,8 @@ class VertexFake:
             case ["projects", "p", "queries", job] if job in self._found:
                 return self._results(job, int(asked.query.get("pageToken", "0")))
             case ["projects", "p", "datasets", "lake", "tables", name]:
+                if name in self.lost:
+                    return refused(404, "NOT_FOUND", f"Not found: Table {PROJECT}:lake.{name}")
                 view, _ = self.named(name.removesuffix("_more"))
                 fields = [column(e.join_key, e.dtype, e.description) for e in view.entities]
                 if view.timestamp:

@@ -25,6 +25,7 @@ from featkit.columns import FeatureColumns, Status
 from featkit.errors import (
     AuthError,
     ExpiredWarning,
+    FeatkitError,
     NotSupportedError,
     ProtocolError,
     RequestRejected,
@@ -143,6 +144,35 @@ def test_a_dedicated_endpoint_serves_values(fake: VertexFake) -> None:
         client.get_online_features("routes", (1, 11))
     assert asked[-1] == fake.dedicated
     assert set(asked[:-1]) == {"us-central1-aiplatform.googleapis.com", "bigquery.googleapis.com"}
+
+
+@pytest.mark.filterwarnings("ignore::featkit.errors.SettingsWarning")
+@pytest.mark.parametrize("gone", ["routes_group", "routes"])
+def test_a_view_whose_group_or_table_is_gone_fails_alone(
+    fake: VertexFake, client: Any, gone: str
+) -> None:
+    fake.lost.add(gone)
+    assert client.get_online_features("customers", 8, ["visits"]) == {"visits": 8}
+    with pytest.raises(FeatkitError, match=f"'routes' cannot be described: .*{gone}"):
+        client.get_feature_metadata("routes")
+    report = client.staleness(entities=None)
+    failed = [view.view for view in report.views if not view.described]
+    assert failed == ["routes"]
+    assert {view.view for view in report.views} == {view.name for view, _ in contract_views()}
+
+
+def test_a_feature_that_its_group_has_no_more_is_served_all_the_same(
+    fake: VertexFake, client: Any
+) -> None:
+    fake.lost.add("visits")
+    assert client.get_online_features("customers", 1, ["visits"]) == {"visits": 2**53 + 1}
+
+
+def test_groups_may_be_in_another_project(fake: VertexFake, client: Any) -> None:
+    fake.other_project = "4711"
+    assert client.get_online_features("customers", 8, ["visits"]) == {"visits": 8}
+    paths = [asked.path for asked in fake.asked if "/featureGroups/" in asked.path]
+    assert {path.split("/")[3] for path in paths} == {"4711"}
 
 
 def test_without_bigquery_keys_are_texts(fake: VertexFake, url: str) -> None:

@@ -64,7 +64,7 @@ if TYPE_CHECKING:
     from featkit.history import JoinRead
     from featkit.populations import Arrivals, EntityList, PopulationRead, Sync
     from featkit.schema import FeatureView
-    from featkit.stores.base import OnlineRead, Target
+    from featkit.stores.base import Described, OnlineRead, Target
 
 T = TypeVar("T")
 
@@ -191,7 +191,7 @@ class VertexStore(Store):
 
     def feature_view(self, name: str) -> Flow[FeatureView]:
         """Describe one view."""
-        (view,) = yield from self._named([name])
+        (view,) = yield from self._described((yield from self._named([name])))
         return view
 
     def feature_views(self, names: Sequence[str]) -> Flow[list[FeatureView]]:
@@ -199,22 +199,28 @@ class VertexStore(Store):
         views = yield from self._named(names)
         if self._serving is None:
             yield from self._locate()
-        return views
+        return (yield from self._described(views))
 
-    def _named(self, names: Sequence[str]) -> Flow[list[FeatureView]]:
+    def describe(self, names: Sequence[str] | None = None) -> Flow[Described]:
+        """Describe views, each by its own groups and tables; what is wrong with one stays there."""
+        if self._serving is None:
+            yield from self._locate()
+        views = yield from (self._views() if names is None else self._named(names))
+        return (yield from self._each(views))
+
+    def _named(self, names: Sequence[str]) -> Flow[list[View]]:
         calls = [
             self._api.get(f"{self._store}/featureViews/{quote(name, safe='')}", View)
             for name in names
         ]
         try:
-            views = yield from together(calls)
+            return (yield from together(calls))
         except UnknownNameError as error:
             known = [view.id for view in (yield from self._views())]
             unknown = next((name for name in names if name not in known), names[0])
             near = nearest(unknown, known)
             msg = f"there is no feature view {unknown!r} in {self._name}; {near} ({error})"
             raise UnknownNameError(msg) from error
-        return (yield from self._described(views))
 
     def _views(self) -> Flow[list[View]]:
         try:
@@ -226,11 +232,19 @@ class VertexStore(Store):
         return views
 
     def _described(self, views: Sequence[View]) -> Flow[list[FeatureView]]:
+        found, failed = yield from self._each(views)
+        for error in failed.values():
+            raise error
+        return found
+
+    def _each(self, views: Sequence[View]) -> Flow[Described]:
+        """Describe views as far as they can be, and remember the tables behind them."""
         found, sources = yield from described(
             self._api, self._place, views, self._options, self.told
         )
         self._sources |= sources
-        return found
+        failed = {name: view for name, view in found.items() if isinstance(view, FeatkitError)}
+        return [view for view in found.values() if not isinstance(view, FeatkitError)], failed
 
     # -- lookups
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, TypeVar
 from urllib.parse import quote
 
-from featkit.errors import AuthError
-from featkit.flows import together
+from featkit.errors import AuthError, FeatkitError, StoreError, UnknownNameError
+from featkit.flows import at_once
 from featkit.stores.vertex.history import Source, source_of_group, source_of_table
 from featkit.stores.vertex.registry import (
     Group,
@@ -20,13 +21,16 @@ from featkit.stores.vertex.registry import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from featkit.calls import Flow
+    from featkit.flows import Task
     from featkit.schema import FeatureView
     from featkit.stores.vertex.api import Api
-    from featkit.stores.vertex.registry import ViewOptions
+    from featkit.stores.vertex.registry import GroupOfView, ViewOptions
     from featkit.told import ToldViews
+
+T = TypeVar("T")
 
 _URI = re.compile(r"bq://([^.]+)\.([^.]+)\.([^.]+)")
 
@@ -49,7 +53,7 @@ def described(
     views: Sequence[View],
     options: Choices,
     told: ToldViews[ViewOptions],
-) -> Flow[tuple[list[FeatureView], dict[str, list[Source]]]]:
+) -> Flow[tuple[dict[str, FeatureView | FeatkitError], dict[str, list[Source]]]]:
     """Describe views by their groups and tables, each of which is asked for once.
 
     Parameters
@@ -68,61 +72,117 @@ def described(
     Returns
     -------
     tuple
-        The views, and by their names the tables behind them.
+        By their names the views, or why one cannot be described; and the tables behind them.
     """
-    groups, features = yield from _groups(api, place, views)
+    paths = {_path(place, view, part) for view in views for part in view.groups}
+    groups = yield from _each(sorted(paths), [_group(api, path) for path in sorted(paths)])
     uris = [view.big_query_source.uri for view in views if view.big_query_source]
-    uris += [group.big_query.big_query_source.input_uri for group in groups.values()]
+    uris += [known.uri for known in groups.values() if isinstance(known, _Group)]
     tables = yield from _tables(api, sorted({uri for uri in uris if uri}), options)
-    typed = options.bigquery
-    found: list[FeatureView] = []
+    found: dict[str, FeatureView | FeatkitError] = {}
     sources: dict[str, list[Source]] = {}
     for view in views:
-        own = told.of(view.id)
-        if not view.groups:
-            uri = view.big_query_source.uri if view.big_query_source else ""
-            found.append(of_table(view, tables.get(uri), own))
-            sources[view.id] = [source_of_table(uri, found[-1], typed=typed)]
-            continue
-        parts, read = [], []
-        for chosen in view.groups:
-            name = chosen.feature_group_id
-            group, known = groups[name], features[name]
-            read.append(source_of_group(group, chosen, known, typed=typed))
-            parts.append((group, known, tables.get(group.big_query.big_query_source.input_uri)))
-        found.append(of_groups(view, parts, own))
-        sources[view.id] = read
+        parts = {part.feature_group_id: groups[_path(place, view, part)] for part in view.groups}
+        try:
+            found[view.id], sources[view.id] = _described(
+                view, parts, tables, told.of(view.id), typed=options.bigquery
+            )
+        except FeatkitError as error:
+            found[view.id] = error
     return found, sources
 
 
-def _groups(
-    api: Api, place: str, views: Sequence[View]
-) -> Flow[tuple[dict[str, Group], dict[str, dict[str, GroupFeature]]]]:
-    """Ask for the groups of views, and for all features of each."""
-    names = sorted({group.feature_group_id for view in views for group in view.groups})
-    paths = [f"{place}/featureGroups/{quote(name, safe='')}" for name in names]
-    groups = yield from together([api.get(path, Group) for path in paths])
-    features: dict[str, dict[str, GroupFeature]] = {}
-    for name, path in zip(names, paths, strict=True):
-        pages = yield from api.pages(f"{path}/features", GroupFeatures)
-        features[name] = {each.id: each for page in pages for each in page.features}
-    return dict(zip(names, groups, strict=True)), features
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """A feature group, and all its features by name."""
+
+    group: Group
+    features: dict[str, GroupFeature]
+
+    @property
+    def uri(self) -> str:
+        return self.group.big_query.big_query_source.input_uri
+
+    def named(self, names: Sequence[str]) -> dict[str, GroupFeature]:
+        """Return features by name, all where none is named.
+
+        One that the group does not have any more is served all the same.
+        """
+        return {
+            name: self.features.get(name) or GroupFeature(name) for name in names or self.features
+        }
 
 
-def _tables(api: Api, uris: Sequence[str], options: Choices) -> Flow[dict[str, Table]]:
+def _described(
+    view: View,
+    groups: Mapping[str, _Group | FeatkitError],
+    tables: Mapping[str, Table | FeatkitError],
+    told: ViewOptions,
+    *,
+    typed: bool,
+) -> tuple[FeatureView, list[Source]]:
+    """Describe a view by what was found of its groups and tables."""
+    if not view.groups:
+        uri = view.big_query_source.uri if view.big_query_source else ""
+        made = of_table(view, _held(tables, uri, view), told)
+        return made, [source_of_table(uri, made, typed=typed)]
+    parts, sources = [], []
+    for chosen in view.groups:
+        known = _held(groups, chosen.feature_group_id, view)
+        assert known is not None  # noqa: S101 - all were asked for
+        features = known.named(chosen.feature_ids)
+        sources.append(source_of_group(known.group, chosen, features, typed=typed))
+        parts.append((known.group, features, _held(tables, known.uri, view)))
+    return of_groups(view, parts, told), sources
+
+
+def _held(found: Mapping[str, T | FeatkitError], name: str, view: View) -> T | None:
+    """Return what was found of a group or a table, None where nobody asked; raise why not."""
+    known = found.get(name)
+    if not isinstance(known, FeatkitError):
+        return known
+    if not isinstance(known, StoreError | UnknownNameError):  # it is about more than this view
+        raise known
+    msg = f"feature view {view.id!r} cannot be described: {known}"
+    raise type(known)(msg) from known
+
+
+def _path(place: str, view: View, part: GroupOfView) -> str:
+    """Tell where a group of a view is, which may be in another project."""
+    project, number = place.split("/")[1], view.project_number
+    owner = place.replace(f"projects/{project}", f"projects/{number or project}", 1)
+    return f"{owner}/featureGroups/{quote(part.feature_group_id, safe='')}"
+
+
+def _each(names: Sequence[str], tasks: Sequence[Task[T]]) -> Flow[dict[str, T | FeatkitError]]:
+    """Do several things side by side, each under its name."""
+    return dict(zip(names, (yield from at_once(tasks)), strict=True))
+
+
+def _group(api: Api, path: str) -> Flow[_Group]:
+    """Ask for a group, and for its features."""
+    group: Group = yield api.get(path, Group)
+    pages = yield from api.pages(f"{path}/features", GroupFeatures)
+    return _Group(group, {each.id: each for page in pages for each in page.features})
+
+
+def _tables(
+    api: Api, uris: Sequence[str], options: Choices
+) -> Flow[dict[str, Table | FeatkitError]]:
     """Ask BigQuery for the columns of tables."""
-    matches = {uri: match for uri in uris if (match := _URI.fullmatch(uri))}
-    places = {uri: match.groups() for uri, match in matches.items()}
-    if not options.bigquery or not places:
+    places = {uri: match.groups() for uri in uris if (match := _URI.fullmatch(uri))}
+    if not options.bigquery:
         return {}
+    base = f"{options.bigquery_endpoint.rstrip('/')}/bigquery/v2"
     paths = [
-        f"{options.bigquery_endpoint}/bigquery/v2/projects/{quote(project)}/datasets/"
-        f"{quote(dataset)}/tables/{quote(table, safe='')}"
+        f"{base}/projects/{quote(project)}/datasets/{quote(dataset)}/tables/{quote(table, safe='')}"
         for project, dataset, table in places.values()
     ]
-    try:
-        found = yield from together([api.call(path, Table, metadata=True) for path in paths])
-    except AuthError as error:
-        msg = f"{error}; to do without the types that BigQuery knows, connect with bigquery=False"
-        raise AuthError(msg) from error
-    return dict(zip(places, found, strict=True))
+    calls = [api.call(path, Table, metadata=True) for path in paths]
+    found: dict[str, Table | FeatkitError] = yield from _each(list(places), calls)
+    for uri, known in found.items():
+        if isinstance(known, AuthError):
+            found[uri] = AuthError(
+                f"{known}; to do without the types that BigQuery knows, connect with bigquery=False"
+            )
+    return found

@@ -63,6 +63,7 @@ class GroupOfView(msgspec.Struct, frozen=True, rename="camel"):
 
 class _RegistrySource(msgspec.Struct, frozen=True, rename="camel"):
     feature_groups: list[GroupOfView] = []
+    project_number: str = ""
 
 
 class View(msgspec.Struct, frozen=True, rename="camel"):
@@ -83,6 +84,11 @@ class View(msgspec.Struct, frozen=True, rename="camel"):
         """The feature groups that it reads."""
         source = self.feature_registry_source
         return source.feature_groups if source else []
+
+    @property
+    def project_number(self) -> str:
+        """The project that these are in; empty: that of the view."""
+        return self.feature_registry_source.project_number if self.feature_registry_source else ""
 
 
 class Views(msgspec.Struct, frozen=True, rename="camel"):
