@@ -21,7 +21,11 @@ default_role = "py:obj"
 html_theme = "pydata_sphinx_theme"
 html_title = "featkit"
 html_show_sourcelink = False
+html_sidebars = {  # of the decisions alone there are pages below a page
+    name: [] for name in ("*", "stores/*", "notebooks/*", "_modules/**")
+}
 html_theme_options = {
+    "header_links_before_dropdown": 4,
     "show_toc_level": 2,
     "navigation_with_keys": True,
     "footer_start": ["copyright"],

@@ -44,9 +44,11 @@ def connect(
     Parameters
     ----------
     target
-        Which store: ``"demo:flights"``, or ``"parquet:PATH"`` with the folder of a
-        ``feature_views.toml``, for which its path will do as well; other distributions add others.
-        Also a `featkit.stores.base.Store` itself. None: as the settings say.
+        Which store: ``"demo:flights"``; ``"parquet:PATH"`` with the folder of a
+        ``feature_views.toml``, for which its path will do as well; ``"feast+http://HOST:6566"``,
+        ``"tecton+https://HOST"``, ``"databricks+https://HOST"``,
+        ``"vertex:PROJECT/LOCATION/ONLINE_STORE"``, ``"sagemaker:REGION"``, or what other
+        distributions add. Also a `featkit.stores.base.Store` itself. None: as the settings say.
     timezone
         What naive timestamps mean, in keys and in the store's files, such as ``"UTC"``; None:
         they are refused.
