@@ -8,6 +8,9 @@ UV := $(BIN)/python -m uv pip install --quiet --system-certs --python
 UNIT := -m "not live and not slow" --hypothesis-profile quick --ignore-glob "*faults*" tests featkit
 
 export PIP_USER := 0
+# Without bytecode, which images of containers often forbid, each start of the tests compiles them
+# all, and each process that they start compiles featkit.
+export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:

@@ -8,6 +8,7 @@ import socket
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import hypothesis
@@ -16,6 +17,7 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+import typer
 from polars.testing import assert_frame_equal
 
 import featkit
@@ -114,6 +116,14 @@ def _no_settings_of_the_developer():
 @pytest.fixture(autouse=True)
 def _no_client_of_another_test(monkeypatch):
     monkeypatch.setattr("featkit.clients.connection._default", None)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _the_command_line_is_made_once():
+    """Spare each run of a command what typer takes to make all of them anew."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("typer.testing._get_command", cache(typer.main.get_command))
+        yield
 
 
 @pytest.fixture

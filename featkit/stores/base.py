@@ -6,6 +6,7 @@ import importlib
 import pkgutil
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol, TypeAlias, TypeVar
@@ -414,13 +415,10 @@ def store_class(scheme: str) -> type[Store]:
     name = scheme.partition("+")[0]
     if name in _own_schemes():
         module = importlib.import_module(f"{stores.__name__}.{name}")
-        for value in vars(module).values():
-            if (
-                isinstance(value, type)
-                and issubclass(value, Store)
-                and vars(value).get("scheme") == name
-            ):
-                return value
+        kinds = [kind for kind in vars(module).values() if isinstance(kind, type)]
+        for kind in kinds:
+            if issubclass(kind, Store) and vars(kind).get("scheme") == name:
+                return kind
     others = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
     if name in others:
         where = f"the entry point {others[name].value!r} of the store {name!r}"
@@ -443,8 +441,9 @@ def store_class(scheme: str) -> type[Store]:
 
 def schemes() -> set[str]:
     """Name the stores that there are: featkit's own, and those of the entry points."""
-    return _own_schemes() | {point.name for point in entry_points(group=ENTRY_POINTS)}
+    return {*_own_schemes(), *(point.name for point in entry_points(group=ENTRY_POINTS))}
 
 
-def _own_schemes() -> set[str]:
-    return {module.name for module in pkgutil.iter_modules(stores.__path__)} - {"base"}
+@cache
+def _own_schemes() -> frozenset[str]:
+    return frozenset(module.name for module in pkgutil.iter_modules(stores.__path__)) - {"base"}

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote, urlsplit
+
+import httpx
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -44,6 +47,14 @@ class Answer(Exception):  # noqa: N818 - it is raised where that is shorter, and
             return dict(self.headers), self.body
         text = json.dumps(self.body, ensure_ascii=False).encode()
         return {"content-type": "application/json", **self.headers}, text
+
+
+_NOBODY = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
+def ask(method: str, url: str, **options: Any) -> httpx.Response:
+    """Send a request to a fake, without reading the certificates of all authorities before."""
+    return httpx.request(method, url, verify=_NOBODY, **options)
 
 
 @contextmanager

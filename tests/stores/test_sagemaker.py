@@ -37,6 +37,7 @@ from featkit.stores.base import OnlineRead, open_store
 from featkit.testing import CONTRACT_NOW, StoreContract, contract_views
 from tests.fakes.aws_refusals import BARE, TOKEN
 from tests.fakes.sagemaker import KEY_ID, REGION, SECRET, Group, SageMakerFake, joined, numbers
+from tests.fakes.wire import ask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -214,7 +215,7 @@ def test_what_fails_for_a_while_is_asked_for_again(fake: SageMakerFake) -> None:
 
 def passed_on(request: httpx.Request) -> httpx.Response:
     headers = {name: own for name, own in request.headers.items() if name != "content-length"}
-    return httpx.request(request.method, str(request.url), content=request.content, headers=headers)
+    return ask(request.method, str(request.url), content=request.content, headers=headers)
 
 
 def test_a_group_that_is_gone_is_named_though_the_answer_has_status_200(
@@ -572,9 +573,7 @@ def test_the_fake_answers_asrecorded(number: int) -> None:
             body=asked["body"].encode(),
         )
         signed = next(auth.auth_flow(request))
-        reply = httpx.request(
-            signed.method, signed.url, content=signed.body, headers=dict(signed.headers)
-        )
+        reply = ask(signed.method, signed.url, content=signed.body, headers=dict(signed.headers))
     assert reply.status_code == said["status"]
     if reply.is_success:
         assert reply.json() == json.loads(said["body"])

@@ -49,6 +49,7 @@ from tests.fakes.tecton import (
     TectonFake,
     data_type,
 )
+from tests.fakes.wire import ask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -467,7 +468,7 @@ def test_the_fake_answers_as_recorded(number: int) -> None:
         body = pair["request"]["body"]
         service.context = [Column("amt", FLOAT)] if body["params"]["requestContextMap"] else []
         path, headers = pair["request"]["path"], {"Authorization": f"Tecton-key {KEY}"}
-        reply = httpx.post(f"{fake.url}{path}", json=body, headers=headers)
+        reply = ask("POST", f"{fake.url}{path}", json=body, headers=headers)
     assert reply.status_code == pair["response"]["status"]
     assert reply.json() == pair["response"]["body"]
 
@@ -479,7 +480,7 @@ def test_the_fake_describes_services_as_recorded() -> None:
     with TectonFake({"fs": service}) as fake:
         headers = {"Authorization": f"Tecton-key {KEY}"}
         url = f"{fake.url}{pair['request']['path']}"
-        reply = httpx.post(url, json=pair["request"]["body"], headers=headers)
+        reply = ask("POST", url, json=pair["request"]["body"], headers=headers)
     assert reply.json() == pair["response"]["body"]
 
 
@@ -590,7 +591,7 @@ def lying(fake: TectonFake, change: Callable[[dict[str, Any]], object]) -> httpx
     """Make a client whose lookups are answered by the fake, and then falsified."""
 
     def answer(request: httpx.Request) -> httpx.Response:
-        reply = httpx.request(
+        reply = ask(
             request.method,
             f"{fake.url}{request.url.path}",
             content=request.content,

@@ -35,6 +35,7 @@ from featkit.transports.options import Retry
 from tests.fakes.aws_refusals import BARE, TOKEN
 from tests.fakes.feast import PROJECT, FeastFake, served
 from tests.fakes.feast_format import rows
+from tests.fakes.wire import ask
 from tests.programs.amazon import REGION, amazon, boto
 
 if TYPE_CHECKING:
@@ -333,7 +334,7 @@ def test_a_refusal_without_its_kind_is_about_credentials(
 ) -> None:
     def answer(request: httpx.Request) -> httpx.Response:
         if str(request.url).startswith(registry):
-            return httpx.request(request.method, str(request.url), content=request.content)
+            return ask(request.method, str(request.url), content=request.content)
         return httpx.Response(status, headers=headers, content=body)
 
     with (
