@@ -222,8 +222,9 @@ def test_lookup_tells_value_status_and_time(run, now):
     assert done.stderr.startswith("note: shops: ")
 
 
-def test_lookup_prints_a_table(run):
-    done = run("lookup", "shops", "1", "--feature", "visits")
+@pytest.mark.parametrize("named", [["shops", "1", "--feature", "visits"], ["shops:visits", "1"]])
+def test_lookup_prints_a_table(run, named):
+    done = run("lookup", *named)
     header, _, row = done.stdout.splitlines()
     assert header.split() == ["shop", "feature", "value", "status", "event", "timestamp"]
     assert row.split() == ["1", "visits", "10", "PRESENT", "2024-05-01", "12:00:00Z"]

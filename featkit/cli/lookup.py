@@ -15,7 +15,6 @@ from featkit.cli.app import (
     Names,
     NowOption,
     StoreOption,
-    ViewArgument,
     connect,
 )
 from featkit.errors import KeyTypeError
@@ -27,7 +26,9 @@ if TYPE_CHECKING:
 
 
 def lookup(
-    view: ViewArgument,
+    view: Annotated[
+        str, typer.Argument(metavar="VIEW", help="A feature view, or one feature: VIEW:FEATURE.")
+    ],
     ids: Annotated[
         list[str],
         typer.Argument(
@@ -52,8 +53,10 @@ def lookup(
     from featkit.schema import FeatureRef
 
     client = connect(store, now)
+    view, _, own = view.partition(":")
+    wanted = [*([own] if own else []), *(feature or [])] or ["*"]
     keys = _keys(ids, client.get_feature_metadata(view))
-    found = client.lookup(keys, [FeatureRef(view, name) for name in feature or ["*"]])
+    found = client.lookup(keys, [FeatureRef(view, name) for name in wanted])
     answers: list[dict[str, dict[str, Any]]] = [
         {
             name: {

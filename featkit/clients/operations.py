@@ -270,6 +270,12 @@ class Operations:
                 f"not {view!r} and {features!r}; for a frame there is frame.features.enrich()"
             )
             raise InputError(msg)
+        if any(":" in name for name in (view, *names)):
+            msg = (
+                f"views and features are named by themselves here, without colons: {view!r}, and "
+                f"features={names}; references such as 'view:feature' are for lookup() and enrich()"
+            )
+            raise InputError(msg)
         selection = yield from select(
             self.store, [FeatureRef(view, name) for name in names or ["*"]]
         )

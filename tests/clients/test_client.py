@@ -130,6 +130,12 @@ def test_names_that_are_no_text_are_refused_with_the_order(store, asked):
         store.get_online_features_batch(*asked)
 
 
+@pytest.mark.parametrize("asked", [("shops:visits", 1), ("shops", 1, ["shops:visits"])])
+def test_references_are_not_names(store, asked):
+    with pytest.raises(InputError, match=r"without colons: .*shops:visits.* for lookup\(\) and"):
+        store.get_online_features(*asked)
+
+
 def test_timestamps_come_by_feature_and_are_none_where_unknown(store):
     values, stamps = store.get_online_features_with_timestamps("shops", 1, ["visits", "title"])
     assert values == {"visits": 10, "title": "one"}
@@ -191,7 +197,7 @@ def test_parts_of_one_key_are_of_one_type(store):
 
 
 @pytest.mark.parametrize(
-    ("entity", "why"), [(2**63, "does not fit into 64 bits"), ("\ud800", "not Unicode")]
+    ("entity", "why"), [(2**64, "does not fit into 64 bits"), ("\ud800", "not Unicode")]
 )
 def test_what_no_column_holds_is_told(store, entity, why):
     with pytest.raises(KeyTypeError, match=f"the key 'city' holds .*{why}"):
