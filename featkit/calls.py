@@ -138,6 +138,10 @@ class HttpRequest:
         host, slash, path = place.partition("/")
         return f"{self.method} {scheme}://{host.rpartition('@')[2]}{slash}{path}"
 
+    def __repr__(self) -> str:
+        # without the query, the headers and the body: links are signed there, and secrets sent
+        return f"<{type(self).__name__} {self}>"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpRequests:

@@ -136,7 +136,7 @@ def select(
         refs = [ref for ref in refs if ref.view not in failed]
     else:
         found = yield from store.feature_views(named)
-        yield from _look_for(store.told.suspects(named), store)
+        yield from suspect(store, named)
     views = dict(zip(named, found, strict=True))
     wanted = [
         each
@@ -164,9 +164,9 @@ def select(
     return Selection(tuple(parts), tuple(columns.values()), failed)
 
 
-def _look_for(names: Iterable[str], store: Store) -> Flow[None]:
-    """Look whether views are there whose names in the settings may be misspelt."""
-    for name in names:
+def suspect(store: Store, views: Sequence[str]) -> Flow[None]:
+    """Look whether views are there whose names in the settings may be misspelt ones of these."""
+    for name in store.told.suspects(views):
         try:
             yield from store.feature_view(name)
         except UnknownNameError as error:

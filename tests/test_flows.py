@@ -7,6 +7,7 @@ import pytest
 from featkit.calls import Call, HttpRequest, LocalRead
 from featkit.errors import StoreUnavailable
 from featkit.flows import at_once, made_once
+from featkit.stores.sagemaker.together import RecordsRequest
 
 
 def call(url: str, part: int, body: bytes = b"x") -> Call[int]:
@@ -117,3 +118,13 @@ def test_who_gives_up_closes_all():
     next(flow)
     flow.close()
     assert closed == [1, 1]
+
+
+def test_a_request_shows_neither_its_query_nor_what_is_sent():
+    """Links to results are signed in their query, and forms and headers hold secrets."""
+    secrets = {"X-Token": "t0p"}
+    request = HttpRequest(url="https://s.example.com/r?sig=t0p", headers=secrets, body=b"t0p")
+    asked = RecordsRequest(url=request.url, headers=secrets, body=b"t0p", group="g", asked=b"t0p")
+    shown = [repr(request), repr(Call(request)), repr([asked]), str(request)]
+    assert "t0p" not in " ".join(shown)
+    assert repr(request) == "<HttpRequest GET https://s.example.com/r>"

@@ -27,6 +27,9 @@ _THROTTLED = 429
 class _Token(msgspec.Struct):
     access_token: str
 
+    def __repr__(self) -> str:
+        return "<_Token>"
+
 
 class _Refusal(msgspec.Struct):
     error: str = "no reason"

@@ -47,6 +47,8 @@ def show(
         "source": found.source,
         "owner": found.owner,
         "tags": ", ".join(f"{name}={value}" for name, value in found.tags.items()),
+        "made from": ", ".join(found.made_from),
+        "used by": ", ".join(found.used_by),
     }
     about, features = terminal.table(), terminal.table("feature", "dtype", "description")
     for name, fact in facts.items():

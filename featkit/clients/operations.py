@@ -32,7 +32,7 @@ from featkit.freshness import FeatureValue
 from featkit.online.answering import How
 from featkit.online.caching import Wishes
 from featkit.online.lookup import LookupOptions, lookup
-from featkit.references import refuse_taken, select
+from featkit.references import refuse_taken, select, suspect
 from featkit.schema import FeatureRef
 from featkit.warned import warn_caller
 
@@ -209,7 +209,9 @@ class Operations:
 
     def get_feature_metadata(self, view: str) -> Flow[FeatureView]:
         """See `featkit.FeatureStoreClient.get_feature_metadata`."""
-        return (yield from self.store.feature_view(view))
+        described = yield from self.store.feature_view(view)
+        yield from suspect(self.store, [view])
+        return described
 
     def list_feature_views(self) -> Flow[list[FeatureView]]:
         """See `featkit.FeatureStoreClient.list_feature_views`."""

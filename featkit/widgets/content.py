@@ -80,16 +80,19 @@ def view_in_full(catalogue: Catalogue, view: FeatureView) -> dict[str, Any]:
 
 
 def lineage(catalogue: Catalogue, view: FeatureView) -> dict[str, Any]:
-    """Name what a view is made from, and the services that use it."""
+    """Name what a view is made from, and who uses it, as far as the store tells."""
     made_from = list(dict.fromkeys(ref.view for ref in view.computed_from))
     sources = [{"kind": "feature view", "name": name} for name in made_from]
     if view.source:
         sources.append({"kind": "source", "name": view.source})
+    sources += [{"kind": "made from", "name": name} for name in view.made_from]
     services = [own.name for own in catalogue.services_of(view.name)]
+    users = [{"kind": "feature service", "name": name} for name in services]
+    users += [{"kind": "used by", "name": name} for name in view.used_by]
     return {
         "sources": sources,
         "view": {"kind": "feature view", "name": view.name},
-        "services": [{"kind": "feature service", "name": name} for name in services],
+        "services": users,
     }
 
 

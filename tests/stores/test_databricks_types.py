@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 import polars as pl
@@ -30,6 +30,21 @@ NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
         ("timestamp", TIMESTAMP, b'["2024-05-01T14:00:00+02:00"]', [NOON]),
         ("timestamp", TIMESTAMP, b'["2024-05-01 14:00:00", null]', [NOON, None]),
         ("timestamp_ntz", TIMESTAMP, b'["2024-05-01T14:00:00.000000"]', [NOON]),
+        (
+            "timestamp",
+            TIMESTAMP,
+            (
+                b'["2024-05-01T14:00:00", "2024-05-01T14:00:00.5", "2024-05-01 14:00:00.000001",'
+                b' "2024-05-01T12:00:00Z", "2024-05-01"]'
+            ),
+            [
+                NOON,
+                NOON + timedelta(seconds=0.5),
+                NOON + timedelta(microseconds=1),
+                NOON,
+                NOON - timedelta(hours=14),
+            ],
+        ),
         ("array<double>", pl.List(pl.Float64()), b"[[1, 2.5], [], null]", [[1.0, 2.5], [], None]),
         ("array<timestamp>", pl.List(TIMESTAMP), b'[["2024-05-01T12:00:00Z"]]', [[NOON]]),
         (

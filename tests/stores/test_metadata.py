@@ -139,9 +139,15 @@ def test_the_health_check_tells_a_wrong_name_among_the_views_of_the_settings(
 
 def test_a_lookup_tells_what_is_like_a_misspelt_name_of_its_view(store: Served) -> None:
     target, options, _, asked = store
+    with (
+        featkit.connect(target, **misspelt(options, "customer")) as client,
+        pytest.warns(SettingsWarning, match="did you mean 'customers'"),
+    ):
+        client.lookup([1, 2], ["customers:visits"])
     with featkit.connect(target, **misspelt(options, "customer")) as client:
         with pytest.warns(SettingsWarning, match="did you mean 'customers'"):
-            client.lookup([1, 2], ["customers:visits"])
+            client.get_feature_metadata("customers")
+        client.lookup([1, 2], ["customers:visits"])
         before = asked()
         client.lookup([1, 2], ["customers:visits"])  # warns no more
         often = asked() - before

@@ -3,11 +3,15 @@
 from datetime import UTC, datetime
 
 import pytest
+from typer.testing import CliRunner
 
 import featkit
+from featkit.catalogue import read_catalogue
+from featkit.cli import app
 from featkit.errors import AuthError
 from featkit.populations import Sync
 from featkit.testing import CONTRACT_NOW, contract_views
+from featkit.widgets.content import lineage
 from tests.fakes.databricks import CATALOG, SCHEMA, DatabricksFake, workspace
 from tests.fakes.tecton import Service, TectonFake
 from tests.fakes.vertex import VertexFake, google
@@ -123,3 +127,20 @@ def test_databricks_tells_the_lineage_of_tables():
     )
     assert listed == view
     assert view.facts()["made from"].startswith(f"{CATALOG}.raw")
+
+
+def test_lineage_is_shown_where_views_are(empty_home):
+    with workspace(DatabricksFake(contract_views(), online={COPY: TABLE})) as url:
+        with featkit.connect(test_databricks.opened(url, lineage=True), cache=None) as client:
+            catalogue = client.run(read_catalogue(client.operations.store, client.target))
+        (view,) = [each for each in catalogue.views if each.name == "customers"]
+        drawn = lineage(catalogue, view)
+        (empty_home / "featkit.toml").write_text(
+            f'backend = "databricks"\n[databricks]\nhost = "{url}"\ntoken = "dapi-canary"\n'
+            f'catalog = "{CATALOG}"\nschema = "{SCHEMA}"\nlineage = true\n'
+        )
+        done = CliRunner().invoke(app, ["show", "customers"], catch_exceptions=False)
+    names = [each["name"] for each in (*drawn["sources"], *drawn["services"])]
+    for name in (f"{CATALOG}.raw.raw_customers", "job 7", f"online table {COPY}"):
+        assert name in names
+        assert name in done.stdout

@@ -77,6 +77,9 @@ class Credential(msgspec.Struct, frozen=True):
 
     token: str
 
+    def __repr__(self) -> str:
+        return "<Credential>"
+
 
 class Me(msgspec.Struct, frozen=True, rename="camel"):
     """Who the workspace takes the caller for."""

@@ -65,6 +65,9 @@ class _Link(msgspec.Struct, frozen=True):
     external_link: str
     http_headers: dict[str, str] | None = None
 
+    def __repr__(self) -> str:
+        return "<_Link>"  # which is signed: who has it may read
+
 
 class _Result(msgspec.Struct, frozen=True):
     external_links: list[_Link] = []

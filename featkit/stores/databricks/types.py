@@ -27,6 +27,7 @@ from featkit.errors import ProtocolError, TimestampError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_DAY = len("2024-05-01")
 _HAS_ZONE = r"(?:Z|[+-]\d\d:?\d\d)$"
 
 
@@ -49,7 +50,12 @@ class _Times:
             raise TimestampError(msg)
         text_ = pl.col(name)
         aware = text_.str.to_datetime("%+", time_unit="us", time_zone="UTC", strict=False)
-        meant = text_.str.to_datetime(time_unit="us", strict=False).dt.replace_time_zone(
+        # in one form: some lack the time of day, others the fraction of a second
+        whole = pl.when(text_.str.len_chars() == _DAY).then(text_ + "T00:00:00").otherwise(text_)
+        local = (whole.str.replace(" ", "T", literal=True) + "Z").str.to_datetime(
+            "%+", time_unit="us", time_zone="UTC", strict=False
+        )
+        meant = local.dt.replace_time_zone(
             self.zone or "UTC", ambiguous="null", non_existent="null"
         )
         read = pl.when(naive).then(meant.dt.convert_time_zone("UTC")).otherwise(aware)

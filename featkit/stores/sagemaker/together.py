@@ -70,7 +70,7 @@ class Answer:
             raise ProtocolError(msg)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class RecordsRequest(HttpRequest):
     """A request for records of one feature group, which may go with others.
 
