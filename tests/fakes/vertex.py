@@ -99,6 +99,10 @@ class VertexFake:
         ``NAME_more``.
     answered
         How many rows the last query gave.
+    cancelled
+        The queries that were cancelled.
+    refusing
+        The reasons with which BigQuery refuses the next queries, by 403.
     most_keys
         How many keys a stream may ask for.
     streams
@@ -124,6 +128,8 @@ class VertexFake:
     running: int = 0
     two_tables: bool = False
     answered: int = 0
+    cancelled: list[str] = field(default_factory=list)
+    refusing: list[str] = field(default_factory=list)
     most_keys: int = 1000
     streams: list[int] = field(default_factory=list)
     lie: Callable[[Any], Any] = list
@@ -259,12 +265,19 @@ class VertexFake:
         return {"featureViewSyncs": [{"name": "s1", "runTime": end, "finalStatus": status}]}
 
     def _bigquery(self, asked: Asked) -> Answer:
+        if self.refusing and asked.method == "POST":
+            reason = self.refusing.pop(0)
+            error = {"code": 403, "message": "Slow down", "errors": [{"reason": reason}]}
+            return Answer(403, {"error": error})
         if self.no_bigquery:
             said = "Access Denied: Permission bigquery.tables.get denied"
             return refused(403, "PERMISSION_DENIED", said)
         match asked.parts[2:]:
             case ["projects", "p", "queries"] if asked.method == "POST":
                 return self._query(json.loads(asked.body))
+            case ["projects", "p", "jobs", job, "cancel"] if job in self._found:
+                self.cancelled.append(job)
+                return Answer(body={"kind": "bigquery#jobCancelResponse"})
             case ["projects", "p", "queries", job] if job in self._found:
                 return self._results(job, int(asked.query.get("pageToken", "0")))
             case ["projects", "p", "datasets", "lake", "tables", name]:

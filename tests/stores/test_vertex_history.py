@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from polars.testing import assert_frame_equal
 
 import featkit
-from featkit.errors import RequestRejected
+from featkit.errors import DeadlineExceeded, RequestRejected
 from tests.fakes.vertex import VertexFake, google
 from tests.stores.test_databricks_history import (
     BALANCES,
@@ -112,6 +113,30 @@ def test_a_query_that_runs_is_waited_for(
     found = client.get_historical_features(spine, ["balances:note"], at="when")
     right = oracle.get_historical_features(spine, ["balances:note"], at="when")
     assert_frame_equal(found.frame, right.frame)
+
+
+def test_a_query_is_cancelled_where_its_time_is_up(fake: VertexFake, spine: pl.DataFrame) -> None:
+    fake.running = 10**6
+    with google(fake) as url, featkit.connect(opened(url, views=VIEWS), timeout="0.7s") as client:
+        with pytest.raises(DeadlineExceeded):
+            client.get_historical_features(spine, ["balances:note"], at="when")
+        ends = time.monotonic() + 5
+        while not fake.cancelled and time.monotonic() < ends:
+            time.sleep(0.01)
+    assert fake.cancelled == ["job0"]
+    assert 10**6 - fake.running < 10  # it was not asked again and again
+
+
+def test_bigquery_that_has_too_much_to_do_is_asked_again(
+    fake: VertexFake, client: Any, spine: pl.DataFrame
+) -> None:
+    client.get_feature_metadata("balances")
+    fake.refusing = ["rateLimitExceeded", "jobRateLimitExceeded"]
+    found = client.get_historical_features(spine, ["balances:note"], at="when")
+    assert found.frame.height == spine.height
+    fake.refusing = ["quotaExceeded"]
+    with pytest.raises(RequestRejected, match="403: Google says: quotaExceeded: Slow down"):
+        client.get_historical_features(spine, ["balances:note"], at="when")
 
 
 def test_a_query_that_bigquery_refuses_is_told(

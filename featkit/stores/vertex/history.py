@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 _PAGE = 50_000  # rows
 _PATIENCE = 10_000  # milliseconds that one request waits for a query
+_SOON, _PAUSE = 0.05, 0.5  # seconds between two such requests: first, at most
 _SPINE = 8_000_000  # characters of a spine that goes with a query; BigQuery takes 10 MB in all
 # every cell is text, or null
 _ROWS = pl.List(pl.Struct({"f": pl.List(pl.Struct({"v": pl.String()}))}))
@@ -64,7 +66,8 @@ class BigQuery:
     def __init__(
         self, endpoint: str, project: str, explained: Callable[[Any], FeatkitError | None]
     ) -> None:
-        self._base = f"{endpoint.rstrip('/')}/bigquery/v2/projects/{quote(project)}/queries"
+        project = f"{endpoint.rstrip('/')}/bigquery/v2/projects/{quote(project)}"
+        self._base, self._jobs = f"{project}/queries", f"{project}/jobs"
         self._explained = explained
 
     def join(
@@ -155,8 +158,9 @@ class BigQuery:
             "formatOptions.useInt64Timestamp": "true",
         }
         url = f"{self._base}/{quote(said.job_reference.job_id, safe='')}"
-        while not said.job_complete:  # each request waits at the server
-            said = yield self._call(HttpRequest(url=f"{url}?{urlencode(query)}"))
+        if not said.job_complete:
+            look = self._call(HttpRequest(url=f"{url}?{urlencode(query)}"))
+            said = yield from self._ended(look, said.job_reference)
         if said.errors:
             msg = f"the query failed: {said.errors[0].get('message', 'BigQuery does not say why')}"
             raise StoreUnavailable(msg)
@@ -169,6 +173,20 @@ class BigQuery:
             msg = f"expected {total} rows of a query, got {sum(map(len, pages))}"
             raise ProtocolError(msg)
         return pages
+
+    def _ended(self, look: Call[_Page], job: _Job) -> Flow[_Page]:
+        """Wait for a query; one that nobody waits for any more is cancelled."""
+        place = f"{self._jobs}/{quote(job.job_id, safe='')}/cancel"
+        url = f"{place}?{urlencode({'location': job.location})}"
+        cancel = self._call(HttpRequest(url=url, method="POST"))
+        pause = _SOON
+        while True:
+            rest = LocalRead(partial(time.sleep, pause), "a query that runs")
+            yield Call(rest, undo=cancel)
+            said: _Page = yield replace(look, undo=cancel)  # it waits at the server
+            if said.job_complete:
+                return said
+            pause = min(2 * pause, _PAUSE)
 
     def _call(self, request: HttpRequest) -> Call[_Page]:
         return Call(request, decode=_page, explain=self._explained)

@@ -13,6 +13,7 @@ from featkit.errors import (
     BatchTooLarge,
     FeatkitError,
     RequestRejected,
+    ThrottledError,
     UnknownNameError,
 )
 
@@ -22,13 +23,24 @@ if TYPE_CHECKING:
 _MANY = r"(too many|at most|exceed|limit|maximum)"
 _TOO_MANY = re.compile(rf"{_MANY}.*keys|keys.*{_MANY}", re.IGNORECASE)
 _NO_ACCESS, _REFUSED = (401, 403), ("UNAUTHENTICATED", "PERMISSION_DENIED")
+_LIMITS = ("rateLimitExceeded", "jobRateLimitExceeded")  # 403 or 400, though they pass
 _TRANSPORT = (408, 429, 500, 502, 503, 504)  # what is tried again, and told by the status
+
+
+class _Reason(msgspec.Struct, frozen=True):
+    reason: str = ""
 
 
 class _Error(msgspec.Struct, frozen=True):
     code: int = 0
     message: str = ""
     status: str = ""
+    errors: list[_Reason] = []
+
+    @property
+    def reason(self) -> str:
+        """BigQuery's own word for it, which tells more than the status."""
+        return self.errors[0].reason if self.errors else ""
 
 
 class _Refusal(msgspec.Struct, frozen=True):
@@ -51,7 +63,11 @@ def explained(reply: HttpReply, credentials: str) -> FeatkitError | None:
         return AuthError(f"{reply.status}: {why} The credentials are {credentials}")
     if not said.message or reply.status in _TRANSPORT:
         return None
-    message = f"{reply.status}: Google says: {said.status}: {said.message}"
+    message = f"{reply.status}: Google says: {said.status or said.reason}: {said.message}"
+    if said.reason in _LIMITS:
+        return ThrottledError(message)
+    if said.reason == "quotaExceeded":  # of a day, or of bytes: to wait some seconds is no use
+        return RequestRejected(message)
     if reply.status in _NO_ACCESS:
         return AuthError(f"{message}; the credentials are {credentials}")
     if said.status == "NOT_FOUND":
