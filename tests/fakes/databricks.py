@@ -94,6 +94,8 @@ class DatabricksFake:
         Told a new password, it says where the database instance ``os1`` is; None: there is none.
     naive
         Whether event timestamps have no zone; the session of the warehouse is in UTC.
+    days
+        Whether event timestamps are dates.
     running
         How often a statement is still running when it is looked at.
     expired_links
@@ -125,6 +127,7 @@ class DatabricksFake:
     latency: float = 0.0
     lakebase: Callable[[str], str] | None = None
     naive: bool = False
+    days: bool = False
     running: int = 0
     expired_links: int = 0
     ended: dict[str, Any] = field(default_factory=dict)
@@ -309,7 +312,8 @@ class DatabricksFake:
             raise refused(404, "TABLE_DOES_NOT_EXIST", f"Table '{full_name}' does not exist.")
         columns = {entity.join_key: (entity.dtype, entity.description) for entity in view.entities}
         if view.timestamp:
-            columns[view.timestamp] = (pl.Datetime("us", None if self.naive else "UTC"), "")
+            time = pl.Date() if self.days else pl.Datetime("us", None if self.naive else "UTC")
+            columns[view.timestamp] = (time, "")
         columns |= {each.name: (each.dtype, each.description) for each in view.features}
         keys = [*view.join_keys, *([view.timestamp] if view.timestamp else [])]
         key: dict[str, Any] = {"name": f"{name}_pk", "child_columns": keys}
@@ -444,6 +448,8 @@ class DatabricksFake:
         with duckdb.connect() as database:  # without zones, which need an extension of DuckDB's
             for view, rows in self.views:
                 naive = rows.with_columns(cs.datetime().dt.replace_time_zone(None))
+                if self.days and view.timestamp:
+                    naive = naive.with_columns(pl.col(view.timestamp).dt.date())
                 database.register(view.name, naive.to_arrow())
             for each in list(tree.find_all(sqlglot.exp.Table)):
                 if each.name in ours:

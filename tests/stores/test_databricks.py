@@ -32,6 +32,14 @@ from featkit.errors import (
     UnknownNameError,
 )
 from featkit.stores.base import open_store
+from featkit.stores.databricks.catalog import (
+    Column,
+    Constraint,
+    PrimaryKey,
+    Table,
+    ViewOptions,
+    view_of,
+)
 from featkit.stores.databricks.refusals import explained
 from featkit.testing import CONTRACT_NOW, StoreContract, contract_views
 from tests.fakes.databricks import CATALOG, SCHEMA, DatabricksFake, workspace
@@ -130,6 +138,22 @@ def test_a_table_without_primary_key_is_no_view(client: Any) -> None:
         client.get_feature_metadata("plain_table")
 
 
+def test_a_time_of_the_settings_is_no_join_key_and_must_be_there() -> None:
+    """A primary key may have a time in it that is not declared as a time series."""
+    table = Table(
+        full_name="main.f.v",
+        name="v",
+        columns=[Column("id", "bigint"), Column("at", "timestamp"), Column("a", "double")],
+        table_constraints=[
+            Constraint(primary_key_constraint=PrimaryKey(child_columns=["id", "at"]))
+        ],
+    )
+    view = view_of(table, "v", ViewOptions(timestamp="at"))
+    assert (view.join_keys, view.timestamp, view.feature_names) == (("id",), "at", ("a",))
+    with pytest.raises(SettingsError, match=r"'v' have timestamp='att'.* did you mean 'at'\?"):
+        view_of(table, "v", ViewOptions(timestamp="att"))
+
+
 def test_feature_specs_are_services(client: Any) -> None:
     (service,) = client.list_feature_services()
     assert service.name == "main.f.spec"
@@ -210,7 +234,7 @@ def test_naive_times_are_refused_until_somebody_says_what_they_mean(url: str) ->
     options = {"catalog": CATALOG, "schema": SCHEMA, "token": "dapi-canary", "endpoint": "fs_ep"}
     with (
         featkit.connect(open_store(f"databricks+{url}", options)) as client,
-        pytest.raises(TimestampError, match=r"'seen_at' without a zone.*timezone='UTC'"),
+        pytest.raises(TimestampError, match=r"'seen_at' come without a zone.*timezone='UTC'"),
     ):
         client.lookup([1], ["customers:seen_at"])
 

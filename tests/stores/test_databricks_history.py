@@ -12,6 +12,7 @@ import threading
 import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 import polars as pl
 import pytest
@@ -234,6 +235,23 @@ def test_times_without_a_zone_are_never_guessed(zone: str | None, said: str) -> 
         store = open_store(f"databricks+{url}", known, timezone=zone)
         with featkit.connect(store) as client, pytest.raises(TimestampError, match=said):
             client.get_historical_features(spine, ["v:a"], at="when")
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Tokyo"])
+def test_a_time_series_of_days_begins_with_each_day(zone: str) -> None:
+    """A day is known from its midnight on, in the zone that is told."""
+    days = [datetime(2024, 5, day, tzinfo=UTC) for day in (1, 2)]
+    rows = pl.DataFrame({"user_id": [1, 1], "at": days, "a": [1.0, 2.0]})
+    view = described(rows, name="v", join_keys="user_id", timestamp="at")
+    midnight = datetime(2024, 5, 2, tzinfo=ZoneInfo(zone)).astimezone(UTC)
+    moments = [midnight - timedelta(seconds=1), midnight]
+    spine = pl.DataFrame({"user_id": [1, 1], "when": moments})
+    known = {"catalog": CATALOG, "schema": SCHEMA, "token": "dapi-canary", "warehouse_id": "wh1"}
+    with workspace(DatabricksFake([view], days=True)) as url:
+        store = open_store(f"databricks+{url}", known, timezone=zone)
+        with featkit.connect(store) as client:
+            made = client.get_historical_features(spine, ["v:a"], at="when").frame
+    assert made["a"].to_list() == [1.0, 2.0]
 
 
 @pytest.mark.parametrize("there", [True], indirect=True)

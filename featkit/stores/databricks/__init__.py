@@ -274,8 +274,8 @@ class DatabricksStore(Store):
         for name, table in tables.items():
             tags = (yield from tags_of(self._workspace, table)) if self._options.tags else {}
             view = view_of(table, name, self._of_view(name), tags)
-            compared = {*view.join_keys, view.timestamp}
-            if any(c.name in compared and c.is_naive for c in table.columns):
+            naive = {column.name for column in table.columns if column.is_naive}
+            if view.timestamp in naive or "timestamp_ntz" in {e.store_type for e in view.entities}:
                 self._naive.add(name)
             if self._options.lineage:
                 made_from, used_by = yield from neighbours(

@@ -60,17 +60,21 @@ class Column(msgspec.Struct, frozen=True):
 
     @property
     def is_naive(self) -> bool:
-        """Whether it holds times without a zone."""
-        return self.type_text.strip().lower() == "timestamp_ntz"
+        """Whether it holds times without a zone, or days."""
+        return self.type_text.strip().lower() in {"timestamp_ntz", "date"}
 
 
-class _PrimaryKey(msgspec.Struct, frozen=True):
+class PrimaryKey(msgspec.Struct, frozen=True):
+    """The columns of a primary key, and which of them are a time series."""
+
     child_columns: list[str] = []
     timeseries_columns: list[str] = []
 
 
-class _Constraint(msgspec.Struct, frozen=True):
-    primary_key_constraint: _PrimaryKey | None = None
+class Constraint(msgspec.Struct, frozen=True):
+    """A constraint of a table; of other kinds nothing is read."""
+
+    primary_key_constraint: PrimaryKey | None = None
 
 
 class Table(msgspec.Struct, frozen=True):
@@ -81,11 +85,11 @@ class Table(msgspec.Struct, frozen=True):
     comment: str | None = None
     owner: str | None = None
     columns: list[Column] = []
-    table_constraints: list[_Constraint] = []
+    table_constraints: list[Constraint] = []
     updated_at: int | None = None
 
     @property
-    def primary_key(self) -> _PrimaryKey | None:
+    def primary_key(self) -> PrimaryKey | None:
         """What makes it a feature table."""
         keys = [each.primary_key_constraint for each in self.table_constraints]
         return next((key for key in keys if key is not None), None)
@@ -210,7 +214,8 @@ def view_of(
     key = table.primary_key
     times = key.timeseries_columns if key else []
     timestamp = options.timestamp or next(iter(times), None)
-    keys = [column for column in (key.child_columns if key else []) if column not in times]
+    held = key.child_columns if key else []
+    keys = [column for column in held if column not in {*times, timestamp}]
     columns = {column.name: column for column in sorted(table.columns, key=_position)}
     if options.timestamp:
         check_timestamp(name, options.timestamp, columns)

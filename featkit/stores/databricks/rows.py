@@ -98,7 +98,8 @@ def _feature(column: pl.Series, feature: Feature, zone: str | None) -> pl.Series
 
 
 def _cast(column: pl.Series, dtype: pl.DataType | None, zone: str | None) -> pl.Series:
-    if isinstance(column.dtype, pl.Datetime) and column.dtype.time_zone is None:
+    is_day = column.dtype == pl.Date and isinstance(dtype, pl.Datetime)
+    if is_day or (isinstance(column.dtype, pl.Datetime) and column.dtype.time_zone is None):
         column = _aware(column, zone)
     if dtype is None or column.dtype == dtype:
         return column

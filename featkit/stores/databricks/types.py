@@ -44,8 +44,9 @@ class _Times:
         naive = ~words.str.contains(_HAS_ZONE)
         if self.zone is None and naive.any():
             msg = (
-                f"the endpoint sends times of {name!r} without a zone; say what they mean with "
-                "featkit.connect(..., timezone='UTC')"
+                f"the times of {name!r} come without a zone, such as "
+                f"{words.filter(naive)[0]!r}; say what they mean with featkit.connect(..., "
+                "timezone='UTC')"
             )
             raise TimestampError(msg)
         text_ = pl.col(name)
