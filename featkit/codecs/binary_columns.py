@@ -131,6 +131,22 @@ class BinaryColumn:
         return padded(data or b""), bounds
 
 
+def is_any(data: Bytes, wanted: bytes) -> Mask:
+    """Tell which bytes are one of a few.
+
+    They are compared with each: to look them up in a table, numpy makes eight bytes of every one.
+
+    Examples
+    --------
+    >>> is_any(np.frombuffer(b"[1,2]", np.uint8), b"[]").tolist()
+    [True, False, False, False, True]
+    """
+    found = np.zeros(len(data), np.bool_)
+    for one in wanted:
+        found |= data == one
+    return found
+
+
 def words(data: Bytes, at: Places) -> Words:
     """Read the eight bytes at each place of a padded buffer as a little-endian number."""
     # of a type without alignment, since numpy would copy an unaligned array of numbers first

@@ -17,6 +17,7 @@ import polars as pl
 import pyarrow as pa
 
 from featkit.codecs import json_columns
+from featkit.codecs.binary_columns import is_any
 from featkit.errors import ProtocolError, RowMismatch
 
 if TYPE_CHECKING:
@@ -30,8 +31,7 @@ _COMMA, _COLON, _QUOTE, _BACKSLASH = b',:"\\'
 _WITHIN = 2  # the depth of brackets within a row
 _STEP = np.zeros(256, np.int8)  # what a byte does to the depth of brackets
 _STEP[list(b"[{")], _STEP[list(b"]}")] = 1, -1
-_MARKS = np.zeros(256, bool)  # what gives JSON its structure, and begins and ends strings
-_MARKS[list(b'[]{},:"')] = True
+_MARKS = b'[]{},:"'  # what gives JSON its structure, and begins and ends strings
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class JsonRows:
     @cached_property
     def _marks(self) -> tuple[Positions, npt.NDArray[np.uint8], npt.NDArray[np.int8], Depths]:
         """Find the brackets, commas and colons outside of strings, their steps and depths."""
-        places = np.flatnonzero(_MARKS.take(self._bytes))
+        places = np.flatnonzero(is_any(self._bytes, _MARKS))
         marks = self._bytes.take(places)
         quotes = marks == _QUOTE
         if quotes.any():

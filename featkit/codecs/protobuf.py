@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from featkit.codecs.binary_columns import BinaryColumn, linked, words
+from featkit.codecs.binary_columns import BinaryColumn, is_any, linked, words
 from featkit.errors import ProtocolError
 
 if TYPE_CHECKING:
@@ -272,15 +272,11 @@ def elements(
     kinds = np.full(256, -1, np.int8)
     for number, wire_type in wire_types.items():
         kinds[number << 3 | wire_type] = wire_type
-    like_tag = np.append((kinds >= 0)[data[: bounds[-1]]], False)
-    begins = np.flatnonzero(like_tag)
+    begins = np.flatnonzero(is_any(data[: bounds[-1]], bytes(np.flatnonzero(kinds >= 0).tolist())))
     row = np.searchsorted(bounds, begins, side="right") - 1
     limits = bounds[row + 1]
     starts, ends = _payloads(data, begins + 1, kinds[data[begins]])
-    # what leads to nothing that looks like a field is none, or is missed by the one before
-    leads = (ends == limits) | ((ends < limits) & like_tag[np.minimum(ends, bounds[-1])])
-    begins, row, limits, starts, ends = (own[leads] for own in (begins, row, limits, starts, ends))
-    place = np.full(bounds[-1] + 1, _NOTHING)
+    place = np.full(bounds[-1] + 1, _NOTHING, np.int32)
     place[begins] = np.arange(len(begins))
     first = place[bounds[:-1][np.diff(bounds) > 0]]
     _refuse_unless(first >= 0, "another field than it should have")
@@ -301,20 +297,27 @@ _END, _NOTHING = -1, -2  # behind a field: the end of its message, or what is no
 
 def _payloads(data: Bytes, at: Places, kinds: npt.NDArray[np.int8]) -> tuple[Places, Places]:
     """Find where payloads begin and end; what is none ends beyond its limit."""
-    word = words(data, at)
-    size = _size(word)
-    starts, ends = at, at + _FIXED_WIDTHS[kinds]
-    if (own := kinds == VARINT).any():
-        long = _size(words(data, np.minimum(at + 8, len(data) - 8)))
-        ends = np.where(own, at + np.where(size > 8, 8 + long, size), ends)  # noqa: PLR2004 - a word
-    if (own := kinds == DELIMITED).any():
-        length = np.where(size <= 5, _joined(word, np.minimum(size, 5)), len(data))  # noqa: PLR2004 - 32 bits
-        starts = np.where(own, at + size, starts)
-        ends = np.where(own, starts + length.astype(np.int64), ends)
+    is_bytes, widths, first = kinds == DELIMITED, _WIDTHS[kinds], data[at]
+    starts = at + is_bytes
+    ends = at + widths + np.where(is_bytes, first, 0)
+    longer = np.flatnonzero((widths == 1) & (first > 0x7F))  # noqa: PLR2004 - seven bits a byte
+    if len(longer):
+        starts[longer], ends[longer] = _after_varints(data, at[longer], is_bytes[longer])
     return starts, ends
 
 
-_FIXED_WIDTHS = np.array([0, 8, 0, 0, 0, 4])
+_WIDTHS = np.array([1, 8, 1, 0, 0, 4])  # of varints and lengths, one byte: most are no longer
+
+
+def _after_varints(data: Bytes, at: Places, is_bytes: Mask) -> tuple[Places, Places]:
+    """Find where payloads begin and end that are varints, or have one before them, of any size."""
+    word = words(data, at)
+    size = _size(word)
+    more = _size(words(data, np.minimum(at + 8, len(data) - 8)))
+    length = np.where(size <= 5, _joined(word, np.minimum(size, 5)), len(data))  # noqa: PLR2004 - 32 bits
+    starts = np.where(is_bytes, at + size, at)
+    of_varint = np.where(size > 8, 8 + more, size)  # noqa: PLR2004 - a word
+    return starts, starts + np.where(is_bytes, length.astype(np.int64), of_varint)
 
 
 def _refuse_unless(sound: Mask, what: str) -> None:

@@ -165,8 +165,9 @@ class Question:
         places = self._places(said.metadata.features)
         if len(set(names)) != len(names) or not wanted <= set(places):
             raise self._other_features(names)
-        for name in wanted:
-            _check_statuses(said.metadata.features[places[name]], height)
+        told = {bytes(said.metadata.features[places[name]].status): name for name in wanted}
+        for status, name in told.items():  # features mostly have the same ones
+            _check_statuses(status, height, name)
         return Said(rows, said.metadata)
 
     def columns(self, answers: Sequence[Said]) -> FeatureColumns:
@@ -281,15 +282,14 @@ def split_name(name: str, service: str) -> tuple[str, str]:
     return (view, feature) if dot else (service, name)
 
 
-def _check_statuses(told: Answered, height: int) -> None:
+def _check_statuses(status: bytes, height: int, name: str) -> None:
     """Look whether there is a status for each row, without reading them."""
-    status = bytes(told.status)
     count = status.count(b'"')
     if status[:1] == b"[" and count != 2 * height:
-        msg = f"{told.name}: expected {height} statuses, got {count // 2}"
+        msg = f"{name}: expected {height} statuses, got {count // 2}"
         raise RowMismatch(msg)
     if b'"TIME_OUT"' in status:
-        msg = f"{told.name}: Tecton ran out of time to compute it"
+        msg = f"{name}: Tecton ran out of time to compute it"
         raise StoreUnavailable(msg)
 
 
