@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import threading
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlencode
 
 import msgspec
@@ -25,7 +25,7 @@ _THROTTLED = 429
 
 
 class _Token(msgspec.Struct):
-    access_token: str
+    access_token: Annotated[str, msgspec.Meta(min_length=1)]
 
     def __repr__(self) -> str:
         return "<_Token>"
@@ -57,7 +57,8 @@ class TokenAuth(ABC):
     def token(self, *, instead_of: str | None = None) -> Generator[HttpRequest, HttpReply, str]:
         """Tell the token, unless the known one is that which was refused."""
         with self._lock:  # released also when the flow is closed because a request failed
-            if self._known is None or self._known == instead_of:
+            # not whether it is equal: that another call was given the same one again, it knows
+            if self._known is None or self._known is instead_of:
                 self._known = Hidden((yield from self.fetch()))
             return self._known
 
@@ -110,17 +111,21 @@ class ClientCredentials(TokenAuth):
 
     def fetch(self) -> Generator[HttpRequest, HttpReply, str]:
         """Ask for a token with the id and the secret."""
-        pair = f"{self._id}:{self._secret.reveal()}".encode()
         wanted = {"scope": self._scope} if self._scope else {}
         reply = yield form(
             self._url,
             {"grant_type": "client_credentials", **wanted},
-            {"Authorization": Hidden(f"Basic {base64.b64encode(pair).decode()}")},
+            {"Authorization": _basic(self._id, self._secret)},
         )
-        return token_of(reply, f"the token endpoint refuses {self._origin}")
+        return token_of(reply, f"the token endpoint refuses {self._origin}", hide=self._secret)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._id!r} at {self._url}>"
+
+
+def _basic(name: str, secret: Secret) -> Hidden:
+    """Write an id and a secret as HTTP has them; the caller's variables never hold them."""
+    return Hidden(f"Basic {base64.b64encode(f'{name}:{secret.reveal()}'.encode()).decode()}")
 
 
 def form(
@@ -135,8 +140,8 @@ def form(
     )
 
 
-def token_of(reply: HttpReply, refused: str) -> str:
-    """Read a token out of a reply.
+def token_of(reply: HttpReply, refused: str, *, hide: Secret | None = None) -> str:
+    """Read a token out of a reply; `hide` never shows in an error, though an endpoint repeats it.
 
     Raises
     ------
@@ -150,7 +155,10 @@ def token_of(reply: HttpReply, refused: str) -> str:
     try:
         if reply.status not in range(200, 300):
             said = msgspec.json.decode(reply.body, type=_Refusal)
-            raise AuthError(f"{reply.status}: {refused}: {said.error} {said.error_description}")
+            words = f"{said.error} {said.error_description}"
+            if hide is not None:
+                words = words.replace(hide.reveal(), "***")
+            raise AuthError(f"{reply.status}: {refused}: {words}")
         return msgspec.json.decode(reply.body, type=_Token).access_token
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         if reply.status in range(200, 300):

@@ -63,7 +63,8 @@ class Bearer:
     def _asked(self, ask: Callable[[], str], *, instead_of: str | None) -> str:
         """Return the token that is known, unless it is the one that failed; one thread asks."""
         with self._lock:
-            if self._known is None or self._known == instead_of:
+            # not whether it is equal: that another call was given the same one again, it knows
+            if self._known is None or self._known is instead_of:
                 try:
                     token: Any = ask()
                 except Exception as error:

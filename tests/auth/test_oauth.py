@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import threading
+import traceback
 from contextlib import closing
 
 import pytest
@@ -104,3 +105,30 @@ def test_nothing_shows_the_secret():
     assert "s3cret" not in shown
     assert "canary" not in shown
     assert base64.b64encode(b"me:s3cret").decode() not in shown
+
+
+def test_a_secret_that_the_endpoint_repeats_does_not_show():
+    auth = credentials()
+    said = reply(401, b'{"error": "invalid_client", "error_description": "not s3cret"}')
+    with pytest.raises(AuthError, match=r"invalid_client not \*\*\*") as caught:
+        sent(auth, said)
+    frames = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
+    held = "".join(line for line in frames.format() if "_Refusal" not in line)
+    assert base64.b64encode(b"me:s3cret").decode() not in held
+    assert "me:s3cret" not in held
+
+
+def test_an_empty_token_is_none():
+    with pytest.raises(ProtocolError, match="holds no token"):
+        sent(credentials(), token(b""))
+
+
+def test_calls_that_are_refused_together_ask_once_though_the_token_is_the_same():
+    auth = credentials()
+    sent(auth, token(b"old"))
+    with closing(auth.auth_flow(LOOKUP)) as one, closing(auth.auth_flow(LOOKUP)) as two:
+        next(one)
+        next(two)
+        assert one.send(reply(401)).url == "https://id.example.com/t"
+        assert one.send(token(b"old")).url == LOOKUP.url
+        assert two.send(reply(401)).url == LOOKUP.url

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from featkit.auth.tokens import Bearer, Either, bearer_of, secret_of
-from featkit.calls import HttpRequest
+from featkit.calls import HttpReply, HttpRequest
 from featkit.errors import AuthError, SettingsError
 from featkit.settings import Secret
 
@@ -68,3 +68,19 @@ def test_two_are_known_where_both_are():
     assert either(Bearer(Secret("one")), Bearer(Secret("two"))) == known[0]
     assert either(one, Bearer(lambda: "two")) is None
     assert either(object(), one) is None
+
+
+def test_calls_that_are_refused_together_ask_once_though_the_token_is_the_same():
+    asked = []
+
+    def ask() -> str:
+        asked.append(1)
+        return "old"
+
+    auth = bearer_of(ask)
+    flows = [auth.auth_flow(HttpRequest(url="http://127.0.0.1")) for _ in range(8)]
+    for flow in flows:
+        next(flow)
+    for flow in flows:
+        flow.send(HttpReply(401, {}, bytearray()))
+    assert len(asked) == 2
