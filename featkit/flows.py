@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
 from featkit.calls import Call, Flow, Joinable
-from featkit.errors import FeatkitError
+from featkit.errors import FeatkitError, UnknownNameError, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
@@ -143,3 +143,24 @@ def _attempted(call: Call[Any], part: Callable[[Any], Any], reply: Any) -> Any: 
         return call.decode(part(reply))
     except FeatkitError as error:
         return error
+
+
+def meant(names: Sequence[str], listing: Flow[Sequence[str]]) -> Flow[tuple[str, str]]:
+    """Tell which of some names is not there, and what may be meant, as the end of a message.
+
+    Parameters
+    ----------
+    names
+        The names that were asked for, at least one of which is not there.
+    listing
+        Lists the names that there are. Who may not have them listed is told of the first name,
+        and why nobody says what may be meant.
+    """
+    try:
+        known = yield from listing
+    except UnknownNameError:
+        raise  # of the place where they would be
+    except FeatkitError as error:
+        return names[0], f"which there are may not be listed: {error}"
+    unknown = next((name for name in names if name not in known), names[0])
+    return unknown, nearest(unknown, known)

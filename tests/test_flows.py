@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from featkit.calls import Call, HttpRequest, LocalRead
-from featkit.errors import StoreUnavailable
-from featkit.flows import at_once, made_once
+from featkit.errors import AuthError, StoreUnavailable, UnknownNameError
+from featkit.flows import at_once, made_once, meant
 from featkit.stores.sagemaker.together import RecordsRequest
 
 
@@ -128,3 +128,35 @@ def test_a_request_shows_neither_its_query_nor_what_is_sent():
     shown = [repr(request), repr(Call(request)), repr([asked]), str(request)]
     assert "t0p" not in " ".join(shown)
     assert repr(request) == "<HttpRequest GET https://s.example.com/r>"
+
+
+def listing(error: Exception | None = None):
+    names = yield Call(HttpRequest(url="https://s.example.com/names"))
+    if error:
+        raise error
+    return names
+
+
+def ended(flow, reply):
+    """Run a flow that makes one call."""
+    flow.send(None)
+    with pytest.raises(StopIteration) as stop:
+        flow.send(reply)
+    return stop.value.value
+
+
+def test_of_some_names_the_one_that_is_not_there_gets_the_nearest():
+    told = ended(meant(["users", "shps"], listing()), ["shops", "users"])
+    assert told == ("shps", "did you mean 'shops'?")
+
+
+def test_a_name_that_is_not_there_is_told_where_names_may_not_be_listed():
+    name, why = ended(meant(["shps"], listing(AuthError("403: no"))), [])
+    assert (name, why) == ("shps", "which there are may not be listed: 403: no")
+
+
+def test_a_place_that_is_not_there_is_told_rather_than_a_name_in_it():
+    flow = meant(["shps"], listing(UnknownNameError("no such catalog")))
+    flow.send(None)
+    with pytest.raises(UnknownNameError, match="catalog"):
+        flow.send([])

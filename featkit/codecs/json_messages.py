@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TypeVar
 
 import msgspec
@@ -42,6 +43,23 @@ def read(kind: type[T], body: bytes | bytearray | msgspec.Raw, sender: str) -> T
         del body  # it may repeat a credential, and tracebacks can show what variables hold
         msg = f"the reply is not what {sender} sends: {error}"
         raise ProtocolError(msg) from error
+
+
+_BARE = re.compile(rb"([:\[,]\s*)(NaN|-?Infinity)(?=\s*[,\]}])")
+
+
+def with_words(body: bytes | bytearray) -> bytes:
+    """Put floats that JSON has no numbers for, as Python's own writer leaves them, into quotes.
+
+    Where it is a string that holds such a word between commas, no valid JSON comes of it: the
+    string ends before the word, and something else than a comma follows.
+
+    Examples
+    --------
+    >>> with_words(b'[{"score": NaN, "low": -Infinity}]')
+    b'[{"score": "NaN", "low": "-Infinity"}]'
+    """
+    return _BARE.sub(rb'\1"\2"', body)
 
 
 def read_if(kind: type[T], body: bytes | bytearray | msgspec.Raw) -> T | None:

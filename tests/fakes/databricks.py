@@ -106,7 +106,7 @@ class DatabricksFake:
         How many bytes each result lacks at its end.
     warehouses
         The SQL warehouses that the token may use, by id; ``wh1`` runs statements.
-    lists_warehouses
+    lists_warehouses, lists_tables
         Whether the token may list them.
     online
         By the full name of an online table, the table that it follows.
@@ -135,6 +135,7 @@ class DatabricksFake:
     tags: dict[str, dict[str, str]] = field(default_factory=dict)
     warehouses: dict[str, str] = field(default_factory=lambda: dict(WAREHOUSES))
     lists_warehouses: bool = True
+    lists_tables: bool = True
     online: dict[str, str] = field(default_factory=dict)
     materialized: list[dict[str, Any]] = field(default_factory=list)
     requests: list[dict[str, Any]] = field(default_factory=list)
@@ -269,6 +270,8 @@ class DatabricksFake:
             return refused(
                 400, "INVALID_PARAMETER_VALUE", "catalog_name and schema_name are required"
             )
+        if not self.lists_tables:
+            return refused(403, "PERMISSION_DENIED", "User does not have USE SCHEMA.")
         if asked.query["catalog_name"] != CATALOG:
             name = asked.query["catalog_name"]
             return refused(404, "CATALOG_DOES_NOT_EXIST", f"Catalog '{name}' does not exist.")

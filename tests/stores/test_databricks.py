@@ -138,6 +138,15 @@ def test_a_table_without_primary_key_is_no_view(client: Any) -> None:
         client.get_feature_metadata("plain_table")
 
 
+def test_a_wrong_name_is_told_to_who_may_not_list_tables(fake: DatabricksFake, url: str) -> None:
+    fake.lists_tables = False
+    with (
+        featkit.connect(opened(url)) as client,
+        pytest.raises(UnknownNameError, match=r"no feature view 'customer' .* may not be listed: "),
+    ):
+        client.lookup([1], ["customer:visits"])
+
+
 def test_a_time_of_the_settings_is_no_join_key_and_must_be_there() -> None:
     """A primary key may have a time in it that is not declared as a time series."""
     table = Table(
@@ -517,6 +526,24 @@ def test_what_an_endpoint_says_in_place_of_features_is_told(
         pytest.raises(error, match=said),
     ):
         client.lookup([1], ["customers:visits"])
+
+
+def test_floats_that_json_has_no_numbers_for_may_be_bare() -> None:
+    body = '{"outputs": [{"customer_id": 1, "score": NaN, "name": "a, NaN"}]}'
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("/invocations"):
+            return httpx.Response(200, content=body.encode())
+        asked = Asked(request.method, request.url.path, {}, dict(request.headers), b"")
+        return httpx.Response(200, json=DatabricksFake(contract_views()).answer(asked).body)
+
+    http = httpx.Client(transport=httpx.MockTransport(answer))
+    with http, featkit.connect(opened("http://127.0.0.1:1"), client=http, cache=None) as client:
+        found = client.lookup([1], ["customers:score", "customers:name"]).to_dicts()
+        assert repr(found) == "[{'score': nan, 'name': 'a, NaN'}]"
+        body = body.replace('"a, NaN"', '"a, NaN, b"')
+        with pytest.raises(ProtocolError, match="JSON is malformed"):
+            client.lookup([1], ["customers:score", "customers:name"])
 
 
 @pytest.mark.parametrize(

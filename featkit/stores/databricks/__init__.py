@@ -22,9 +22,8 @@ from featkit.capabilities import Capabilities
 from featkit.errors import (
     SettingsError,
     UnknownNameError,
-    nearest,
 )
-from featkit.flows import together
+from featkit.flows import meant, together
 from featkit.stores.base import Store, not_supported
 from featkit.stores.databricks import listing, warehouses
 from featkit.stores.databricks.answers import Question
@@ -236,9 +235,7 @@ class DatabricksStore(Store):
         try:
             tables: list[Table] = yield from self._tables(names)
         except UnknownNameError as error:
-            known = yield from self._table_names()
-            unknown = next((name for name in names if self._short(name) not in known), names[0])
-            near = nearest(unknown, known)
+            unknown, near = yield from meant([*map(self._short, names)], self._table_names())
             msg = f"there is no feature view {unknown!r} in {self._place}; {near} ({error})"
             raise UnknownNameError(msg) from error
         for table in tables:

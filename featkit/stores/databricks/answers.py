@@ -89,7 +89,10 @@ class Question:
         return FeatureColumns(values, dict.fromkeys(names, told), dict.fromkeys(names, times))
 
     def _outputs(self, reply: HttpReply) -> JsonRows:
-        said = json_messages.read(_Response, reply.body, "a feature serving endpoint")
+        said = json_messages.read_if(_Response, reply.body)
+        if said is None:  # servers of Python write NaN bare, which is no JSON
+            body = json_messages.with_words(reply.body)
+            said = json_messages.read(_Response, body, "a feature serving endpoint")
         if not bytes(said.outputs):
             raise self._no_rows(said)
         rows = JsonRows(bytes(said.outputs))

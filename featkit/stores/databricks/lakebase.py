@@ -25,8 +25,8 @@ from featkit.errors import (
     RowMismatch,
     StoreUnavailable,
     UnknownNameError,
-    nearest,
 )
+from featkit.flows import meant
 from featkit.populations import EntityList, Sync
 from featkit.queries import Login, PostgresQuery
 from featkit.settings import Secret
@@ -178,11 +178,14 @@ class Lakebase:
                 f"{path}/{quote(self._name)}", Instance
             )
         except UnknownNameError as error:
-            listed: Instances = yield self._workspace.get(path, Instances)
-            near = nearest(self._name, [each.name for each in listed.database_instances])
+            _, near = yield from meant([self._name], self._names())
             msg = f"there is no database instance {self._name!r}; {near} ({error})"
             raise UnknownNameError(msg) from error
         return found
+
+    def _names(self) -> Flow[list[str]]:
+        listed: Instances = yield self._workspace.get(f"{_DATABASE}/instances", Instances)
+        return [each.name for each in listed.database_instances]
 
     def state(self) -> Flow[str]:
         """Tell whether the instance can be asked."""

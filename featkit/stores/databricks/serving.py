@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from featkit.errors import StoreUnavailable, UnknownNameError, nearest
-from featkit.flows import together
+from featkit.flows import meant, together
 from featkit.stores.databricks.catalog import Endpoint, Endpoints, FeatureSpec, service_of
 
 if TYPE_CHECKING:
@@ -80,8 +80,7 @@ class Serving:
         try:
             found: Endpoint = yield self._workspace.registered(path, Endpoint)
         except UnknownNameError as error:
-            listed: Endpoints = yield self._listed()
-            near = nearest(name, [each.name for each in listed.endpoints])
+            _, near = yield from meant([name], self._names())
             msg = f"there is no serving endpoint {name!r}; {near} ({error})"
             raise UnknownNameError(msg) from error
         if not found.route_optimized:
@@ -101,6 +100,10 @@ class Serving:
                 msg = f"the serving endpoint {name!r} is {state}; {nearest(name, states)}"
                 raise StoreUnavailable(msg)
         return ", ".join(f"{name} {state}" for name, state in states.items()) or "none"
+
+    def _names(self) -> Flow[list[str]]:
+        listed: Endpoints = yield self._listed()
+        return [each.name for each in listed.endpoints]
 
     def _listed(self) -> Call[Endpoints]:
         return self._workspace.registered(_SERVING, Endpoints)

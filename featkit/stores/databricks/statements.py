@@ -63,6 +63,7 @@ class _Status(msgspec.Struct, frozen=True):
 
 class _Link(msgspec.Struct, frozen=True):
     external_link: str
+    chunk_index: int | None = None
     http_headers: dict[str, str] | None = None
 
     def __repr__(self) -> str:
@@ -195,7 +196,8 @@ class Warehouse:
         refusals: list[HttpReply] = []
         for result in (known, None):
             found = result or (yield self._workspace.get(place, _Result))
-            link = next(iter(found.external_links), None)
+            links = found.external_links
+            link = next((own for own in links if own.chunk_index in {None, number}), None)
             if link is None:
                 msg = f"the workspace sent no link to chunk {number} of a result"
                 raise ProtocolError(msg)

@@ -31,7 +31,7 @@ from featkit.errors import (
     UnknownNameError,
     nearest,
 )
-from featkit.flows import together
+from featkit.flows import meant, together
 from featkit.online.gathering import Gathering
 from featkit.stores.base import Store
 from featkit.stores.vertex import listing
@@ -216,11 +216,12 @@ class VertexStore(Store):
         try:
             return (yield from together(calls))
         except UnknownNameError as error:
-            known = [view.id for view in (yield from self._views())]
-            unknown = next((name for name in names if name not in known), names[0])
-            near = nearest(unknown, known)
+            unknown, near = yield from meant(names, self._known())
             msg = f"there is no feature view {unknown!r} in {self._name}; {near} ({error})"
             raise UnknownNameError(msg) from error
+
+    def _known(self) -> Flow[list[str]]:
+        return [view.id for view in (yield from self._views())]
 
     def _views(self) -> Flow[list[View]]:
         try:
