@@ -390,6 +390,8 @@ class DatabricksFake:
             return refused(400, "INVALID_PARAMETER_VALUE", "INLINE supports JSON_ARRAY only")
         if (refusal := unpatient(body)) is not None:
             return refusal
+        if not all(isinstance(own["value"], str) for own in body.get("parameters", [])):
+            return refused(400, "INVALID_PARAMETER_VALUE", "values of parameters are strings")
         name = f"st{next(self._numbers)}"  # several may run at once
         try:
             table = self._run(body)

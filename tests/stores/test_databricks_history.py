@@ -312,6 +312,15 @@ def test_what_became_of_a_statement_is_told(
         client.get_historical_features(spine, FEATURES, at="when")
 
 
+def test_what_one_may_not_read_is_about_credentials(
+    fake: DatabricksFake, client: Any, spine: pl.DataFrame
+) -> None:
+    error = {"error_code": "BAD_REQUEST", "message": "[INSUFFICIENT_PERMISSIONS] no SELECT"}
+    fake.ended = {"status": {"state": "FAILED", "error": error, "sql_state": "42501"}}
+    with pytest.raises(AuthError, match="INSUFFICIENT_PERMISSIONS"):
+        client.get_historical_features(spine, FEATURES, at="when")
+
+
 @pytest.mark.parametrize(
     ("manifest", "said"),
     [(None, "not what its result is"), ({"truncated": True}, "cut the result .* short, at 0 rows")],
@@ -368,7 +377,9 @@ def test_a_statement_is_cancelled_where_its_time_is_up(fake: DatabricksFake) -> 
     with workspace(fake) as url:
         options: dict[str, Any] = {"warehouse_id": "wh1", "views": {}}
         with featkit.connect(opened(url, **options), timeout="0.5s") as client:
-            with pytest.raises(DeadlineExceeded):
+            with pytest.raises(
+                DeadlineExceeded, match=r"\(the statement was RUNNING; it is cancel"
+            ):
                 client.get_historical_features(spine, ["balances:amount"], at="when")
             assert _cancelled(fake)
 

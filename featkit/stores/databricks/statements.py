@@ -19,6 +19,7 @@ from featkit.dtypes import TIMESTAMP
 from featkit.engines.sql import SPINE, Dialect, join_query, spine_text
 from featkit.errors import (
     AuthError,
+    DeadlineExceeded,
     ProtocolError,
     RequestRejected,
     StoreUnavailable,
@@ -44,6 +45,11 @@ _SOON, _PAUSE = 0.05, 0.5  # seconds between two looks at a statement that runs:
 _SPINE = 8_000_000  # characters of a spine that goes with a statement
 _REFUSED = frozenset({403, 404, 410})  # what storage says of a link whose time is over
 _SHOWN = 200  # characters of what it says
+_MEANING = {
+    "PENDING": "PENDING: a SQL warehouse that was asleep takes its time to start",
+    "RUNNING": "RUNNING",
+}
+_NO_RIGHT = "42501"  # the state of SQL for what one may not do
 _UNTOLD = {
     "CANCELED": "somebody cancelled it at the warehouse",
     "CLOSED": "its result was fetched already, or its time is over; ask again",
@@ -183,8 +189,12 @@ class Warehouse:
         pause = _SOON
         while said.status.state in {"PENDING", "RUNNING"}:
             rest = LocalRead(partial(time.sleep, pause), "a statement that runs")
-            yield Call(rest, undo=cancel)
-            said = yield replace(self._workspace.get(path, Statement), undo=cancel)
+            try:
+                yield Call(rest, undo=cancel)
+                said = yield replace(self._workspace.get(path, Statement), undo=cancel)
+            except DeadlineExceeded as error:
+                msg = f"{error} (the statement was {_MEANING[said.status.state]}; it is cancelled)"
+                raise DeadlineExceeded(msg) from error
             pause = min(2 * pause, _PAUSE)
         if said.status.state != "SUCCEEDED":
             raise _failed(said.status)
@@ -296,4 +306,6 @@ def _failed(status: _Status) -> Exception:
     said = f"the statement is {status.state}: {reason}{state}"
     if status.state in _UNTOLD:
         return RequestRejected(said)
+    if status.sql_state == _NO_RIGHT:
+        return AuthError(said)
     return named(error.error_code, said)
