@@ -430,16 +430,6 @@ def test_naive_times_among_the_features_become_timestamps_only_in_a_known_zone(p
     assert look_up(target, timezone="UTC") == {"seen": datetime(2024, 1, 1, tzinfo=UTC)}
 
 
-def test_files_of_other_columns_are_told(put, tmp_path):
-    target = put(SHOPS_TOML.replace("shops.parquet", "*.parquet"), a=SHOPS)
-    SHOPS.rename({"rating": "ratings"}).write_parquet(tmp_path / "b.parquet")
-    with pytest.raises(SourceError, match=r"'shops'.*schema: ratings[.] File .*b[.]parquet'[.]$"):
-        look_up(target)
-    SHOPS.cast({"rating": pl.Int64}).write_parquet(tmp_path / "b.parquet")
-    with pytest.raises(SourceError, match=r"rating: incoming: Int64 != target: Float64$"):
-        look_up(target)
-
-
 def test_a_column_that_later_files_lack_is_null_there(put, tmp_path):
     target = put(SHOPS_TOML.replace("shops.parquet", "*.parquet"), a=SHOPS)
     pl.DataFrame({"shop": [3], "at": [NOON]}).write_parquet(tmp_path / "b.parquet")

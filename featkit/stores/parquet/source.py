@@ -16,6 +16,7 @@ from featkit.errors import DefinitionError, SourceError, TimestampError, nearest
 from featkit.keys import spread
 from featkit.populations import Arrivals, Population, PopulationRead, drawn
 from featkit.schema import Entity, Feature, FeatureView
+from featkit.stores.parquet.schemas import CASTS, shared
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -71,12 +72,25 @@ class Source:
             glob=False,  # these are the files, whatever signs are in their names
             hive_partitioning=bool(hive),
             row_index_name=_ROW if numbered else None,
+            schema=self._shared(paths, hive),
             missing_columns="insert",
+            cast_options=CASTS,
         )
         if hive:  # polars makes columns of the folders above as well
             above = {part.partition("=")[0] for part in paths[0].parts if "=" in part} - set(hive)
             frame = frame.drop(above)
         return frame
+
+    def _shared(self, paths: Sequence[Path], hive: Sequence[str]) -> dict[str, pl.DataType] | None:
+        entry = self.definition.entry
+        needed = [*entry.join_keys, *filter(None, (entry.timestamp, entry.created))]
+        try:
+            return shared(paths, [name for name in needed if name not in hive])
+        except ValueError as error:
+            msg = f"{self}: {error} ({self.definition.where('source')})"
+            raise SourceError(msg) from error
+        except FAILURES as error:
+            raise self.unreadable(error) from error
 
     def schema(self, frame: pl.LazyFrame) -> dict[str, pl.DataType]:
         """Read the types of the columns."""
