@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import math
+import re
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -218,6 +219,7 @@ class TectonFake(Server):
         params = body["params"]
         self.seen.append((path, params))
         _expect(params.get("workspaceName") == WORKSPACE, 404, "Unable to find the workspace")
+        _expect("featureServiceId" not in params, 400, "the fake knows services by name")
         name = params.get("featureServiceName")
         _expect(name in self.services, 404, f"Unable to query FeatureService `{name}`")
         return answers[path](params, self.services[name])
@@ -395,13 +397,24 @@ def _is_nested(kind: dict[str, Any], value: Any) -> bool:
 
 
 def _is(kind: str, value: Any) -> bool:
-    return {
-        "string": isinstance(value, str),
-        "boolean": isinstance(value, bool),
-        "timestamp": isinstance(value, str) and value.endswith("Z"),
-        "int64": isinstance(value, str) and str(value).lstrip("-").isdecimal(),
-        "float64": isinstance(value, float | int) or value in ("NaN", "Infinity", "-Infinity"),
-    }[kind]
+    match kind:
+        case "string":
+            return isinstance(value, str)
+        case "boolean":
+            return isinstance(value, bool)
+        case "timestamp":
+            return isinstance(value, str) and _TIME.fullmatch(value) is not None
+        case "int64":
+            whole = isinstance(value, str) and _WHOLE.fullmatch(value) is not None
+            return whole and -(2**63) <= int(value) < 2**63
+        case "float32" | "float64":
+            number = isinstance(value, float | int) and not isinstance(value, bool)
+            return number or value in {"NaN", "Infinity", "-Infinity"}
+    raise AssertionError(kind)
+
+
+_WHOLE = re.compile(r"-?[0-9]+")
+_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}(\.[0-9]{1,9})?Z")
 
 
 def _json(status: int, content: object) -> Reply:

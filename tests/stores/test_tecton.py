@@ -262,6 +262,38 @@ def test_a_wildcard_lookup_gives_lists() -> None:
     assert len(fake.lookups("query-features")) == 3
 
 
+CLICKS = {("a", "1"): (["10", "20"], None), ("a", "2"): (["30", "40"], None)}
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        (lambda body: _feature(body, "clicks.n").update(status=["TIME_OUT"] * 2), StoreUnavailable),
+        (lambda body: _feature(body, "clicks.n").update(status=["PRESENT"]), RowMismatch),
+        (lambda body: _feature(body, "clicks.m").update(name="clicks.n"), ProtocolError),
+        (lambda body: _feature(body, "clicks.n").update(name="clicks.x"), ProtocolError),
+        (lambda body: body["metadata"].pop("joinKeys"), ProtocolError),
+    ],
+)
+def test_no_lie_of_a_wildcard_lookup_becomes_a_list(
+    change: Callable[[dict[str, Any]], object], error: type[Exception]
+) -> None:
+    service = Service(
+        [Column("user", STRING), Column("ad", INT)],
+        [Column("clicks.n", INT), Column("clicks.m", INT)],
+        CLICKS,
+        given=1,
+    )
+    options: dict[str, Any] = {"now": CONTRACT_NOW, "retry": SOON, "cache": None}
+    with (
+        TectonFake({"ads": service}) as fake,
+        lying(fake, change) as http,
+        featkit.connect(opened(fake, views={}), client=http, **options) as client,
+        pytest.raises(error),
+    ):
+        client.lookup(["a"], ["clicks:n", "clicks:ad"])
+
+
 # -- what it says of views and services ------------------------------------------------------------
 
 

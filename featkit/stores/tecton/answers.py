@@ -154,21 +154,27 @@ class Question:
         """Read an answer, if it is one for so many entities; its values stay JSON."""
         if self.wildcard:
             query = decoded(Query, reply)
+            self._check(query.metadata, len(query.results))
             return Said(query.results, query.metadata)
         said = decoded(Single, reply) if self.single else decoded(Batch, reply)
         rows = [said.result] if isinstance(said, Single) else said.result
         if len(rows) != height:
             msg = f"expected {height} rows, got {len(rows)}; nothing was joined"
             raise RowMismatch(msg)
-        names = [told.name for told in said.metadata.features]
-        wanted = {feature.name for feature in self.features}
-        places = self._places(said.metadata.features)
+        self._check(said.metadata, height)
+        return Said(rows, said.metadata)
+
+    def _check(self, metadata: Metadata, height: int) -> None:
+        """Look whether the answer describes what was asked for, each feature once."""
+        names = [told.name for told in metadata.features]
+        places = self._places(metadata.features)
+        keys = {told.name for told in metadata.join_keys} if self.wildcard else set()
+        wanted = {feature.name for feature in self.features} - (keys - places.keys())
         if len(set(names)) != len(names) or not wanted <= set(places):
-            raise self._other_features(names)
-        told = {bytes(said.metadata.features[places[name]].status): name for name in wanted}
+            raise self._other_features([*names, *keys])
+        told = {bytes(metadata.features[places[name]].status): name for name in wanted}
         for status, name in told.items():  # features mostly have the same ones
             _check_statuses(status, height, name)
-        return Said(rows, said.metadata)
 
     def columns(self, answers: Sequence[Said]) -> FeatureColumns:
         """Make columns of answers, one after the other."""
@@ -226,8 +232,6 @@ class Question:
             places = named or {told.name: place for place, told in enumerate(described)}
             cells |= {name: (texts[place], described[place]) for name, place in places.items()}
         wanted = [feature.name for feature in self.features]
-        if not set(wanted) <= set(cells):
-            raise self._other_features(list(cells))
         lists = pl.DataFrame(
             [
                 cells[name][1].data_type.kind.decode(cells[name][0], name).implode()
