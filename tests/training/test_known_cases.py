@@ -212,7 +212,7 @@ def test_column_that_a_file_lacks_is_null_there(history):
 def test_files_of_different_dtypes_are_refused(history, engine):
     one = pl.DataFrame({"k": [1], "t": hours(1), "x": [10]})
     write_parts(history.folder, one, one.cast({"x": pl.String}))
-    with pytest.raises(featkit.errors.SourceError, match=r"'v'.*cannot be read"):
+    with pytest.raises(featkit.errors.SourceError, match=r"'v': 'x' is int64 in .* and string in"):
         history.join({"k": [1], "at": hours(2)}, engine=engine)
 
 
