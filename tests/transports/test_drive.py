@@ -7,8 +7,10 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import warnings
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 
 import polars as pl
@@ -326,6 +328,59 @@ async def test_cancelled_calls_leave_every_slot_free(client, release):
     barrier = threading.Barrier(BOUND)
     again = await client.arun(one([call(lambda: barrier.wait(10)) for _ in range(BOUND)]))
     assert len(again) == BOUND
+
+
+def undone(work):
+    """Make a call that can be undone, and what is set once that has happened."""
+    ended = threading.Event()
+    return replace(call(work), undo=call(ended.set)), ended
+
+
+def test_what_failed_or_came_is_not_undone(run):
+    good, once = undone(lambda: "done")
+    assert run(one(good)) == "done"
+    bad, again = undone(failing("no").request.run)
+    with pytest.raises(StoreError):
+        run(one(bad))
+    assert not once.is_set()
+    assert not again.is_set()
+
+
+@pytest.mark.parametrize("driver", ["sync", "async"])
+def test_what_there_is_no_time_for_is_undone(scripted_store, driver):
+    def flow():
+        yield call(lambda: time.sleep(0.1))
+        return (yield slow)
+
+    slow, ended = undone(lambda: "late")
+    with featkit.connect(scripted_store(), timeout="0.05s") as client:
+        with pytest.raises(DeadlineExceeded):
+            client.run(flow()) if driver == "sync" else asyncio.run(client.arun(flow()))
+        assert ended.wait(10)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no signal to one process")
+def test_what_ctrl_c_interrupts_is_undone(client, release):
+    def interrupted():
+        os.kill(os.getpid(), signal.SIGINT)
+        release.wait(10)
+
+    calls, events = zip(*(undone(work) for work in (interrupted, release.wait)), strict=True)
+    with pytest.raises(KeyboardInterrupt), patience(10):
+        client.run(one(list(calls)))
+    assert all(event.wait(10) for event in events)
+
+
+@pytest.mark.anyio
+async def test_what_is_cancelled_is_undone(client, release):
+    begun = threading.Event()
+    slow, ended = undone(lambda: (begun.set(), release.wait(10)))
+    task = asyncio.create_task(client.arun(one(slow)))
+    await asyncio.to_thread(begun.wait, 10)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await asyncio.to_thread(ended.wait, 10)
 
 
 # -- closing -------------------------------------------------------------------------------------
