@@ -237,7 +237,10 @@ class FeatureView:
     def __str__(self) -> str:
         ttl = f"ttl {format_duration(self.ttl)}" if self.ttl is not None else "no ttl"
         kind = ttl if self.timestamp else "static"
-        header = f"feature view {self.name} ({', '.join(self.join_keys)}; {kind})"
+        computed = [entity.join_key for entity in self.entities if entity.request_data]
+        keys = ", ".join(key for key in self.join_keys if key not in computed)
+        parts = [keys, *([f"request data {', '.join(computed)}"] if computed else []), kind]
+        header = f"feature view {self.name} ({'; '.join(parts)})"
         about = [f"  {self.description}"] if self.description else []
         width = max((len(feature.name) for feature in self.features), default=0)
         rows = [
@@ -262,9 +265,8 @@ class FeatureView:
     def facts(self) -> dict[str, str]:
         """Tell in words what is known besides name, description and features."""
         return {
-            "join keys": ", ".join(
-                f"{entity.join_key} ({format_dtype(entity.dtype)})" for entity in self.entities
-            ),
+            "join keys": self._keys(request_data=False),
+            "request data": self._keys(request_data=True),
             "ttl": self.kept,
             "event timestamp": self.timestamp or "",
             "created timestamp": self.created or "",
@@ -277,6 +279,13 @@ class FeatureView:
             "used by": ", ".join(self.used_by),
             "schema version": self.schema_hash,
         }
+
+    def _keys(self, *, request_data: bool) -> str:
+        return ", ".join(
+            f"{entity.join_key} ({format_dtype(entity.dtype)})"
+            for entity in self.entities
+            if entity.request_data == request_data
+        )
 
     def _repr_html_(self) -> str:
         head = element("p", element("b", self.name), " ", self.description)

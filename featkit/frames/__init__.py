@@ -146,10 +146,13 @@ def key_labels(
     for key, label in labels.items():
         _refuse_expression(label, "on")
         if label not in present:
-            view = next(part.view.name for part in selection.views if key in part.key_columns)
+            part = next(part for part in selection.views if key in part.key_columns)
+            entity = part.view.entities[part.key_columns.index(key)]
+            kind = "request data" if entity.request_data else "join key"
             msg = (
-                f"the frame has no column {label!r} for the join key {key!r} of feature view "
-                f"{view!r}; {_nearest(label, present)} - name another with on={{{key!r}: <column>}}"
+                f"the frame has no column {label!r} for the {kind} {key!r} of feature view "
+                f"{part.view.name!r}; {_nearest(label, present)} - name another with "
+                f"on={{{key!r}: <column>}}"
             )
             raise KeyColumnError(msg)
     return labels

@@ -143,9 +143,9 @@ def _mixed(name: str, values: Any) -> KeyTypeError:  # noqa: ANN401 - whatever i
     found = sorted({type(value).__name__ for value in values if value is not None})
     match found:
         case ["int"]:
-            why = "holds a whole number that does not fit into 64 bits"
+            why = "holds an int that does not fit into 64 bits"
         case ["str"]:
-            why = "holds a text that is not Unicode: half of a surrogate pair"
+            why = "holds a str that is not Unicode: half of a surrogate pair"
         case _:
             why = f"mixes types or holds one that cannot be a key: {', '.join(found)}"
     return KeyTypeError(f"the key {name!r} {why}")

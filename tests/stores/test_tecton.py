@@ -24,6 +24,7 @@ from featkit.errors import (
     BatchTooLarge,
     ExpiredWarning,
     FeatkitError,
+    KeyColumnError,
     KeyTypeError,
     NotSupportedError,
     ProtocolError,
@@ -205,6 +206,15 @@ def test_request_data_is_written_as_its_type_wants() -> None:
     with TectonFake({"s": service}) as fake, connected(fake, views={}) as client:
         view = client.get_feature_metadata("rt")
         assert [entity.request_data for entity in view.entities] == [False, *[True] * 5]
+        assert str(view).startswith(
+            "feature view rt (user; request data amount, count, flag, at, note; no ttl)"
+        )
+        assert view.facts()["join keys"] == "user (string)"
+        assert view.facts()["request data"].startswith("amount (float64), count (int64), ")
+        with pytest.raises(
+            KeyColumnError, match="for the request data 'note' of feature view 'rt'"
+        ):
+            client.lookup(frame.drop("note"), ["rt:x"])
         found = client.lookup(frame, ["rt:x"])
         (params,) = fake.lookups()
     assert found.values["x"].to_list() == [1.5, 1.5, None]
