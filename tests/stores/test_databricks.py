@@ -138,6 +138,14 @@ def test_a_table_without_primary_key_is_no_view(client: Any) -> None:
         client.get_feature_metadata("plain_table")
 
 
+def test_the_settings_may_call_views_by_their_full_names(url: str) -> None:
+    views = {"main.f.customers": {"ttl": "3h"}, "main.g.elsewhere": {"ttl": "1h"}}
+    with featkit.connect(opened(url, views=views)) as client:
+        assert client.get_feature_metadata("customers").ttl == timedelta(hours=3)
+        assert client.list_feature_views()  # tells nothing of the schema of the other one
+        assert "settings" not in {check.name for check in client.check_health().checks}
+
+
 def test_a_wrong_name_is_told_to_who_may_not_list_tables(fake: DatabricksFake, url: str) -> None:
     fake.lists_tables = False
     with (

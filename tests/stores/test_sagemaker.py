@@ -365,6 +365,15 @@ def test_who_may_not_search_can_read_all_the_same(fake: SageMakerFake) -> None:
     }
 
 
+def test_a_wrong_name_of_a_feature_in_the_settings_is_told(fake: SageMakerFake) -> None:
+    views = {"customers": {"features": {"actve": {"dtype": "bool"}}}}
+    with (
+        featkit.connect(opened(fake.url, views=views), now=CONTRACT_NOW) as client,
+        pytest.warns(SettingsWarning, match=r"'actve': .* 'customers' has .* mean 'active'"),
+    ):
+        client.lookup([1], ["customers:visits"])
+
+
 def test_groups_that_are_named_need_no_list(fake: SageMakerFake) -> None:
     fake.denied = {"ListFeatureGroups"}
     with connected(fake, feature_groups="customers, routes") as client:

@@ -31,6 +31,7 @@ from featkit.errors import (
     RequestRejected,
     RowMismatch,
     SettingsError,
+    SettingsWarning,
     StoreUnavailable,
     ThrottledError,
     UnknownNameError,
@@ -89,6 +90,15 @@ def opened(fake: TectonFake, **options: Any) -> Store:
 
 def connected(fake: TectonFake, **options: Any) -> featkit.FeatureStoreClient:
     return featkit.connect(opened(fake, **options), now=CONTRACT_NOW, retry=SOON, cache=None)
+
+
+def test_names_in_the_settings_that_a_view_does_not_have_are_told(fake: TectonFake) -> None:
+    views = {"customers": {"features": {"visit": "how many"}, "null_keys": ("customer",)}}
+    with connected(fake, views=views) as client, pytest.warns(SettingsWarning) as warned:
+        client.list_feature_views()
+    told = [str(each.message) for each in warned]
+    assert any("{'visit': {...}}" in each and "mean 'visits'" in each for each in told)
+    assert any("{'customer': {...}}" in each and "mean 'customer_id'" in each for each in told)
 
 
 @pytest.fixture
