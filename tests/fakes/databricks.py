@@ -441,14 +441,7 @@ class DatabricksFake:
     def _run(self, body: dict[str, Any]) -> pa.Table:
         text = body["statement"]
         values = {own["name"]: (own["type"], own["value"]) for own in body.get("parameters", [])}
-        tree = sqlglot.parse_one(text, read="databricks")
-        for place in list(tree.find_all(sqlglot.exp.Placeholder)):
-            kind, value = values[place.name]
-            moment = sqlglot.exp.Literal.string(value.removesuffix("Z"))
-            place.replace(moment if kind == "STRING" else sqlglot.exp.cast(moment, "timestamp"))
-        for literal in list(tree.find_all(sqlglot.exp.Literal)):
-            if literal.this == "ARRAY<ARRAY<STRING>>":  # as DuckDB calls the same
-                literal.replace(sqlglot.exp.Literal.string('[["VARCHAR"]]'))
+        tree = filled(text, values)
         ours = {own.alias for own in tree.find_all(sqlglot.exp.CTE)}
         with duckdb.connect() as database:  # without zones, which need an extension of DuckDB's
             for view, rows in self.views:
@@ -632,6 +625,22 @@ class DatabricksFake:
             own = dict(zip(view.join_keys, key, strict=True)) if self.echo else {}
             outputs.append(own | dict(zip(names, map(written, values), strict=True)))
         return outputs
+
+
+def filled(text: str, values: dict[str, tuple[str, str]]) -> sqlglot.Expression:
+    """Read a statement, put its parameters in, and call what DuckDB calls otherwise by its name."""
+    tree = sqlglot.parse_one(text, read="databricks")
+    for place in list(tree.find_all(sqlglot.exp.Placeholder)):
+        kind, value = values[place.name]
+        moment = sqlglot.exp.Literal.string(value.removesuffix("Z"))
+        place.replace(moment if kind == "STRING" else sqlglot.exp.cast(moment, "timestamp"))
+    for literal in list(tree.find_all(sqlglot.exp.Literal)):
+        if literal.this == "ARRAY<ARRAY<STRING>>":  # as DuckDB calls the same
+            literal.replace(sqlglot.exp.Literal.string('[["VARCHAR"]]'))
+    for own in list(tree.find_all(sqlglot.exp.Anonymous)):
+        if own.name == "TIMESTAMP_MICROS":
+            own.set("this", "MAKE_TIMESTAMP")
+    return tree
 
 
 def unpatient(body: dict[str, Any]) -> Answer | None:

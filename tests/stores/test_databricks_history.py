@@ -10,7 +10,7 @@ import re
 import signal
 import threading
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
@@ -263,6 +263,34 @@ def test_where_there_is_no_moment_no_statement_is_made(
         assert made.frame.height == nothing.height
         assert made.frame["amount"].null_count() == nothing.height
     assert not fake.statements
+
+
+@pytest.mark.parametrize("pushdown", [True, False])
+@pytest.mark.parametrize(
+    "keys",
+    [
+        pl.Series([2**63 - 1, -(2**63), 0]),
+        pl.Series([True, False, None]),
+        pl.Series([date(2024, 2, 29), date(1900, 1, 1), None]),
+        pl.Series([0.1, 1e300, -5e-324]),
+        pl.Series([START, START + timedelta(microseconds=1), None]),
+        pl.Series(["007", "'); DROP TABLE `v`; -- \\", 'é"🦉`%s:until']),
+    ],
+    ids=["integers", "booleans", "days", "floats", "times", "texts"],
+)
+def test_keys_of_any_type_find_their_rows_and_no_others(keys: pl.Series, pushdown: bool) -> None:  # noqa: FBT001 - a parameter
+    name = "k`; --"
+    rows = pl.DataFrame({name: keys, "at": [START] * 3, "f`": [1, 2, 3]})
+    view = described(rows.drop_nulls(name), name="v`", join_keys=name, timestamp="at")
+    right = rows.select(pl.when(pl.col(name).is_not_null()).then("f`"))["f`"].to_list()
+    options = {"warehouse_id": "wh1", "views": {}, "pushdown": pushdown}
+    with (
+        workspace(DatabricksFake([view])) as url,
+        featkit.connect(opened(url, **options)) as client,
+    ):
+        spine = rows.select(name, when="at")
+        made = client.get_historical_features(spine, ["v`:f`"], at="when").frame
+    assert made["f`"].to_list() == right
 
 
 def test_structs_have_the_json_of_lookups_and_not_what_arrow_makes_of_them() -> None:
