@@ -14,7 +14,7 @@ from featkit.audits.checks import equal
 from featkit.calls import Call, LocalRead
 from featkit.clients.operations import EnrichOptions
 from featkit.dtypes import TIMESTAMP
-from featkit.errors import NotSupportedError
+from featkit.errors import InputError, NotSupportedError
 from featkit.history import rules
 from featkit.html import element, joined, table
 from featkit.references import select
@@ -168,6 +168,10 @@ def parity(
 ) -> Flow[ParityReport]:
     """Compare the two stores; see `featkit.FeatureStoreClient.parity`."""
     store = operations.store
+    asked: object = sample
+    if not isinstance(asked, int) or asked < 0:
+        msg = f"sample={sample!r} is no number of entities; write how many"
+        raise InputError(msg)
     if store.capabilities.history == "none":
         yield from store.refuse_history("parity")
     now = yield from operations.now()

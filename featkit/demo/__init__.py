@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, overload
 
 from featkit.api import register
+from featkit.choices import one_of
 from featkit.stores.demo import flights as _flights
 
 if TYPE_CHECKING:
@@ -37,12 +38,15 @@ def flights(library: Literal["pandas", "polars"] = "pandas") -> pd.DataFrame | p
     ------
     MissingExtraError
         The data set, the extra ``demo``, is not installed.
+    InputError
+        There is no such kind of frame.
 
     Examples
     --------
     >>> flights("polars").select("carrier", "flight", "tailnum", "departs_at").row(0)[:3]
     ('UA', 1545, 'N14228')
     """
+    one_of("library", library, ("pandas", "polars"))
     frame = _flights()
     if library == "polars":
         register()

@@ -62,6 +62,9 @@ def of_keys(keys: Keys, join_keys: Sequence[str]) -> UserFrame:
     if isinstance(keys, pl.LazyFrame):
         msg = "the keys are in a LazyFrame, whose rows have no fixed order; collect() it first"
         raise InputError(msg)
+    if not is_column(keys) and not hasattr(keys, "columns"):
+        msg = f"expected a list of keys, a mapping of columns or a frame, not {type(keys).__name__}"
+        raise InputError(msg)
     if not is_column(keys):
         return adapt(keys)
     if len(join_keys) > 1:

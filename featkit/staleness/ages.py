@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -59,7 +60,7 @@ class Thresholds:
         >>> str(made.warn_after), str(made.error_after)
         ('4 days, 0:00:00', '5 days, 0:00:00')
         """
-        if not 0 <= tolerate <= 1:
+        if not isinstance(tolerate, Real) or not 0 <= tolerate <= 1:
             msg = f"tolerate={tolerate!r} is no share; write a number from 0 to 1, such as 0.05"
             raise InputError(msg)
         if warn_after is not None and error_after is not None and warn_after > error_after:

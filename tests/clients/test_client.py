@@ -267,6 +267,13 @@ def test_keys_of_another_form_are_refused(store, keys, match):
         store.lookup(keys, "shops:visits")
 
 
+@pytest.mark.parametrize("keys", [1, "a", None])
+def test_one_key_is_no_list_of_keys(store, keys):
+    told = f"expected a list of keys, .* or a frame, not {type(keys).__name__}"
+    with pytest.raises(InputError, match=told):
+        store.lookup(keys, "shops:visits")
+
+
 def test_list_of_keys_is_not_enough_for_composite_ones(store):
     with pytest.raises(InputError, match=r"join keys origin, dest; .*\{'origin': \[\.\.\.\]"):
         store.lookup(["a"], "routes:km")

@@ -168,6 +168,6 @@ def test_thresholds_follow_from_the_ttl(given_, expected):
 def test_thresholds_without_meaning_are_refused():
     with pytest.raises(InputError, match=r"warn_after \(2h\) is later than error_after \(1h\)"):
         Thresholds.of(None, warn_after=2 * HOUR, error_after=HOUR)
-    for share in (-0.1, 1.1, float("nan")):
+    for share in (-0.1, 1.1, float("nan"), "10%", None):
         with pytest.raises(InputError, match="is no share"):
             Thresholds.of(None, tolerate=share)

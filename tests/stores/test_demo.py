@@ -10,7 +10,7 @@ from polars.testing import assert_frame_equal
 
 import featkit
 import featkit.demo
-from featkit.errors import ExpiredWarning, SettingsError
+from featkit.errors import ExpiredWarning, InputError, SettingsError
 from featkit.stores.demo import NOW, build, flights, views
 
 pytestmark = pytest.mark.slow  # all the flights of 2013
@@ -75,6 +75,13 @@ def test_the_local_clocks_agree_with_the_moments(spine):
     assert spine.select((clock == pl.col("sched_dep_time")).all()).item()
     took = spine["arrived_at"] - spine["departs_at"]
     assert timedelta(0) < took.min() < took.max() < timedelta(days=2)
+
+
+def test_a_library_that_has_no_flights_is_told():
+    with pytest.raises(
+        InputError, match="library='arrow' is not an option; choose one of 'pandas'"
+    ):
+        featkit.demo.flights("arrow")
 
 
 def test_pandas_gets_the_same_flights():
