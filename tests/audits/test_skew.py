@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
-from scipy import stats
 
 import featkit
 from featkit.audits.drift import drift
@@ -52,6 +51,8 @@ def test_libraries_may_be_mixed():
 
 
 def test_figures_are_those_of_scipy():
+    from scipy import stats  # noqa: PLC0415 - takes a second, which each run of any test would pay
+
     one, two = pl.Series("x", columns(1)["number"]), pl.Series("x", columns(2, moved=0.3)["number"])
     found = drift(one, two)
     expected = stats.ks_2samp(one.to_numpy(), two.to_numpy(), method="asymp")

@@ -18,7 +18,6 @@ from featkit.errors import (
     UnknownNameError,
 )
 from featkit.history import HistoryRead
-from tests.fakes.iceberg import Icebergs
 from tests.fakes.s3 import BUCKET, DATABASE, Lake, lake
 from tests.fakes.sagemaker import SECRET, Group, SageMakerFake
 from tests.stores.test_sagemaker_history import GROUPS, HOUR, NOON, SPINE, connected, files
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from pyiceberg.table import Table
 
     import featkit
+    from tests.fakes.iceberg import Icebergs
 
 pytestmark = pytest.mark.slow
 ALL = [None, 1, 20, 20, None, 7, None, None, None]
@@ -43,9 +43,16 @@ def account() -> Iterator[Lake]:
 
 
 @pytest.fixture
-def table(account: Lake) -> Table:
+def icebergs(account: Lake) -> Icebergs:
+    from tests.fakes.iceberg import Icebergs  # noqa: PLC0415 - takes a second, with pyiceberg
+
+    return Icebergs(account)
+
+
+@pytest.fixture
+def table(icebergs: Icebergs) -> Table:
     """A table of the rows, one commit for each."""
-    return Icebergs(account).write("customers", *(frame for _, frame in files()))
+    return icebergs.write("customers", *(frame for _, frame in files()))
 
 
 @pytest.fixture
@@ -100,14 +107,14 @@ def file_of(table: Table, value: int) -> str:
 
 @pytest.mark.parametrize("how", ["copy on write", "merge on read"])
 def test_deleted_rows_do_not_count(
-    client: featkit.FeatureStoreClient, account: Lake, table: Table, how: str
+    client: featkit.FeatureStoreClient, icebergs: Icebergs, table: Table, how: str
 ) -> None:
     assert visits(client) == ALL
     if how == "copy on write":
         table.delete("visits == 20")
     else:
         path = file_of(table, 20)
-        table = Icebergs(account).delete(table, [{"file_path": path, "pos": 0}])
+        table = icebergs.delete(table, [{"file_path": path, "pos": 0}])
     assert visits(client) == WITHOUT_THE_SECOND_WRITING  # the files are there still
     rows = table.refresh().scan().to_arrow()
     read = rows_of(client)
@@ -130,9 +137,8 @@ def _flow(call: Any) -> Any:
 
 
 def test_one_row_of_a_file_is_deleted_and_others_are_not(
-    fake: SageMakerFake, account: Lake
+    fake: SageMakerFake, account: Lake, icebergs: Icebergs
 ) -> None:
-    icebergs = Icebergs(account)
     whole = icebergs.write("whole", pl.concat([frame for _, frame in files()]))
     fake.groups["customers"].table = f"{DATABASE}.whole"
     with connected(fake, s3_url=account.url, glue_url=account.url) as client:
@@ -142,9 +148,10 @@ def test_one_row_of_a_file_is_deleted_and_others_are_not(
         assert visits(client, engine="duckdb") == WITHOUT_THE_SECOND_WRITING
 
 
-def test_deletion_vectors_are_heeded(fake: SageMakerFake, account: Lake) -> None:
+def test_deletion_vectors_are_heeded(
+    fake: SageMakerFake, account: Lake, icebergs: Icebergs
+) -> None:
     """Of version 3 of the format; the log is else one of version 2, all that pyiceberg writes."""
-    icebergs = Icebergs(account)
     whole = icebergs.write("vectors", *(frame for _, frame in files()))
     fake.groups["customers"].table = f"{DATABASE}.vectors"
     with connected(fake, s3_url=account.url, glue_url=account.url, scan_source=True) as client:
@@ -156,9 +163,9 @@ def test_deletion_vectors_are_heeded(fake: SageMakerFake, account: Lake) -> None
 
 
 def test_deletes_by_equality_are_refused_by_name(
-    client: featkit.FeatureStoreClient, account: Lake, table: Table
+    client: featkit.FeatureStoreClient, icebergs: Icebergs, table: Table
 ) -> None:
-    Icebergs(account).delete(table, [{"customer_id": "b"}], by="customer_id")
+    icebergs.delete(table, [{"customer_id": "b"}], by="customer_id")
     with pytest.raises(NotSupportedError, match=r"has deletes by equality.*OPTIMIZE"):
         visits(client)
     report = client.staleness(["customers:*"])["customers"]
@@ -186,8 +193,10 @@ def test_entities_and_arrivals_come_from_the_table(client: featkit.FeatureStoreC
     assert sorted(client.run(_flow(call)).moments) == [NOON, NOON, NOON + HOUR, NOON + 3 * HOUR]
 
 
-def test_a_table_without_rows_is_a_history_without_rows(fake: SageMakerFake, account: Lake) -> None:
-    Icebergs(account).write("customers", files()[0][1].clear())
+def test_a_table_without_rows_is_a_history_without_rows(
+    fake: SageMakerFake, account: Lake, icebergs: Icebergs
+) -> None:
+    icebergs.write("customers", files()[0][1].clear())
     with connected(fake, s3_url=account.url, glue_url=account.url) as client:
         assert visits(client) == [None] * SPINE.height
 

@@ -8,8 +8,6 @@ from typing import Any
 
 import polars as pl
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import sync_playwright
 
 from featkit.catalogue import Catalogue
 from featkit.schema import Entity, Feature, FeatureRef, FeatureService, FeatureView
@@ -107,6 +105,8 @@ class Mounted:
 
     def accessible(self):
         """Return what axe-core finds wrong, contrast among it."""
+        from axe_playwright_python.sync_playwright import Axe  # noqa: PLC0415 - as below
+
         found = Axe().run(self.page).response["violations"]
         rules = {"region", "landmark-one-main", "page-has-heading-one"}  # of whole pages
         return [
@@ -124,6 +124,8 @@ class Mounted:
 # A module, not a session: the event loop of playwright must end before tests that run one.
 @pytest.fixture(scope="module")
 def chromium():
+    from playwright.sync_api import sync_playwright  # noqa: PLC0415 - few runs need it
+
     path = program("chromium")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
