@@ -5,7 +5,10 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet --quiet
 VENV := $(BIN)/python -m uv venv --quiet --clear --seed --system-certs --no-python-downloads --python
 UV := $(BIN)/python -m uv pip install --quiet --system-certs --python
-UNIT := -m "not live and not slow" --hypothesis-profile quick --ignore-glob "*faults*" tests featkit
+# a file is one worker's, and tests/conftest.py tells which come first
+SHARED := --dist loadfile --no-loadscope-reorder
+UNIT := --numprocesses $$(( $$(getconf _NPROCESSORS_ONLN) * 3 / 2 )) $(SHARED) --hypothesis-profile quick \
+  -m "not live and not slow" --ignore-glob "*faults*" tests featkit
 
 export PIP_USER := 0
 # Without bytecode, which images of containers often forbid, each start of the tests compiles them
@@ -26,27 +29,28 @@ demo: $(or $(wildcard .venv/.installed),.venv/.light) ## see featkit at work on 
 	@$(BIN)/featkit demo
 
 test: .venv/.installed programs ## run the tests on all cores; ARGS="-k name" narrows them down
-	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses auto $(SHARED) $(ARGS)
 
 # one case in ten of those that hypothesis makes up; `make test` tries them all. A worker has one
-# core, on which the threads of polars would only wait for each other.
+# core, on which the threads of polars would only wait for each other; while it waits itself, for a
+# server or a clock, one of the workers beyond the cores goes on.
 unit lowest another: export POLARS_MAX_THREADS := 1
 unit: .venv/.installed ## run the tests that need no other program and no broken network
-	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile $(UNIT) $(ARGS)
+	@$(BIN)/python -m pytest $(UNIT) $(ARGS)
 
 # of what featkit itself needs; what only tests need is as new as usual
 lowest: .venv/.installed ## run the same on the oldest versions that pyproject.toml allows
 	@$(VENV) $(BIN)/python build/lowest
 	@$(UV) build/lowest --resolution lowest-direct --editable ".[audit,aws,demo,duckdb,gcp,grpc,iceberg,postgres,redis]"
 	@$(UV) build/lowest --editable ".[test]"
-	@build/lowest/bin/python -m pytest --numprocesses auto --dist loadfile $(UNIT) $(ARGS)
+	@build/lowest/bin/python -m pytest $(UNIT) $(ARGS)
 
 # with the versions of requirements.lock; `make unit` itself stays on the Python of .venv
 another: .venv/.installed ## run the same on another Python: make another PYTHON=python3.13
 	@$(VENV) "$(PYTHON)" build/another
 	@$(UV) build/another --require-hashes -r requirements.lock
 	@$(UV) build/another --no-deps --no-build-isolation --editable .
-	@build/another/bin/python -m pytest --numprocesses auto --dist loadfile $(UNIT) $(ARGS)
+	@build/another/bin/python -m pytest $(UNIT) $(ARGS)
 
 docs: .venv/.installed ## build the site of the documentation in build/docs
 	@$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs

@@ -6,6 +6,7 @@ import ipaddress
 import os
 import socket
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -49,6 +50,10 @@ _STARTS = {"subprocess.Popen", "os.fork", "os.posix_spawn"}
 _SERVERS = {  # fixtures that start one
     *("chromium", "redis_url", "dynamodb_url", "moto", "s3", "account", "installed")
 }
+_LONG = (  # files that take half a minute and more: a worker that began one late would be the last
+    *("tests/live/", "tests/test_docs_build.py", "tests/test_notebooks.py"),
+    *("tests/widgets/test_lab", "tests/cache/test_machine.py", "tests/cache/test_torture.py"),
+)
 _INTERNET = {socket.AF_INET, socket.AF_INET6}
 _PERMITTED = {"", "localhost", "localhost.localdomain", "ip6-localhost", "ip6-loopback"}
 
@@ -94,11 +99,26 @@ def _what_the_marks_allow(request):
     _guard.update(network=True, programs=False)
 
 
+@pytest.hookimpl(wrapper=True)
 def pytest_collection_modifyitems(items):
-    """Leave what servers and browsers do out of `make unit`."""
+    """Leave what servers and browsers do out of `make unit`; put what takes longest first."""
     for item in items:
         if not _SERVERS.isdisjoint(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.slow)
+    done = yield
+    counts = Counter(map(_file_of, items))
+    places = {file: place for place, file in enumerate(counts)}
+
+    def order(item):
+        file = _file_of(item)
+        return not file.startswith(_LONG), -counts[file], places[file]
+
+    items.sort(key=order)
+    return done
+
+
+def _file_of(item):
+    return item.nodeid.partition("::")[0]
 
 
 # -- settings and home ---------------------------------------------------------------------------
