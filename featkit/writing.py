@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -160,7 +161,8 @@ def write_view(
     )
     _check_entry(entry)
     written = rows.with_columns(_utc(column, schema[column], timezone) for column in times)
-    _edited(root, views={name: entry})  # what cannot be defined is not written either
+    # what cannot be defined is not written either
+    prepared = _Edit.of(_read(root), root / FILE_NAME, views={name: entry})
     with replacing(root / name / _PART) as file:
         try:
             written.sort(*keys, *times, maintain_order=True).sink_parquet(
@@ -174,7 +176,7 @@ def write_view(
         except pl.exceptions.PolarsError as error:
             msg = f"the frame cannot be written as feature view {name!r}: {reason_of(error)}"
             raise InputError(msg) from error
-    _edit(root, views={name: entry})
+    _edit(root, prepared, views={name: entry})
 
 
 def write_service(
@@ -232,28 +234,37 @@ def _read(root: Path) -> str:
         raise DefinitionError(msg) from error
 
 
-def _edit(root: Path, **tables: Mapping[str, Any]) -> None:
+@dataclass(frozen=True, slots=True)
+class _Edit:
+    """What the definition file holds, and what it will hold."""
+
+    before: str
+    after: str
+
+    @classmethod
+    def of(cls, before: str, path: Path, **tables: Mapping[str, Any]) -> _Edit:
+        """Set tables; what could not be read then is refused."""
+        definitions.parse(before, path)
+        try:
+            after = edited(before, **tables)
+            definitions.parse(after, path)
+        except (ValueError, TOMLKitError) as error:
+            msg = (
+                f"{path} cannot be edited ({error}); write what it has in tables of their own, "
+                "[views.NAME] and [services.NAME], then repeat the call"
+            )
+            raise DefinitionError(msg) from error
+        return cls(before, after)
+
+
+def _edit(root: Path, prepared: _Edit | None = None, **tables: Mapping[str, Any]) -> None:
     root.mkdir(parents=True, exist_ok=True)
     with FileLock(root / _LOCK):  # else two writers would each undo what the other wrote
-        text = _edited(root, **tables)
+        before = _read(root)
+        if prepared is None or prepared.before != before:  # others wrote meanwhile
+            prepared = _Edit.of(before, root / FILE_NAME, **tables)
         with replacing(root / FILE_NAME) as file:
-            file.write_bytes(text.encode())
-
-
-def _edited(root: Path, **tables: Mapping[str, Any]) -> str:
-    """Return what the definition file will hold; what could not be read is refused."""
-    path, text = root / FILE_NAME, _read(root)
-    definitions.parse(text, path)
-    try:
-        text = edited(text, **tables)
-        definitions.parse(text, path)
-    except (ValueError, TOMLKitError) as error:
-        msg = (
-            f"{path} cannot be edited ({error}); write what it has in tables of their own, "
-            "[views.NAME] and [services.NAME], then repeat the call"
-        )
-        raise DefinitionError(msg) from error
-    return text
+            file.write_bytes(prepared.after.encode())
 
 
 def edited(

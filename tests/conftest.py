@@ -2,6 +2,7 @@
 
 import datetime as dt
 import decimal
+import gc
 import ipaddress
 import os
 import socket
@@ -97,6 +98,17 @@ def _what_the_marks_allow(request):
     _guard.update(network=not live, programs=not (live or slow))
     yield
     _guard.update(network=True, programs=False)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    """Collect no garbage while tests are collected, and do not go through them again for it."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -321,6 +321,19 @@ def test_the_ends_of_lines_stay(tmp_path):
     )
 
 
+def test_what_others_define_while_a_view_is_written_stays(tmp_path):
+    frame = pl.DataFrame({"k": [1], "f": [2]})
+
+    def meanwhile(part):
+        featkit.write_view(tmp_path, frame, name="other", join_keys="k", overwrite=True)
+        return part
+
+    slowly = frame.lazy().map_batches(meanwhile, schema=frame.schema)
+    featkit.write_view(tmp_path, slowly, name="own", join_keys="k")
+    with featkit.connect(f"parquet:{tmp_path}") as client:
+        assert {view.name for view in client.list_feature_views()} == {"other", "own"}
+
+
 @pytest.mark.parametrize(
     "text",
     [
