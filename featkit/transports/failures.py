@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _SHOWN = 80  # characters of an odd reply that an error shows
-_SAID = 300  # of one in JSON, which may say why
+_SAID = 200  # of a refusal in JSON, which may say why
 
 
 def refusal(call: Call[Any], reply: HttpReply) -> FeatkitError:
@@ -55,7 +55,7 @@ def decoded(call: Call[T], reply: HttpReply) -> T:
 
 def failure(reply: HttpReply) -> StoreError:
     """Make the error of a status outside of 2xx, where the store itself does not say more."""
-    status, said = reply.status, _excerpt(reply)
+    status, said = reply.status, _excerpt(reply, _SAID)
     wait = retry_after(reply.headers.get("retry-after"))
     later = "" if wait is None else f", and to come back in {wait:,.0f} s"
     match status:
@@ -89,9 +89,9 @@ def _place(reply: HttpReply) -> str:
     return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path}"[:_SHOWN]
 
 
-def _excerpt(reply: HttpReply) -> str:
+def _excerpt(reply: HttpReply, json: int = _SHOWN) -> str:
     kind = reply.headers.get("content-type", "no content type")[:_SHOWN]
-    most = _SAID if "json" in kind else _SHOWN
+    most = json if "json" in kind else _SHOWN
     text = bytes(reply.body[: 4 * most]).decode("utf-8", errors="replace")[:most]
     return f"it says ({kind}): {text!r}" if text else f"it says nothing ({kind})"
 
