@@ -160,7 +160,6 @@ class Answers:
         """Read one answer per key, in order."""
         bodies = self._one_each(bodies)
         text = b"[" + b",".join(bodies) + b"]"
-        _refuse_unknown_kinds(text, {feature.name for feature in self.read.features})
         try:
             depth = max(_depth(feature.dtype) for feature in self.read.features)
             kind = _row(depth, keyed=_KEYED in text)
@@ -187,6 +186,8 @@ class Answers:
             statuses[feature.name] = pl.select(status.cast(STATUS)).to_series()
             if self.read.view.timestamp:
                 times[feature.name] = _times(own, feature.name)
+        nulls = {column.name for column in values if column.null_count() > (~known).sum()}
+        _refuse_unknown_kinds(text, nulls)
         return FeatureColumns(pl.DataFrame(values), statuses, times)
 
     def _one_each(self, bodies: Sequence[bytes]) -> Sequence[bytes]:
@@ -227,8 +228,8 @@ class Answers:
 
 
 def _refuse_unknown_kinds(text: bytes, names: set[str]) -> None:
-    """Refuse values of a kind that is not read, which would pass for nulls."""
-    if {kind.decode() for kind in _KIND.findall(text)} <= _KNOWN:
+    """Refuse values of a kind that is not read, which pass for nulls."""
+    if not names or {kind.decode() for kind in _KIND.findall(text)} <= _KNOWN:
         return
     # seldom, and what it finds is an error: so value by value
     for answer in json_messages.read(list[_Answer | None], text, _SENDER):
