@@ -22,7 +22,7 @@ import polars as pl
 
 import featkit
 from benchmarks._bare import AT_ONCE, Bare, noting
-from benchmarks._measuring import ROOT, Claim, Times, side_by_side
+from benchmarks._measuring import ROOT, Claim, side_by_side
 from benchmarks._serving import FEATURES, LATENCY, ROWS
 from featkit.clients.operations import EnrichOptions
 from featkit.online.gathering import gathered
@@ -30,7 +30,7 @@ from featkit.stores.base import OnlineRead, open_store
 from tests.fakes import sagemaker, tecton
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from featkit.calls import Call, Flow, HttpReply
     from featkit.columns import FeatureColumns
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 NOW = "2024-05-01T12:00:00Z"
 KEYS = pl.Series("user_id", range(ROWS))
-ROUNDS = 3
+MANY = 1000  # calls, with which three rounds are enough
 
 
 @dataclass(frozen=True)
@@ -123,19 +123,22 @@ def checked(client: featkit.FeatureStoreClient, route: Route) -> FeatureColumns:
     return found
 
 
-def decoding(client: featkit.FeatureStoreClient, route: Route) -> float:
+def decoding(client: featkit.FeatureStoreClient, route: Route, rounds: int) -> float:
     """Tell how many milliseconds it takes to decode all replies, one after the other."""
     store = client.operations.store
     view = client.get_feature_metadata(route.view)
     now = client.run(client.operations.now())
     chunks = KEYS.to_frame().iter_slices(store.batch_size(view) or ROWS)
     reads = [OnlineRead(view, view.features, keys, now) for keys in chunks]
-    calls = store.read_together(reads)
-    replies = client.run(_replies(calls))
-    started = time.perf_counter()
-    answers = [call.decode(reply) for call, reply in zip(calls, replies, strict=True)]
-    gathered(list(zip(reads, answers, strict=True)))
-    return (time.perf_counter() - started) * 1e3
+    replies = client.run(_replies(store.read_together(reads)))
+    times = []
+    for _ in range(rounds):
+        calls = store.read_together(reads)
+        started = time.perf_counter()
+        answers = [call.decode(reply) for call, reply in zip(calls, replies, strict=True)]
+        gathered(list(zip(reads, answers, strict=True)))
+        times.append((time.perf_counter() - started) * 1e3)
+    return median(times)
 
 
 def _replies(calls: Sequence[Call[Any]]) -> Flow[list[HttpReply]]:
@@ -148,17 +151,20 @@ def _as_it_is(reply: HttpReply) -> HttpReply:
 
 
 def claims_of(
-    route: Route, times: Mapping[str, Times], client: featkit.FeatureStoreClient
+    route: Route, client: featkit.FeatureStoreClient, feast: Callable[[], object]
 ) -> list[Claim]:
-    assert client.last_summary is not None
-    alone = client.operations.store.capabilities.one_by_one  # then a call is many requests
-    calls = ROWS if alone else client.last_summary.views[0].calls
-    decode = median(decoding(client, route) for _ in range(ROUNDS))
+    rounds = asked(client, route)
+    calls = max(map(len, rounds))
+    with Bare(rounds) as sockets:
+        functions = {"lookup": partial(checked, client, route), "bare": sockets.send}
+        times = side_by_side(
+            functions | {"feast": feast}, rounds=3 if calls > MANY else 9, warm_up=1
+        )
+    decode = decoding(client, route, 3)
     ideal = ceil(calls / AT_ONCE) * LATENCY * 1e3 + decode
-    bare = median(times[_bare(route)].wall)
     what = f"{route.name}, 10,000 keys x 10 features, {calls:,} calls of 5 ms"
-    own, feast = times[route.name], times[ROUTES[0].name]
-    wall = median(own.wall)
+    wall, bare = median(times["lookup"].wall), median(times["bare"].wall)
+    cpu, feast_cpu = median(times["lookup"].cpu), median(times["feast"].cpu)
     return [
         Claim(
             text=f"{what}: wall to the ideal",
@@ -173,9 +179,9 @@ def claims_of(
         ),
         Claim(
             text=f"{what}: client CPU to the Feast route",
-            measured=median(own.cpu) / median(feast.cpu),
+            measured=cpu / feast_cpu,
             limit=3.0,
-            note=f"{median(own.cpu):,.0f} ms to {median(feast.cpu):,.0f} ms",
+            note=f"{cpu:,.0f} ms to {feast_cpu:,.0f} ms",
         ),
     ]
 
@@ -194,14 +200,5 @@ def measure() -> list[Claim]:
             )
             for route in ROUTES
         }
-        functions: dict[str, Callable[[], object]] = {}
-        for route in ROUTES:
-            client = clients[route.name]
-            sockets = stack.enter_context(Bare(asked(client, route)))
-            functions |= {route.name: partial(checked, client, route), _bare(route): sockets.send}
-        times = side_by_side(functions, rounds=ROUNDS, warm_up=1)
-        return [claim for route in ROUTES for claim in claims_of(route, times, clients[route.name])]
-
-
-def _bare(route: Route) -> str:
-    return f"{route.name}, bare"
+        feast = partial(checked, clients[ROUTES[0].name], ROUTES[0])
+        return [claim for route in ROUTES for claim in claims_of(route, clients[route.name], feast)]
