@@ -52,8 +52,8 @@ _SERVERS = {  # fixtures that start one
     *("chromium", "redis_url", "dynamodb_url", "moto", "s3", "account", "installed")
 }
 _LONG = (  # files that take half a minute and more: a worker that began one late would be the last
-    *("tests/live/", "tests/test_docs_build.py", "tests/test_notebooks.py"),
-    *("tests/widgets/test_lab", "tests/cache/test_machine.py", "tests/cache/test_torture.py"),
+    *("tests/test_docs_build.py", "tests/test_notebooks.py", "tests/widgets/test_lab"),
+    *("tests/cache/test_machine.py", "tests/cache/test_torture.py"),
 )
 _INTERNET = {socket.AF_INET, socket.AF_INET6}
 _PERMITTED = {"", "localhost", "localhost.localdomain", "ip6-localhost", "ip6-loopback"}
