@@ -115,6 +115,7 @@ class Server:
 
     def __exit__(self, *_: object) -> None:
         self.down(drop=True)
+        self._run(self._emptied())
         self._run(self._loop.shutdown_default_executor())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
@@ -144,6 +145,9 @@ class Server:
 
     async def _down(self, *, drop: bool) -> None:
         if self._server is not None:
+            for listening in self._server.sockets:
+                self._loop.remove_reader(listening.fileno())
+            await asyncio.sleep(0)  # asyncio loses the sockets of those whom it just accepted else
             self._server.close()
             self._server = None
         if drop:
@@ -154,6 +158,12 @@ class Server:
             task.cancel()
             writer.transport.abort()
         await asyncio.gather(*self._open, return_exceptions=True)
+
+    async def _emptied(self) -> None:
+        """Drop connections that were just being accepted, too, until nothing is left."""
+        while others := asyncio.all_tasks() - {asyncio.current_task()}:
+            await self._drop()
+            await asyncio.wait(others, timeout=0.01)
 
     async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.opened += 1

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import gzip
 import json
 import random
+import socket
+import sys
 import threading
 import time
 from datetime import UTC, datetime, timedelta
@@ -33,7 +36,7 @@ from featkit.errors import (
 from featkit.transports.options import Limits, Retry
 from tests.faults import proxy as faults
 from tests.faults.proxy import Fault, FaultProxy
-from tests.faults.serving import Reply
+from tests.faults.serving import Curt, Reply
 from tests.faults.upstream import KEY, PROJECT, VIEW, Upstream, truth
 
 if TYPE_CHECKING:
@@ -56,6 +59,20 @@ BREAKS = [
     *[faults.reset_before, faults.close_before, faults.reset_in_body, faults.close_in_body],
     faults.status(503),
 ]
+
+
+def test_a_server_that_ends_leaves_nothing_of_those_whom_it_is_accepting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    left: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", left.append)
+    for _ in range(20):
+        with contextlib.ExitStack() as stack, Curt() as server:
+            host, _, port = server.url.removeprefix("http://").partition(":")
+            for _ in range(5):
+                stack.enter_context(socket.create_connection((host, int(port))))
+        gc.collect()
+    assert left == []
 
 
 @pytest.mark.parametrize("share", [0.1, 0.3])
