@@ -123,6 +123,8 @@ def _exchanged(
         if refused:  # what it says is only that it was ended
             raise refused[0] from None
         raise
+    finally:
+        refused.clear()  # or the error holds itself, and the stream with it
 
 
 def _bounded(

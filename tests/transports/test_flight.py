@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from datetime import timedelta
 from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,7 @@ from featkit.settings import Secret
 from featkit.transports.deadline import Deadline
 from featkit.transports.drive import Silent, Transports, drive
 from featkit.transports.options import Limits, Retry, TransportOptions
+from tests.programs.alone import alone
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -257,15 +259,20 @@ def _sent_in_child(transports: Transports, location: str, told: Any) -> None:
         told.put(error)
 
 
-@pytest.mark.slow
-def test_a_forked_process_is_refused_instead_of_waiting_for_ever(server, reach):
-    transports = reach()
-    assert sent(transports, server.location).equals(TABLE)
+def _fork() -> None:
     context = multiprocessing.get_context("fork")
-    told = context.SimpleQueue()
-    child = context.Process(target=_sent_in_child, args=(transports, server.location, told))
-    child.start()
-    child.join(20.0)
-    assert child.exitcode == 0
-    assert isinstance(error := told.get(), NotSupportedError)
-    assert "spawn" in str(error)
+    with Server() as server, closing(Transports(TransportOptions())) as transports:
+        assert sent(transports, server.location).equals(TABLE)
+        told = context.SimpleQueue()
+        child = context.Process(target=_sent_in_child, args=(transports, server.location, told))
+        child.start()
+        child.join(20.0)
+        assert child.exitcode == 0
+        assert isinstance(error := told.get(), NotSupportedError)
+        assert "spawn" in str(error)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_forked_process_is_refused_instead_of_waiting_for_ever():
+    alone(_fork)

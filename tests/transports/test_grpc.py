@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing, contextmanager
 from datetime import timedelta
 from tempfile import NamedTemporaryFile
 from typing import Any
@@ -37,6 +38,7 @@ from featkit.transports.deadline import Deadline
 from featkit.transports.drive import Silent, Transports, drive
 from featkit.transports.options import Limits, Retry, TransportOptions
 from tests.fakes.wire import Answer, Asked, served
+from tests.programs.alone import alone
 
 METHOD, STREAM = "/feature.Server/Get", "/feature.Server/Stream"
 HASTY = Retry(attempts=3, base=timedelta(milliseconds=1), reconnect=timedelta(milliseconds=50))
@@ -111,11 +113,19 @@ class Server:
         self._pool.shutdown()
 
 
+@contextmanager
+def running():
+    made = Server()
+    try:
+        yield made
+    finally:
+        made.stop()
+
+
 @pytest.fixture
 def server():
-    made = Server()
-    yield made
-    made.stop()
+    with running() as made:
+        yield made
 
 
 @pytest.fixture
@@ -372,15 +382,20 @@ def _sent_in_child(transports: Transports, server: Server, told: Any) -> None:
         told.put(error)
 
 
-@pytest.mark.slow
-def test_a_forked_process_is_refused_instead_of_waiting_for_ever(server, reach):
-    transports = reach()
-    assert sent(transports, server) == b"hi"
+def _fork() -> None:
     context = multiprocessing.get_context("fork")
-    told = context.SimpleQueue()
-    child = context.Process(target=_sent_in_child, args=(transports, server, told))
-    child.start()
-    child.join(20.0)
-    assert child.exitcode == 0
-    assert isinstance(error := told.get(), NotSupportedError)
-    assert "spawn" in str(error)
+    with running() as server, closing(Transports(TransportOptions())) as transports:
+        assert sent(transports, server) == b"hi"
+        told = context.SimpleQueue()
+        child = context.Process(target=_sent_in_child, args=(transports, server, told))
+        child.start()
+        child.join(20.0)
+        assert child.exitcode == 0
+        assert isinstance(error := told.get(), NotSupportedError)
+        assert "spawn" in str(error)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_forked_process_is_refused_instead_of_waiting_for_ever():
+    alone(_fork)

@@ -32,6 +32,7 @@ from featkit.transports.deadline import Deadline
 from featkit.transports.drive import Silent, Transports, adrive, drive
 from featkit.transports.options import Limits, Retry, TransportOptions
 from tests.faults.wire import WireProxy
+from tests.programs.alone import alone
 from tests.programs.running import free_port, program, redis_server
 
 pytestmark = pytest.mark.slow
@@ -452,15 +453,13 @@ def test_a_client_that_is_closed_ends_what_runs(proxy):
     timer.join()
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
-@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-def test_a_forked_process_reads_over_connections_of_its_own(server):
+def _forks(place):
+    server, wanted = RedisServer(hosts=(place,)), right(range(200))
+
+    def flow():
+        return (yield read(server, range(200)))
+
     with transports() as made:
-
-        def flow():
-            return (yield read(server, range(200)))
-
-        wanted = right(range(200))
         assert drive(flow(), made, Deadline(SOON), Silent()) == wanted
         children = []
         for _ in range(4):
@@ -478,6 +477,12 @@ def test_a_forked_process_reads_over_connections_of_its_own(server):
         for _ in range(50):
             assert drive(flow(), made, Deadline(SOON), Silent()) == wanted
         assert [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children] == [0] * 4
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_forked_process_reads_over_connections_of_its_own(place):
+    alone(_forks, place)
 
 
 def test_the_password_is_in_no_repr():
