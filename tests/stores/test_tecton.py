@@ -671,17 +671,64 @@ def test_no_lie_becomes_a_wrong_row(
     assert re.search("get-features-batch|feature view 'customers'", str(caught.value))
 
 
-def test_an_error_in_an_answer_with_200_is_named(fake: TectonFake) -> None:
-    def change(body: dict[str, Any]) -> None:
-        body.clear()
-        body.update({"error": "internal", "message": "the online store is down", "code": 13})
+def _refusing(code: object) -> Callable[[dict[str, Any]], object]:
+    said = {"error": "internal", "message": "the online store is down", "code": code}
+    return lambda body: (body.clear(), body.update(said))
 
+
+def test_an_error_in_an_answer_with_200_is_named(fake: TectonFake) -> None:
     with (
-        lying(fake, change) as http,
+        lying(fake, _refusing(3)) as http,
         featkit.connect(opened(fake), client=http) as client,
         pytest.raises(RequestRejected, match="200: Tecton says: the online store is down"),
     ):
         client.lookup([1], ["customers:visits"])
+
+
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [
+        (4, StoreUnavailable),
+        (8, ThrottledError),
+        (13, StoreUnavailable),
+        (14, StoreUnavailable),
+        ("UNAVAILABLE", StoreUnavailable),
+        ("RESOURCE_EXHAUSTED", ThrottledError),
+    ],
+)
+def test_an_error_in_an_answer_with_200_that_may_pass_is_tried_again(
+    fake: TectonFake, code: object, error: type[FeatkitError]
+) -> None:
+    asked = []
+
+    def change(body: dict[str, Any]) -> None:
+        asked.append(body)
+        if len(asked) == 1:
+            _refusing(code)(body)
+
+    with (
+        lying(fake, change) as http,
+        featkit.connect(opened(fake), client=http, now=CONTRACT_NOW, retry=SOON) as client,
+    ):
+        assert client.get_online_features("customers", 8, ["visits"]) == {"visits": 8}
+    assert len(asked) == 2
+    with (
+        lying(fake, _refusing(code)) as http,
+        featkit.connect(opened(fake), client=http, retry=SOON) as client,
+        pytest.raises(error, match="200: Tecton says: the online store is down"),
+    ):
+        client.lookup([1], ["customers:visits"])
+
+
+def test_a_refusal_with_200_passes_neither_for_a_schema_nor_for_a_ready_time() -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, json={"message": "the metadata is down", "code": 14})
+
+    with recorded_client(answer) as client:
+        with pytest.raises(StoreUnavailable, match="Tecton says: the metadata is down"):
+            client.list_feature_views()
+        with pytest.raises(StoreUnavailable, match="Tecton says: the metadata is down"):
+            client.run(client.operations.store.ready_time(feature_view="v"))
 
 
 def test_a_feature_that_ran_out_of_time_is_asked_for_again(fake: TectonFake) -> None:

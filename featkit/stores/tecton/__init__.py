@@ -39,7 +39,7 @@ from featkit.stores.base import Store, find
 from featkit.stores.tecton.answers import SERVICE, SERVICE_TYPE, WILDCARD, Question, split_name
 from featkit.stores.tecton.credentials import credentials
 from featkit.stores.tecton.gaps import GAPS, ROW_TIMES
-from featkit.stores.tecton.messages import Ready, Service, decoded, explained
+from featkit.stores.tecton.messages import Ready, Service, decoded, explained, ready
 from featkit.told import ToldViews
 
 if TYPE_CHECKING:
@@ -283,7 +283,7 @@ class TectonStore(Store):
 
     def _ready(self, **what: str) -> Call[Ready]:
         body = json.dumps({"workspace": self._workspace, **what}).encode()
-        return self._post("jobs/get-latest-ready-time", body, partial(decoded, Ready))
+        return self._post("jobs/get-latest-ready-time", body, ready)
 
     def read_syncs(self, views: Sequence[FeatureView]) -> Flow[dict[str, Sync | FeatkitError]]:
         """Ask up to when each view is materialised online."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime  # noqa: TC003 - msgspec reads the annotations
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 import polars as pl
@@ -27,6 +27,8 @@ from featkit.errors import (
     BatchTooLarge,
     ProtocolError,
     RequestRejected,
+    StoreUnavailable,
+    ThrottledError,
     UnknownNameError,
 )
 
@@ -119,13 +121,13 @@ class Column(msgspec.Struct, rename="camel", frozen=True, gc=False):
 
 
 class Service(msgspec.Struct, rename="camel", frozen=True):
-    """The schema of a feature service."""
+    """The schema of a feature service; there is none without features."""
 
+    feature_values: tuple[Column, ...]
     feature_service_type: str = "DEFAULT"
     input_join_keys: tuple[Column, ...] = ()
     input_request_context_keys: tuple[Column, ...] = ()
     output_join_keys: tuple[Column, ...] = ()
-    feature_values: tuple[Column, ...] = ()
 
 
 class Answered(msgspec.Struct, rename="camel", frozen=True, gc=False):
@@ -187,6 +189,12 @@ class Ready(msgspec.Struct, frozen=True):
 class _Refusal(msgspec.Struct, frozen=True):
     error: str = ""
     message: str = ""
+    code: Any = None
+
+    @property
+    def reason(self) -> str:
+        """Why, in Tecton's words; empty: it is no refusal, or does not say."""
+        return self.message or self.error
 
 
 def decoded(kind: type[T], reply: HttpReply) -> T:
@@ -194,15 +202,36 @@ def decoded(kind: type[T], reply: HttpReply) -> T:
     try:
         return json_messages.read(kind, reply.body, "Tecton")
     except ProtocolError as error:
-        if said := _reason(reply):
-            msg = f"{reply.status}: Tecton says: {said}"
-            raise RequestRejected(msg) from error
+        if refusal := _answered_with(reply):
+            raise refusal from error
         raise
 
 
-def _reason(reply: HttpReply) -> str:
+def ready(reply: HttpReply) -> Ready:
+    """Read up to when values are materialised; what tells of no time may be a refusal."""
+    said = decoded(Ready, reply)
+    if said.online is None and (refusal := _answered_with(reply)):
+        raise refusal
+    return said
+
+
+def _answered_with(reply: HttpReply) -> FeatkitError | None:
+    """Read a refusal that came as an answer, with the status 200: the code has to tell all."""
     said = json_messages.read_if(_Refusal, reply.body) or _Refusal()
-    return said.message or said.error
+    if not said.reason:
+        return None
+    message = f"{reply.status}: Tecton says: {said.reason}"
+    match said.code:
+        case 8 | "RESOURCE_EXHAUSTED":
+            return ThrottledError(message)
+        case 4 | 13 | 14 | "DEADLINE_EXCEEDED" | "INTERNAL" | "UNAVAILABLE":
+            return StoreUnavailable(message)
+        case _:
+            return RequestRejected(message)
+
+
+def _reason(reply: HttpReply) -> str:
+    return (json_messages.read_if(_Refusal, reply.body) or _Refusal()).reason
 
 
 def explained(workspace: str, reply: HttpReply) -> FeatkitError | None:
