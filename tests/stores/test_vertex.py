@@ -168,6 +168,19 @@ def test_a_feature_that_its_group_has_no_more_is_served_all_the_same(
     assert client.get_online_features("customers", 1, ["visits"]) == {"visits": 2**53 + 1}
 
 
+@pytest.mark.parametrize(
+    ("view", "has"),
+    [("customers", "the times 'event_timestamp'"), ("routes", "no event timestamps")],
+)
+def test_a_column_of_times_is_not_told_of_a_feature_group(url: str, view: str, has: str) -> None:
+    told = f"'{view}' have timestamp='seen_at', .* the feature group '{view}_group', which has"
+    with (
+        featkit.connect(opened(url, views={view: {"timestamp": "seen_at"}})) as client,
+        pytest.raises(SettingsError, match=f"{told} {has}: leave it out"),
+    ):
+        client.get_feature_metadata(view)
+
+
 def test_groups_may_be_in_another_project(fake: VertexFake, client: Any) -> None:
     fake.other_project = "4711"
     assert client.get_online_features("customers", 8, ["visits"]) == {"visits": 8}

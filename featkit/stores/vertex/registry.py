@@ -11,6 +11,7 @@ import polars as pl
 from featkit.codecs import json_messages
 from featkit.dtypes import TIMESTAMP
 from featkit.durations import parse_duration
+from featkit.errors import SettingsError
 from featkit.populations import Sync
 from featkit.schema import Entity, Feature, FeatureView
 from featkit.told import check_timestamp
@@ -38,7 +39,8 @@ class ViewOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ttl
         How long a value is good after it was generated; None: without limit.
     timestamp
-        The column of event timestamps in the BigQuery source of a view without feature group.
+        The column of event timestamps in the BigQuery source of a view without feature group; a
+        group tells its own.
     """
 
     ttl: str | None = None
@@ -293,6 +295,7 @@ def of_groups(
     """Describe a view of feature groups; the first one tells the keys and the times."""
     features, chosen = [], {group.feature_group_id: group.feature_ids for group in view.groups}
     first, _, table = groups[0]
+    _refuse_timestamp(view, first, options)
     for group, known, source in groups:
         columns = source.columns if source else {}
         for name in chosen[group.name.rpartition("/")[2]] or known:
@@ -318,6 +321,19 @@ def of_groups(
         owner=next((f.point_of_contact for f in groups[0][1].values() if f.point_of_contact), ""),
         tags=view.labels,
     )
+
+
+def _refuse_timestamp(view: View, group: Group, options: ViewOptions) -> None:
+    """Refuse a column of times that the settings tell though a feature group has its own."""
+    if options.timestamp in {None, group.timestamp}:
+        return
+    own = f"has the times {group.timestamp!r}" if group.timestamp else "has no event timestamps"
+    name = group.name.rpartition("/")[2]
+    msg = (
+        f"the settings of the feature view {view.id!r} have timestamp={options.timestamp!r}, but "
+        f"it reads the feature group {name!r}, which {own}: leave it out"
+    )
+    raise SettingsError(msg)
 
 
 def of_table(view: View, table: Table | None, options: ViewOptions) -> FeatureView:
