@@ -22,15 +22,21 @@ class Mark(StrEnum):
     never: the store has no way to tell
     """
 
+    OPTION = "option"
     NOTYET = "notyet"
     NEVER = "never"
 
     @property
     def meaning(self) -> str:
         """What it means, in words."""
-        if self is Mark.NOTYET:
-            return "it could be read, and this version does not"
-        return "the store has no way to tell"
+        return _MEANINGS[self]
+
+
+_MEANINGS = {
+    Mark.OPTION: "an option of `connect` brings it, which the reason names",
+    Mark.NOTYET: "it could be read, and this version does not",
+    Mark.NEVER: "the store has no way to tell",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,29 +48,39 @@ class Lack:
     mark
         Whether it may come.
     reason
-        Why it is so, and what to do instead.
+        Why it is so.
+    instead
+        What to do instead; empty: nothing is known.
 
     Examples
     --------
-    >>> print(Lack.never("it answers for entities that are named to it"))
-    it answers for entities that are named to it (never)
+    >>> print(Lack.never("it keeps online values only", "read an export of it"))
+    it keeps online values only (never); read an export of it
+    >>> print(Lack.option("that is billed", "connect(..., scan_source=True)"))
+    that is billed (option); connect(..., scan_source=True)
     """
 
     mark: Mark
     reason: str
+    instead: str = ""
 
     @classmethod
-    def notyet(cls, reason: str) -> Lack:
+    def option(cls, reason: str, instead: str) -> Lack:
+        """Make one that there is not as the store was opened; `instead` names what brings it."""
+        return cls(Mark.OPTION, reason, instead)
+
+    @classmethod
+    def notyet(cls, reason: str, instead: str = "") -> Lack:
         """Make one that a later version may mend."""
-        return cls(Mark.NOTYET, reason)
+        return cls(Mark.NOTYET, reason, instead)
 
     @classmethod
-    def never(cls, reason: str) -> Lack:
+    def never(cls, reason: str, instead: str = "") -> Lack:
         """Make one that follows from what the store is."""
-        return cls(Mark.NEVER, reason)
+        return cls(Mark.NEVER, reason, instead)
 
     def __str__(self) -> str:
-        return f"{self.reason} ({self.mark})"
+        return f"{self.reason} ({self.mark})" + (f"; {self.instead}" if self.instead else "")
 
 
 Lacking: TypeAlias = Mapping[str, Lack]

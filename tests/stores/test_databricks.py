@@ -227,7 +227,7 @@ def test_a_warehouse_without_an_id_is_none(url: str) -> None:
     """As the variable of a template that was left empty has it."""
     with featkit.connect(opened(url, warehouse_id="")) as client:
         lack = client.operations.store.capabilities.lacking["get_historical_features"]
-        assert "warehouse_id='ID'" in lack.reason
+        assert "warehouse_id='ID'" in lack.instead
         with pytest.raises(NotSupportedError, match=r"warehouse_id='ID'.*there are: 'wh1'"):
             client.get_historical_features(
                 pl.DataFrame({"start_id": [1], "end_id": [2], "at": [CONTRACT_NOW]}),

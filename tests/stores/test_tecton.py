@@ -721,10 +721,8 @@ def test_an_error_in_an_answer_with_200_that_may_pass_is_tried_again(
 
 
 def test_a_refusal_with_200_passes_neither_for_a_schema_nor_for_a_ready_time() -> None:
-    def answer(request: httpx.Request) -> httpx.Response:
-        return httpx.Response(200, json={"message": "the metadata is down", "code": 14})
-
-    with recorded_client(answer) as client:
+    down = httpx.Response(200, json={"message": "the metadata is down", "code": 14})
+    with recorded_client(lambda _: down) as client:
         with pytest.raises(StoreUnavailable, match="Tecton says: the metadata is down"):
             client.list_feature_views()
         with pytest.raises(StoreUnavailable, match="Tecton says: the metadata is down"):

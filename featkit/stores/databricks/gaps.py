@@ -7,25 +7,27 @@ from featkit.capabilities import Lack, Lacking
 _KNOWS = (
     "its table knows them; to read its keys and times takes a SQL warehouse, whose time is billed, "
 )
-_NO_ENTITIES = Lack.never(
+_NO_ENTITIES = Lack.option(
     f"an endpoint answers for the keys that it is given, and names none; {_KNOWS}or Lakebase, "
-    "which serves others meanwhile, and is therefore asked for: connect(..., warehouse_id='ID', "
-    "scan_source=True), or with lakebase='NAME'"
+    "which serves others meanwhile, so that it is done only where it is asked for",
+    "connect(..., warehouse_id='ID', scan_source=True), or with lakebase='NAME'",
 )
-_NO_ARRIVALS = Lack.never(
-    f"when rows came is not served; {_KNOWS}and is therefore asked for: connect(..., "
-    "warehouse_id='ID', scan_source=True)"
+_NO_ARRIVALS = Lack.option(
+    f"when rows came is not served; {_KNOWS}so that it is done only where it is asked for",
+    "connect(..., warehouse_id='ID', scan_source=True)",
 )
-_NO_WAREHOUSE = Lack.never(
-    "it needs a SQL warehouse; name one with connect(..., warehouse_id='ID')"
+_NO_WAREHOUSE = Lack.option(
+    "it takes a SQL warehouse, of which none is named",
+    "name one with connect(..., warehouse_id='ID')",
 )
-_NO_TIMES = Lack.never(
-    "an endpoint answers with features only; where its feature spec has the time series column, "
-    "say timestamps=True, or look up in Lakebase with lakebase='NAME'"
+_NO_TIMES = Lack.option(
+    "an endpoint answers with features only",
+    "where its feature spec has the time series column, say connect(..., timestamps=True), or "
+    "look up in Lakebase with lakebase='NAME'",
 )
-_NO_MISSING = Lack.never(
-    "an endpoint answers for a key that it does not know with nulls; Lakebase tells the two apart: "
-    "connect(..., lakebase='NAME')"
+_NO_MISSING = Lack.option(
+    "an endpoint answers for a key that it does not know with nulls",
+    "Lakebase tells the two apart: connect(..., lakebase='NAME')",
 )
 
 

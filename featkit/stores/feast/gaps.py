@@ -18,16 +18,16 @@ GAPS: Lacking = {
 }
 """What is lacking behind a feature server."""
 
-_THERE = (
-    "history comes through Feast's offline server: connect('feast+http://HOST:6566', "
-    "offline_url='grpc://HOST:8815')"
+_THERE = Lack.notyet(
+    "history comes through Feast's offline server, which is not asked beside an online store",
+    "connect('feast+http://HOST:6566', offline_url='grpc://HOST:8815')",
 )
 _SCAN = "the online store could be scanned, which may disturb who it serves"
 DIRECT: Lacking = {
     **_ALWAYS,
     "sample_entities": Lack.notyet(_SCAN),
     "read_population": Lack.notyet(_SCAN),
-    "get_historical_features": Lack.notyet(_THERE),
-    "read_offline_times": Lack.notyet(_THERE),
+    "get_historical_features": _THERE,
+    "read_offline_times": _THERE,
 }
 """What is lacking where the online store is read directly."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from featkit.capabilities import Lack, Lacking
 
-_SOURCE = Lack.never(
+_SOURCE = Lack.option(
     "the online store answers for the entities that it is given, and names none; the tables in "
     "BigQuery behind a view know them, by queries that Google bills by the columns of keys and "
-    "times that they read, and that are therefore asked for: connect(..., scan_source=True)"
+    "times that they read, and that are therefore made only where they are asked for",
+    "connect(..., scan_source=True)",
 )
 
 
