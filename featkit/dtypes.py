@@ -106,8 +106,7 @@ def cast_exactly(values: pl.Series, dtype: pl.DataType) -> pl.Series:
         made = values.cast(dtype)
         changed = values.filter(made.cast(values.dtype) != values) if counted else values.clear()
     except pl.exceptions.PolarsError as error:
-        reason = reason_of(error)
-        msg = f"cannot become {format_dtype(dtype)}: {reason}"
+        msg = f"cannot become {format_dtype(dtype)}: {reason_of(error)}"
         raise ValueError(msg) from error
     if len(changed):
         msg = f"cannot become {format_dtype(dtype)} without loss; the first is {changed[0]!r}"

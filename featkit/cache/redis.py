@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from featkit.cache.containers import LEASE, ContainerError, Log
-from featkit.cache.storages import REMEMBERED, entry_of, key_of, lasting, reason_of, to_evict
+from featkit.cache.storages import REMEMBERED, entry_of, key_of, lasting, masked_reason, to_evict
 from featkit.errors import MissingExtraError, SettingsError
 
 if TYPE_CHECKING:
@@ -212,7 +212,7 @@ class RedisContainer:
         try:
             yield
         except (redis.RedisError, OSError) as error:
-            raise ContainerError(f"{self.name} cannot be used: {reason_of(error)}") from error
+            raise ContainerError(f"{self.name} cannot be used: {masked_reason(error)}") from error
 
 
 def _take(steps: Any, place: str) -> None:  # noqa: ANN401 - a pipeline of redis-py

@@ -11,6 +11,7 @@ import msgspec
 
 from featkit.cache.containers import ContainerError, Entry, Log
 from featkit.codecs import json_messages
+from featkit.errors import reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
@@ -229,7 +230,7 @@ class StorageContainer:
         except KeyError:
             raise
         except Exception as error:
-            raise ContainerError(f"{self.name} cannot be used: {reason_of(error)}") from error
+            raise ContainerError(f"{self.name} cannot be used: {masked_reason(error)}") from error
 
 
 def to_evict(entries: Mapping[int, Entry], most: int, now: int) -> tuple[list[int], list[int]]:
@@ -271,7 +272,7 @@ def _is_ours(name: str, place: str) -> bool:
     return name[:_DIGITS] == place and len(tail) == 16 and set(tail) <= set("0123456789abcdef")  # noqa: PLR2004
 
 
-def reason_of(error: Exception) -> str:
+def masked_reason(error: Exception) -> str:
     """Tell what went wrong in one line, without addresses, which may hold a password."""
-    text = str(error).partition("\n")[0]
+    text = reason_of(error)
     return type(error).__name__ if "://" in text else f"{type(error).__name__}: {text}"

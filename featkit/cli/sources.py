@@ -47,8 +47,7 @@ def troubles(source: Path, aim: str, *, at: str = "") -> "Iterator[None]":
     except FeatkitError:
         raise
     except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
-        reason = reason_of(error)
-        raise InputError(f"{source} cannot {aim}: {reason}") from error
+        raise InputError(f"{source} cannot {aim}: {reason_of(error)}") from error
 
 
 def opened(source: Path, at: str, *, to: Path, dtypes: "dict[str, pl.DataType]") -> "pl.LazyFrame":

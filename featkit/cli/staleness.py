@@ -9,7 +9,7 @@ import typer
 
 from featkit import terminal
 from featkit.cli.app import FAILED, Command, JsonOption, Names, NowOption, StoreOption, connect
-from featkit.errors import InputError
+from featkit.errors import InputError, reason_of
 
 if TYPE_CHECKING:
     import polars as pl
@@ -177,5 +177,4 @@ def _entities(path: Path, client: "FeatureStoreClient") -> "pl.DataFrame":
     try:
         return files.scan(path, to=path, dtypes=dtypes).collect()
     except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
-        reason = str(error).partition("\n")[0]  # without the query that polars appends
-        raise InputError(f"{path} cannot be read: {reason}") from error
+        raise InputError(f"{path} cannot be read: {reason_of(error)}") from error

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import polars as pl
 
-from featkit.errors import ProtocolError
+from featkit.errors import ProtocolError, reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -60,10 +60,10 @@ def decode(raw: bytes | memoryview, dtype: pl.DataType | None, name: str) -> pl.
     try:
         (values,) = _decoded([bytes(raw)], [dtype])
     except _UNREADABLE as error:
-        reason = str(error).partition("\n")[0]
         wanted = dtype or "JSON"
         msg = (
-            f"the column {name!r} should be {wanted}, but the reply holds something else: {reason}"
+            f"the column {name!r} should be {wanted}, but the reply holds something else: "
+            f"{reason_of(error)}"
         )
         raise ProtocolError(msg) from error
     return values.alias(name)

@@ -14,7 +14,7 @@ import polars as pl
 from featkit.codecs import json_columns
 from featkit.codecs.json_rows import JsonRows, grouped, with_nulls
 from featkit.dtypes import TIMESTAMP
-from featkit.errors import ProtocolError
+from featkit.errors import ProtocolError, reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,8 +57,7 @@ class Plain:
         try:
             return self.finish(found)
         except pl.exceptions.PolarsError as error:
-            reason = str(error).partition("\n")[0]
-            msg = f"the column {name!r} cannot become {self.dtype}: {reason}"
+            msg = f"the column {name!r} cannot become {self.dtype}: {reason_of(error)}"
             raise ProtocolError(msg) from error
 
 

@@ -16,7 +16,7 @@ import polars as pl
 import pyarrow as pa
 
 from featkit.engines.base import FAILURES, in_pieces
-from featkit.errors import SourceError
+from featkit.errors import SourceError, reason_of
 from featkit.history import NEVER, Match
 
 if TYPE_CHECKING:
@@ -79,8 +79,7 @@ def join(task: JoinTask, strategy: Strategy) -> Match:
         except duckdb.Error as error:
             if source.failure is not None:  # DuckDB's error only wraps it
                 raise task.history.unreadable(source.failure) from source.failure
-            reason = str(error).partition("\n")[0]
-            msg = f"DuckDB could not join the history: {reason}"
+            msg = f"DuckDB could not join the history: {reason_of(error)}"
             raise SourceError(msg) from error
         except FAILURES as error:
             raise task.history.unreadable(error) from error

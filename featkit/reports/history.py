@@ -9,7 +9,7 @@ import polars as pl
 from filelock import FileLock
 
 from featkit.dtypes import TIMESTAMP
-from featkit.errors import InputError
+from featkit.errors import InputError, reason_of
 from featkit.replacing import replacing
 from featkit.reports.rows import SCHEMAS, frame_of
 
@@ -137,8 +137,7 @@ def read(path: Path) -> StalenessTrend:
         msg = f"there is no {path}; report.record({str(path)!r}) begins it"
         raise InputError(msg) from error
     except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
-        reason = str(error).partition("\n")[0]
-        msg = f"{path} is no record of audits: {reason}"
+        msg = f"{path} is no record of audits: {reason_of(error)}"
         raise InputError(msg) from error
     if missing := [name for name in _ESSENTIAL if name not in frame.columns]:
         msg = f"{path} is no record of audits: it has no column {missing[0]!r}"
@@ -146,8 +145,7 @@ def read(path: Path) -> StalenessTrend:
     try:
         return StalenessTrend(_completed(frame).sort("at", maintain_order=True))
     except pl.exceptions.PolarsError as error:
-        reason = str(error).partition("\n")[0]
-        msg = f"{path} is no record of audits: {reason}"
+        msg = f"{path} is no record of audits: {reason_of(error)}"
         raise InputError(msg) from error
 
 

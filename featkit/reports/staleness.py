@@ -66,8 +66,6 @@ class StalenessReport(Report):
     ('JFK,MEM', '333 days, 0:00:00')
     """
 
-    _title = "Staleness"
-
     target: str
     now: datetime
     views: tuple[ViewStaleness, ...]

@@ -12,7 +12,7 @@ import polars as pl
 
 from featkit.asof import joined
 from featkit.dtypes import TIMESTAMP, format_dtype
-from featkit.errors import ProtocolError, TimestampError
+from featkit.errors import ProtocolError, TimestampError, reason_of
 from featkit.stores.databricks.types import Carried, carried, kind_of
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def _cast(column: pl.Series, dtype: pl.DataType | None, zone: str | None) -> pl.
     except pl.exceptions.PolarsError as error:
         msg = (
             f"the column {column.name!r} came as {format_dtype(column.dtype)} and cannot become "
-            f"{format_dtype(dtype)}: {str(error).partition(chr(10))[0]}"
+            f"{format_dtype(dtype)}: {reason_of(error)}"
         )
         raise ProtocolError(msg) from error
 

@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 
 from featkit.dtypes import TIMESTAMP
-from featkit.errors import FeatkitError, ProtocolError, RowMismatch
+from featkit.errors import FeatkitError, ProtocolError, RowMismatch, reason_of
 from featkit.stores.feast.direct import OLDER_KEYS, DirectStore, holds_any
 from featkit.stores.feast.entity_keys import encode, entity_ids
 
@@ -86,5 +86,5 @@ def event_times(texts: pl.Series) -> pl.Series:
         read = zoned.str.to_datetime("%+", time_unit="us", time_zone="UTC")
         return texts.alias("t").to_frame().select(read).to_series().cast(TIMESTAMP)
     except pl.exceptions.PolarsError as error:
-        msg = f"event_ts is no time: {str(error).partition(chr(10))[0]}"
+        msg = f"event_ts is no time: {reason_of(error)}"
         raise ProtocolError(msg) from error

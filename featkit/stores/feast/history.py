@@ -18,7 +18,7 @@ import polars as pl
 from featkit.calls import Call, FlightRequest
 from featkit.dtypes import TIMESTAMP
 from featkit.engines.newest import latest
-from featkit.errors import FeatkitError, ProtocolError, StoreUnavailable
+from featkit.errors import FeatkitError, ProtocolError, StoreUnavailable, reason_of
 from featkit.history import EVENT, ROW
 from featkit.stores.feast.types import type_of
 
@@ -128,8 +128,9 @@ def _times(read: OnlineRead, names: list[str], reply: FlightReply) -> pl.Series:
         ]
         return latest(pl.DataFrame([*held, _utc(event).alias(EVENT)]).lazy(), read.keys)
     except pl.exceptions.PolarsError as error:
-        reason = str(error).partition("\n")[0]
-        msg = f"the latest rows of {read.view.name!r} are not of the view's types: {reason}"
+        msg = (
+            f"the latest rows of {read.view.name!r} are not of the view's types: {reason_of(error)}"
+        )
         raise ProtocolError(msg) from error
 
 

@@ -15,7 +15,7 @@ import polars as pl
 
 from featkit.codecs import json_columns
 from featkit.dtypes import TIMESTAMP
-from featkit.errors import ProtocolError
+from featkit.errors import ProtocolError, reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -223,5 +223,5 @@ def finished(decoded: pl.Series, kind: FeastType, name: str) -> pl.Series:
     try:
         return decoded.to_frame().select(kind.finish(pl.col(name)).cast(kind.dtype)).to_series()
     except pl.exceptions.PolarsError as error:
-        msg = f"the column {name!r} cannot become {kind.dtype}: {str(error).partition(chr(10))[0]}"
+        msg = f"the column {name!r} cannot become {kind.dtype}: {reason_of(error)}"
         raise ProtocolError(msg) from error

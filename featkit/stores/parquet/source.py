@@ -274,8 +274,7 @@ class Source:
     def unreadable(self, error: Exception) -> SourceError:
         """Make the error for what reading the files raised."""
         files = ", ".join(map(str, self.definition.patterns))
-        reason = reason_of(error)
-        return SourceError(f"{self}: {files} cannot be read: {reason}")
+        return SourceError(f"{self}: {files} cannot be read: {reason_of(error)}")
 
 
 # polars panics over some of the files that are corrupt

@@ -17,7 +17,7 @@ import polars as pl
 from featkit.auth import aws
 from featkit.calls import HttpReply
 from featkit.dtypes import TIMESTAMP, format_dtype
-from featkit.errors import AuthError, FeatkitError, NotSupportedError, SourceError
+from featkit.errors import AuthError, FeatkitError, NotSupportedError, SourceError, reason_of
 from featkit.history import HistoryRows
 from featkit.stores.sagemaker.answers import EVENT_TIME, EVENT_TYPE, IDENTIFIER
 from featkit.stores.sagemaker.messages import ValueType
@@ -217,7 +217,7 @@ def _unreadable(view: str, files: Files, error: Exception) -> SourceError | Auth
         if isinstance(denied := files.signature.explained(reply), AuthError):
             return AuthError(f"{what}: {denied}")
         return SourceError(f"{what}: {aws.told(reply)}")
-    reason = str(error).partition("\n")[0]  # without the query that polars appends
+    reason = reason_of(error)
     if "expanded paths were empty" in reason:
         reason = "there is no Parquet file below"
     return SourceError(f"{what}: {reason}")
@@ -290,6 +290,6 @@ def _converted(values: pl.Series, feature: Feature) -> pl.Series:
     except pl.exceptions.PolarsError as error:
         msg = (
             f"{feature.name!r} is {format_dtype(values.dtype)} in the files and cannot become "
-            f"{format_dtype(kind.dtype)}: {str(error).partition(chr(10))[0]}"
+            f"{format_dtype(kind.dtype)}: {reason_of(error)}"
         )
         raise SourceError(msg) from error

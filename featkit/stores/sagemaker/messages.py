@@ -11,7 +11,7 @@ import polars as pl
 
 from featkit.codecs import json_messages
 from featkit.dtypes import TIMESTAMP, cast_exactly, format_dtype
-from featkit.errors import ProtocolError
+from featkit.errors import ProtocolError, reason_of
 
 if TYPE_CHECKING:
     from featkit.calls import HttpReply
@@ -251,9 +251,9 @@ class ValueType:
         try:
             made = texts.cast(self.dtype) if self.many else self._single(texts)
         except (pl.exceptions.PolarsError, ValueError) as error:
-            reason = str(error).partition("\n")[0]
             msg = (
-                f"the feature {name!r} ({self}) cannot become {format_dtype(self.dtype)}: {reason}"
+                f"the feature {name!r} ({self}) cannot become {format_dtype(self.dtype)}: "
+                f"{reason_of(error)}"
             )
             raise ProtocolError(msg) from error
         return made.alias(name)

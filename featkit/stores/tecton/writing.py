@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from featkit.errors import KeyTypeError, NotSupportedError, nearest
+from featkit.errors import KeyTypeError, NotSupportedError, nearest, reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -74,10 +74,9 @@ def nested(column: pl.Series, kind: DataType) -> pl.Series:
         typed = column.str.json_decode(held).to_frame()
         return typed.select(_written(kind)(pl.col(name))).to_series()
     except pl.exceptions.PolarsError as error:
-        reason = str(error).partition("\n")[0]
         msg = (
-            f"the request data {name!r} cannot become {kind}: {reason}; a struct is a struct or a "
-            "dict, a map a list of structs of 'key' and 'value', a time has a zone"
+            f"the request data {name!r} cannot become {kind}: {reason_of(error)}; a struct is a "
+            "struct or a dict, a map a list of structs of 'key' and 'value', a time has a zone"
         )
         raise KeyTypeError(msg) from error
 

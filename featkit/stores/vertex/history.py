@@ -15,7 +15,7 @@ from featkit.asof import joined, period
 from featkit.calls import Call, HttpRequest, LocalRead
 from featkit.dtypes import TIMESTAMP
 from featkit.engines.sql import SPINE, Dialect, join_query, spine_text
-from featkit.errors import ProtocolError, RowMismatch, StoreUnavailable
+from featkit.errors import ProtocolError, RowMismatch, StoreUnavailable, reason_of
 from featkit.history import EVENT, ROW
 from featkit.stores.vertex.registry import ENTITY_ID, decode
 
@@ -331,7 +331,7 @@ def _rows(raw: msgspec.Raw) -> pl.Series:
     try:
         rows: pl.Series = pl.Series([bytes(raw).decode()]).str.json_decode(_ROWS).item()
     except (pl.exceptions.PolarsError, UnicodeDecodeError) as error:
-        msg = f"the rows of a query are not what BigQuery sends: {str(error).partition(chr(10))[0]}"
+        msg = f"the rows of a query are not what BigQuery sends: {reason_of(error)}"
         raise ProtocolError(msg) from error
     return rows
 
@@ -359,8 +359,7 @@ def cells_of(
             for place, (name, dtype) in enumerate(dtypes.items())
         )
     except pl.exceptions.PolarsError as error:
-        reason = str(error).partition("\n")[0]
-        msg = f"the rows of a query cannot become the columns of {view!r}: {reason}"
+        msg = f"the rows of a query cannot become the columns of {view!r}: {reason_of(error)}"
         raise ProtocolError(msg) from error
 
 

@@ -13,7 +13,7 @@ import polars as pl
 from featkit.codecs import json_messages
 from featkit.columns import STATUS, FeatureColumns, Status
 from featkit.dtypes import TIMESTAMP, format_dtype
-from featkit.errors import NotSupportedError, ProtocolError, RowMismatch
+from featkit.errors import NotSupportedError, ProtocolError, RowMismatch, reason_of
 from featkit.stores.vertex.refusals import check_not_found
 
 if TYPE_CHECKING:
@@ -165,8 +165,7 @@ class Answers:
             kind = _row(depth, keyed=_KEYED in text)
             rows = pl.Series([text.decode()]).str.json_decode(pl.List(kind)).item()
         except (pl.exceptions.PolarsError, UnicodeDecodeError) as error:
-            reason = str(error).partition("\n")[0]
-            msg = f"the reply is not what an online store of Vertex AI sends: {reason}"
+            msg = f"the reply is not what an online store of Vertex AI sends: {reason_of(error)}"
             raise ProtocolError(msg) from error
         known = rows.is_not_null()
         if _KEYED in text:
@@ -262,8 +261,7 @@ def _read(own: pl.DataFrame, name: str, dtype: pl.DataType) -> pl.Series:
     try:
         return within_years(own.select(made.cast(dtype).alias(name)).to_series(), name)
     except pl.exceptions.PolarsError as error:
-        reason = str(error).partition("\n")[0]
-        msg = f"{name!r} should be {format_dtype(dtype)}: {reason}"
+        msg = f"{name!r} should be {format_dtype(dtype)}: {reason_of(error)}"
         raise ProtocolError(msg) from error
 
 
