@@ -16,7 +16,7 @@ from featkit.dtypes import TIMESTAMP, format_dtype
 from featkit.errors import KeyTypeError, TimestampError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     import numpy.typing as npt
 
@@ -268,7 +268,7 @@ class _Key:
 
     def _in_utc(self, column: pl.Series) -> pl.Series:
         made = column.dt.convert_time_zone("UTC").cast(TIMESTAMP)
-        if column.dtype.time_unit == "ns" and (fine := column.dt.nanosecond() % 1000 != 0).any():  # type: ignore[attr-defined] # it is a Datetime
+        if in_nanoseconds(column.dtype) and (fine := between_microseconds(column)).any():
             first = self.row(int(fine.arg_max() or 0))
             msg = (
                 f"the key {self.entity.join_key!r} of feature view {self.view!r} has moments that "
@@ -348,6 +348,30 @@ def can_be_key(dtype: pl.DataType) -> bool:
     """Tell whether values of a type can be keys, which Arrow has to be able to tell apart."""
     wide = isinstance(dtype, pl.Int128 | pl.UInt128)
     return not (dtype.is_nested() or dtype.is_object() or wide)
+
+
+def too_fine(rows: pl.LazyFrame, keys: Iterable[str]) -> str | None:
+    """Name a key of rows that has moments between two microseconds; None: there is none.
+
+    Cut to microseconds, two such keys would become one.
+    """
+    schema = rows.collect_schema()
+    fine = [name for name in keys if in_nanoseconds(schema.get(name))]
+    if not fine:
+        return None
+    odd = (between_microseconds(pl.col(name)).any().alias(name) for name in fine)
+    found = rows.select(odd).collect(engine="streaming")
+    return next((name for name in fine if found[name].item()), None)
+
+
+def in_nanoseconds(dtype: pl.DataType | None) -> bool:
+    """Tell whether values of a type are moments that may be between two microseconds."""
+    return isinstance(dtype, pl.Datetime) and dtype.time_unit == "ns"
+
+
+def between_microseconds(moments: Any) -> Any:  # noqa: ANN401 - a column, or what makes one
+    """Tell which moments are between two microseconds."""
+    return moments.dt.nanosecond() % 1000 != 0
 
 
 def _castable(found: pl.DataType, wanted: pl.DataType) -> bool:

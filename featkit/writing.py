@@ -5,18 +5,14 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 import polars as pl
-import tomlkit
-from filelock import FileLock
-from tomlkit.exceptions import TOMLKitError
-from tomlkit.items import Comment, Whitespace
 
 from featkit import definitions
+from featkit.definition_edits import Edit, edit, read
 from featkit.definitions import (
     FILE_NAME,
     FeatureEntry,
@@ -29,7 +25,6 @@ from featkit.definitions import (
 from featkit.dtypes import TIMESTAMP, format_dtype, parse_dtype
 from featkit.durations import format_duration, parse_duration
 from featkit.errors import (
-    DefinitionError,
     InputError,
     KeyColumnError,
     KeyTypeError,
@@ -39,7 +34,7 @@ from featkit.errors import (
     nearest,
     reason_of,
 )
-from featkit.keys import can_be_key
+from featkit.keys import can_be_key, in_nanoseconds, too_fine
 from featkit.replacing import replacing
 from featkit.schema import FeatureRef
 
@@ -60,8 +55,6 @@ SORTED_BY = "featkit:sorted_by"
 """In the footer of a file, the columns by which its rows are sorted, as a JSON list."""
 
 _PART = "part-0.parquet"
-_LOCK = ".feature_views.lock"
-_Trivia = Comment | Whitespace
 
 
 def write_view(
@@ -100,7 +93,8 @@ def write_view(
     timestamp
         Column of the event timestamps; None: the view is static.
     created
-        Column that tells when each row was written.
+        Column that tells when each row was written. It and `timestamp` are written in UTC
+        microseconds; of rows that nanoseconds told apart the latest stays the last.
     ttl
         How long a value is good after its event timestamp; None: without limit.
     description, owner, tags
@@ -141,7 +135,7 @@ def write_view(
     schema = rows.collect_schema()
     check_columns(schema, keys, times, features or {})
     root = Path(path)
-    if name in definitions.parse(_read(root), root / FILE_NAME).views and not overwrite:
+    if name in definitions.parse(read(root), root / FILE_NAME).views and not overwrite:
         msg = f"{root / FILE_NAME} has a view {name!r} already; replace it with overwrite=True"
         raise NameClashError(msg)
     entry = ViewEntry(
@@ -160,12 +154,15 @@ def write_view(
         },
     )
     _check_entry(entry)
-    written = rows.with_columns(_utc(column, schema[column], timezone) for column in times)
+    moments = [_utc(column, schema[column], timezone) for column in times]
+    # what is cut off still tells which row of a microsecond was the last
+    finer = [column for column in times if in_nanoseconds(schema[column])]
+    written = rows.sort(*keys, *moments, *finer, maintain_order=True).with_columns(moments)
     # what cannot be defined is not written either
-    prepared = _Edit.of(_read(root), root / FILE_NAME, views={name: entry})
+    prepared = Edit.of(read(root), root / FILE_NAME, views={name: entry})
     with replacing(root / name / _PART) as file:
         try:
-            written.sort(*keys, *times, maintain_order=True).sink_parquet(
+            written.sink_parquet(
                 file,
                 row_group_size=ROW_GROUP,
                 data_page_size=PAGE,
@@ -176,7 +173,13 @@ def write_view(
         except pl.exceptions.PolarsError as error:
             msg = f"the frame cannot be written as feature view {name!r}: {reason_of(error)}"
             raise InputError(msg) from error
-    _edit(root, prepared, views={name: entry})
+        if (key := too_fine(pl.scan_parquet(file, glob=False), keys)) is not None:
+            msg = (
+                f"the key {key!r} has moments that differ by nanoseconds, and keys are compared in "
+                "microseconds; round the column first: .dt.round('1us')"
+            )
+            raise KeyTypeError(msg)
+    edit(root, prepared, views={name: entry})
 
 
 def write_service(
@@ -207,7 +210,7 @@ def write_service(
         FeatureRef.parse(reference)
     entry = ServiceEntry(references, description, owner)
     _check_entry(entry)
-    _edit(Path(path), services={name: entry})
+    edit(Path(path), services={name: entry})
 
 
 def freeze_clock(path: str | Path, now: str) -> None:
@@ -220,115 +223,7 @@ def freeze_clock(path: str | Path, now: str) -> None:
     now
         ISO 8601 with a zone.
     """
-    _edit(Path(path), store={"now": now})
-
-
-def _read(root: Path) -> str:
-    path = root / FILE_NAME
-    try:
-        return path.read_bytes().decode()  # the ends of its lines stay what they are
-    except FileNotFoundError:
-        return ""
-    except UnicodeDecodeError as error:
-        msg = f"{path} cannot be read: {error}"
-        raise DefinitionError(msg) from error
-
-
-@dataclass(frozen=True, slots=True)
-class _Edit:
-    """What the definition file holds, and what it will hold."""
-
-    before: str
-    after: str
-
-    @classmethod
-    def of(cls, before: str, path: Path, **tables: Mapping[str, Any]) -> _Edit:
-        """Set tables; what could not be read then is refused."""
-        definitions.parse(before, path)
-        try:
-            after = edited(before, **tables)
-            definitions.parse(after, path)
-        except (ValueError, TOMLKitError) as error:
-            msg = (
-                f"{path} cannot be edited ({error}); write what it has in tables of their own, "
-                "[views.NAME] and [services.NAME], then repeat the call"
-            )
-            raise DefinitionError(msg) from error
-        return cls(before, after)
-
-
-def _edit(root: Path, prepared: _Edit | None = None, **tables: Mapping[str, Any]) -> None:
-    root.mkdir(parents=True, exist_ok=True)
-    with FileLock(root / _LOCK):  # else two writers would each undo what the other wrote
-        before = _read(root)
-        if prepared is None or prepared.before != before:  # others wrote meanwhile
-            prepared = _Edit.of(before, root / FILE_NAME, **tables)
-        with replacing(root / FILE_NAME) as file:
-            file.write_bytes(prepared.after.encode())
-
-
-def edited(
-    text: str,
-    *,
-    store: Mapping[str, str] | None = None,
-    views: Mapping[str, ViewEntry] | None = None,
-    services: Mapping[str, ServiceEntry] | None = None,
-) -> str:
-    """Return the text of a definition file with tables set, its other lines and comments kept.
-
-    Parameters
-    ----------
-    text
-        The file so far; may be empty.
-    store, views, services
-        What to set, by name.
-    """
-    document = tomlkit.parse(text)
-    for section, entries in (("store", store), ("views", views), ("services", services)):
-        if entries:
-            table = document.setdefault(section, tomlkit.table(is_super_table=section != "store"))
-            for name, entry in entries.items():
-                after = _trailing(table.get(name))
-                if isinstance(entry, str):
-                    table[name] = entry
-                else:
-                    table[name] = _table(msgspec.to_builtins(entry), after)
-    return tomlkit.dumps(document)
-
-
-def _trailing(item: object) -> list[_Trivia]:
-    """Find the comments after a table's content, which people write above the next table."""
-    if not isinstance(item, tomlkit.items.Table) or not item.value.body:
-        return []
-    body = item.value.body
-    count = next((n for n, (key, _) in enumerate(reversed(body)) if key is not None), len(body))
-    after = [value for _, value in body[len(body) - count :] if isinstance(value, _Trivia)]
-    return after or _trailing(body[-1][1])
-
-
-def _table(entry: dict[str, Any], after: Sequence[_Trivia]) -> tomlkit.items.Table:
-    """Write an entry as people would: one line a feature."""
-    table = tomlkit.table()
-    features = entry.pop("features", None)
-    for key, value in entry.items():
-        table[key] = _inline(value) if isinstance(value, dict) else value
-    if isinstance(features, dict):
-        table["features"] = tomlkit.table()
-        for name, line in features.items():
-            table["features"][name] = _inline(line)
-    elif features is not None:
-        table["features"] = tomlkit.array().multiline(multiline=True)
-        table["features"].extend(features)
-    last = table["features"] if isinstance(features, dict) else table
-    for item in after:
-        last.add(item)
-    return table
-
-
-def _inline(value: dict[str, Any]) -> tomlkit.items.InlineTable:
-    inline = tomlkit.inline_table()
-    inline.update(value)
-    return inline
+    edit(Path(path), store={"now": now})
 
 
 def _listed(option: str, names: object) -> list[str]:

@@ -19,7 +19,7 @@ LONGEST = 450  # lines of a module
 LAYERS = {
     0: [
         *("errors", "types", "durations", "moments", "settings", "html", "forking", "waiting"),
-        *("aligned", "choices", "options", "replacing", "told", "warned"),
+        *("aligned", "choices", "options", "replacing", "told", "toml_words", "warned"),
         "_version",
     ],
     1: [
@@ -32,7 +32,7 @@ LAYERS = {
         *("keys", "references", "history", "asof", "catalogue"),
         *("online.*", "staleness.*"),
     ],
-    3: ["stores.*", "transports.*", "cache.*", "writing", "files", "engines.*"],
+    3: ["stores.*", "transports.*", "cache.*", "writing", "definition_edits", "files", "engines.*"],
     4: ["clients.*", "training.*", "audits.*", "frames.*", "reports.*", "widgets.*"],
     5: [
         "accessor",

@@ -23,6 +23,7 @@ from featkit.errors import (
     DurationError,
     InputError,
     KeyColumnError,
+    KeyTypeError,
     NameClashError,
     SourceError,
     TimestampError,
@@ -113,6 +114,28 @@ def test_every_kind_of_frame_is_written_and_left_as_it_was(tmp_path, convert):
         pd.testing.assert_frame_equal(frame, before)
     else:
         assert_frame_equal(frame, before)
+
+
+def test_of_rows_within_a_microsecond_the_last_wins(tmp_path):
+    nanoseconds = pl.Series([1_900, 1_100, 900]).cast(pl.Datetime("ns", "UTC"))
+    frame = pl.DataFrame({"shop": [1, 1, 1], "at": nanoseconds, "rating": [5.0, 4.0, 3.0]})
+    featkit.write_view(tmp_path, frame, **ROLES)
+    assert rating(tmp_path) == {"rating": 5.0}
+    assert pl.read_parquet(tmp_path / "shops/part-0.parquet")["at"].to_physical().to_list() == [
+        *(0, 1, 1)
+    ]
+
+
+def test_keys_between_two_microseconds_are_refused(tmp_path):
+    featkit.write_view(tmp_path, SHOPS, **ROLES)
+    keys = pl.Series([1_000, 1_001]).cast(pl.Datetime("ns", "UTC"))
+    told = r"the key 'shop' has moments that differ by nanoseconds.*round the column first"
+    with pytest.raises(KeyTypeError, match=told):
+        featkit.write_view(tmp_path, SHOPS.with_columns(shop=keys), **ROLES, overwrite=True)
+    assert rating(tmp_path) == {"rating": 4.5}  # nothing was replaced
+    whole = SHOPS.with_columns(shop=pl.Series([1_000, 2_000]).cast(pl.Datetime("ns", "UTC")))
+    featkit.write_view(tmp_path, whole, **ROLES, overwrite=True)
+    assert rating(tmp_path, whole["shop"][1]) == {"rating": 4.5}
 
 
 def test_an_index_of_pandas_is_not_written(tmp_path):

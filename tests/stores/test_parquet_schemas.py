@@ -166,3 +166,39 @@ def test_a_file_that_changes_is_read_anew(put, tmp_path):
     assert client.get_online_features("v", 1) == {"x": 1}
     pl.DataFrame({"k": [1], "x": [0.25]}).write_parquet(tmp_path / "0.parquet")
     assert client.get_online_features("v", 1) == {"x": 0.25}
+
+
+# -- moments finer than microseconds
+
+FINE = pl.Series([1_000, 1_001]).cast(pl.Datetime("ns", "UTC"))
+
+
+@pytest.mark.parametrize("zone", ["UTC", None])
+def test_keys_that_differ_by_nanoseconds_are_refused(put, zone):
+    frame = pl.DataFrame({"k": FINE.cast(pl.Datetime("ns", zone)), "x": [1, 2]})
+    told = r"the key 'k' has moments that differ by nanoseconds in 0\.parquet.*line 2"
+    with pytest.raises(SourceError, match=told):
+        put(frame).get_online_features("v", NOON)
+
+
+def test_keys_that_differ_by_nanoseconds_are_seen_where_other_files_have_microseconds(put):
+    frames = [pl.DataFrame({"k": k, "x": [1, 2]}) for k in (FINE.cast(UTC), FINE)]
+    spine = pl.DataFrame({"k": FINE.cast(UTC), "at": NOON})
+    with pytest.raises(SourceError, match=r"nanoseconds in 1\.parquet"):
+        put(*frames).get_historical_features(spine, ["v:x"], at="at")
+
+
+def test_keys_in_whole_microseconds_may_be_written_as_nanoseconds(put):
+    keys = pl.Series([1_000, 2_000, None]).cast(pl.Datetime("ns", "UTC"))
+    client = put(pl.DataFrame({"k": keys, "x": [1, 2, 3]}))
+    assert client.get_online_features_batch("v", list(keys.cast(UTC)[:2])) == [{"x": 1}, {"x": 2}]
+
+
+def test_a_file_that_is_written_again_is_looked_at_again(put):
+    whole, fine = (
+        pl.DataFrame({"k": pl.Series(k).cast(pl.Datetime("ns", "UTC")), "x": [1, 2]})
+        for k in ([1_000, 2_000], [1_000, 2_001])
+    )
+    assert put(whole).get_feature_metadata("v")["x"].dtype == pl.Int64
+    with pytest.raises(SourceError, match="nanoseconds"):
+        put(fine).get_feature_metadata("v")

@@ -9,6 +9,7 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from featkit.dtypes import TIMESTAMP, format_dtype
+from featkit.keys import too_fine
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,6 +77,25 @@ def shared(paths: Sequence[Path], needed: Sequence[str] = ()) -> dict[str, pl.Da
     if len(paths) == 1:
         return None
     return _shared(tuple(map(_File.of, paths)), tuple(needed))
+
+
+def check_keys(paths: Sequence[Path], keys: Sequence[str]) -> None:
+    """Raise `ValueError` where a file has keys that differ by less than keys are compared by.
+
+    The shared schema is no help: it has cut them already.
+    """
+    for path in paths:
+        if (key := _too_fine(_File.of(path), tuple(keys))) is not None:
+            msg = (
+                f"the key {key!r} has moments that differ by nanoseconds in {path.name}, and keys "
+                "are compared in microseconds; round the column, then write it again"
+            )
+            raise ValueError(msg)
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _too_fine(file: _File, keys: tuple[str, ...]) -> str | None:
+    return too_fine(pl.scan_parquet(file.path, glob=False, hive_partitioning=False), keys)
 
 
 @lru_cache(maxsize=_REMEMBERED)

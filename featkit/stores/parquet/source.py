@@ -16,7 +16,7 @@ from featkit.errors import DefinitionError, SourceError, TimestampError, nearest
 from featkit.keys import spread
 from featkit.populations import Arrivals, Population, PopulationRead, drawn
 from featkit.schema import Entity, Feature, FeatureView
-from featkit.stores.parquet.schemas import CASTS, shared
+from featkit.stores.parquet.schemas import CASTS, check_keys, shared
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -85,6 +85,7 @@ class Source:
         entry = self.definition.entry
         needed = [*entry.join_keys, *filter(None, (entry.timestamp, entry.created))]
         try:
+            check_keys(paths, entry.join_keys)
             return shared(paths, [name for name in needed if name not in hive])
         except ValueError as error:
             msg = f"{self}: {error} ({self.definition.where('source')})"
