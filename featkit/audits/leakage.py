@@ -56,8 +56,10 @@ def audit(
         frame = yield Call(LocalRead(frame.collect, "the frame", threaded=True))
     user = frames.adapt(frame)
     selection = yield from select(store, options.references)
+    joined_again = bool(selection.views and options.sample) and store.capabilities.history != "none"
     reader = _Reader(user, options, timezone)
     columns = yield from reader.columns(selection)
+    _refuse_nothing(columns, options, joined_again=joined_again)
     findings = list(_time_findings(columns, selection, options))
     done = [columns.said]
     if options.label is not None:
@@ -68,7 +70,7 @@ def audit(
         count = len(suspected)
         done.append(f"{count} column{'s' * (count != 1)} alone against the label")
     sampled = 0
-    if selection.views and options.sample and store.capabilities.history != "none":
+    if joined_again:
         again = _Again(store, selection, columns, options)
         sampled = len(again.rows)
         findings += yield from again.compared(reader)
@@ -110,6 +112,21 @@ class _Columns:
     @property
     def height(self) -> int:
         return len(self.at)
+
+
+def _refuse_nothing(columns: _Columns, options: LeakageOptions, *, joined_again: bool) -> None:
+    """Raise `InputError` where an audit would find nothing whatever the frame is."""
+    if not (columns.stamps or joined_again) and options.label is None:
+        msg = (
+            "there is nothing to check: name the features that the frame holds, and how many rows "
+            "are to be joined again, where the store has their history; the columns of their "
+            "timestamps; or the label that is to be predicted"
+        )
+        raise InputError(msg)
+    if columns.at.null_count() == columns.height:
+        why = f"no row has a moment in {options.at!r}" if columns.height else "it has no rows"
+        msg = f"there is nothing to check in the frame: {why}"
+        raise InputError(msg)
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,12 +176,6 @@ class _Reader:
         about = pl.DataFrame(
             [pl.int_range(found.height, eager=True).alias("row"), *keys, at.alias("at")]
         )
-        if not stamps and not selection.views and options.label is None:
-            msg = (
-                "there is nothing to check: name the features that the frame holds, the columns of "
-                "their timestamps, or the label that is to be predicted"
-            )
-            raise InputError(msg)
         said = f"timestamps in {', '.join(stamps)}" if stamps else "no timestamps of features there"
         return _Columns(
             keys=keys,

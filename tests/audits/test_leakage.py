@@ -383,7 +383,17 @@ def test_wrong_options_are_refused(client, spine, options):
         spine.features.audit((), at="at", store=client, **options)
 
 
-def test_empty_frame_is_fine(constructor, client, spine):
-    empty = joined(client, spine).clear()
-    report = audit(constructor, client, empty)
-    assert (report.rows, report.sampled, report.findings) == (0, 0, ())
+def test_frame_in_which_nothing_can_be_found_is_refused(constructor, client, spine):
+    """Else a pipeline whose frame came out empty would be told that all is well."""
+    frame = joined(client, spine)
+    timeless = frame.with_columns(pl.lit(None, frame["at"].dtype).alias("at"))
+    for nothing, why in ((frame.clear(), "it has no rows"), (timeless, "no row has a moment in")):
+        with pytest.raises(InputError, match=f"nothing to check in the frame: {why}"):
+            audit(constructor, client, nothing)
+
+
+def test_audit_that_checks_nothing_is_refused(client, spine):
+    frame = joined(client, spine)
+    with pytest.raises(InputError, match="nothing to check: name the features"):
+        frame.features.audit(REFS, at="at", store=client, sample=0)
+    assert frame.features.audit(REFS, at="at", label="label", store=client, sample=0).ok
