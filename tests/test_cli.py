@@ -435,7 +435,7 @@ def test_a_file_can_take_its_own_place(run, shops, tmp_path, suffix):
         ("enrich visits.csv o.csv --service modle", 1, "did you mean 'model'?"),
         ("enrich visits.csv o.xlsx -f shops:visits", 2, "there are .parquet, .csv, .arrow"),
         ("enrich visitz.csv o.csv -f shops:visits", 2, "there is no file visitz.csv"),
-        ("enrich visits.csv o/o.csv -f shops:visits", 2, "there is no folder o"),
+        ("enrich visits.csv visits.csv/o.csv -f shops:visits", 2, "cannot become visits.csv/o.csv"),
         ("enrich visits.csv o.csv -f cities:people", 2, "name another with --on city=COLUMN"),
         ("enrich visits.csv o.csv -f cities:people --on note", 2, "--on takes KEY=COLUMN"),
         ("enrich visits.csv o.csv -f cities:people --on x=note", 2, "--on maps 'x'"),

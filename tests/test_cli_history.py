@@ -116,7 +116,11 @@ def test_report_manifest_and_json(folder):
         (["spine.csv", "out.csv", "--at", "when", "-f", "hourly:*"], 2, "no such column"),
         (["naive.csv", "out.csv", "--at", "at", "-f", "hourly:*"], 2, "naive"),
         (["nope.csv", "out.csv", "--at", "at", "-f", "hourly:*"], 2, "no file nope.csv"),
-        (["spine.csv", "no/out.csv", "--at", "at", "-f", "hourly:*"], 2, "no folder"),
+        (
+            ["spine.csv", "spine.csv/out.csv", "--at", "at", "-f", "hourly:*"],
+            2,
+            "cannot become spine.csv/out.csv",
+        ),
         (["spine.csv", "out.xls", "--at", "at", "-f", "hourly:*"], 2, "suffix"),
         (["spine.csv", "out.csv", "--at", "at", "-f", "hourly:nope"], 1, "no feature 'nope'"),
         (
@@ -250,6 +254,22 @@ def test_an_audit_of_nothing_has_not_found_that_all_is_well(folder):  # noqa: AR
     done = run("audit", "spine.parquet", "--at", "at")
     assert (done.exit_code, done.stdout) == (2, "")
     assert "there is nothing to check: name the features that the frame holds" in done.stderr
+
+
+def test_an_audit_of_a_file_without_rows_has_not_found_that_all_is_well(sets):  # noqa: ARG001
+    pl.read_parquet("right.parquet").clear().write_parquet("none.parquet")
+    done = run("audit", "none.parquet", "--at", "at", "-f", "hourly:*")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "there is nothing to check in the frame: it has no rows" in done.stderr
+
+
+def test_outputs_go_into_folders_that_are_made(folder):
+    done = run(
+        *("training-set", "spine.parquet", "new/a/out.csv", "--at", "at", "-f", "hourly:*"),
+        *("--report", "new/b/report.html", "--manifest", "new/c/manifest.json"),
+    )
+    assert done.exit_code == 0
+    assert len(list((folder / "new").glob("*/*.*"))) == 3
 
 
 def test_options_are_called_as_on_the_command_line(folder):  # noqa: ARG001

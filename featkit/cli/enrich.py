@@ -58,8 +58,6 @@ def enrich(
         files.format_of(path)
     if not source.is_file():
         raise InputError(f"there is no file {source}")
-    if not target.parent.is_dir():
-        raise InputError(f"there is no folder {target.parent} for {target.name}")
     wanted = wanted_features(feature, service)
     options: dict[str, Any] = {
         "on": dict(pair(text) for text in on or []),

@@ -22,7 +22,6 @@ from featkit.cli.options import (
     wanted_features,
 )
 from featkit.cli.sources import MOMENT, key_dtypes, opened, times, troubles
-from featkit.errors import InputError
 
 
 def training_set(
@@ -74,8 +73,6 @@ def training_set(
 
     for path in (source, target):
         files.format_of(path)
-    if not target.parent.is_dir():
-        raise InputError(f"there is no folder {target.parent} for {target.name}")
     wanted = wanted_features(feature, service)
     columns = dict(pair(text) for text in on or [])
     runs_in: Any = engine  # the options refuse what they do not know

@@ -192,7 +192,7 @@ class HistoryMethods(Historical):
             ``"700MB"``; the joins are cut to fit, as far as spine and result leave room.
         sink
             A ``.parquet`` file to write the result to, some rows at a time; it is never held in
-            memory as a whole.
+            memory as a whole. Its folder is made where there is none.
         explain
             Only plan: say how the joins would be done, and why so.
         dtype_backend

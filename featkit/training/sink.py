@@ -38,16 +38,18 @@ def scratch(spine: object, sink: str | Path | None) -> Iterator[Path | None]:
 
 
 def check_target(target: Path) -> None:
-    """Raise `InputError` where a result cannot be written."""
+    """Raise `InputError` where a result cannot be written; its folder is made if there is none."""
     if target.suffix != ".parquet":
         msg = f"sink={str(target)!r}: the result is written as Parquet; end the name with .parquet"
-        raise InputError(msg)
-    if not target.parent.is_dir():
-        msg = f"sink={str(target)!r}: there is no folder {target.parent}"
         raise InputError(msg)
     if target.is_dir():
         msg = f"sink={str(target)!r} is a folder; name a file in it"
         raise InputError(msg)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        msg = f"sink={str(target)!r} cannot be written: {error}"
+        raise InputError(msg) from error
 
 
 def write(frame: UserFrame, columns: Sequence[KeyedColumn], sink: str | Path) -> pl.LazyFrame:

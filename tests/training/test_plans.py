@@ -180,11 +180,19 @@ def test_sink_of_an_empty_spine(history, tmp_path):
     assert "x" in made.frame.collect_schema()
 
 
+def test_sink_makes_the_folder_that_there_is_not(history, tmp_path):
+    history.write({"k": [1], "t": hours(1), "x": [10]})
+    made, _ = history.join({"k": [1], "at": hours(1)}, sink=tmp_path / "no" / "such" / "o.parquet")
+    assert made.frame.collect()["x"].to_list() == [10]
+
+
 @pytest.mark.parametrize(
-    ("name", "match"), [("out.csv", "end the name with .parquet"), ("no/out.parquet", "no folder")]
+    ("name", "match"),
+    [("out.csv", "end the name with .parquet"), ("file/out.parquet", "cannot be written: .*file")],
 )
 def test_sink_that_cannot_be_written_is_refused(history, tmp_path, name, match):
     history.write({"k": [1], "t": hours(1), "x": [10]})
+    (tmp_path / "file").write_text("no folder")
     with pytest.raises(InputError, match=match):
         history.join({"k": [1], "at": hours(1)}, sink=tmp_path / name)
 
