@@ -39,6 +39,7 @@ from featkit.dtypes import parse_dtype
 from featkit.durations import parse_duration
 from featkit.errors import DefinitionError, FeatkitError, InputError, TimestampError, nearest
 from featkit.schema import FeatureRef, FeatureService
+from featkit.toml_words import in_toml_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -212,13 +213,13 @@ class _Reader:
         try:
             return msgspec.convert(table, kind)
         except msgspec.ValidationError as error:
-            reason, _, place = str(error).replace(" | null", "").partition(" - at `$")
+            reason, _, place = str(error).partition(" - at `$")
             below = _STEP.findall(place)
             if unknown := _UNKNOWN.search(reason):
                 below = [unknown[1]]
                 near = nearest(unknown[1], kind.__struct_fields__)
                 reason = f"there is no setting {unknown[1]!r} here; {near}"
-            raise self.fail([*steps, *below], reason) from error
+            raise self.fail([*steps, *below], in_toml_words(reason)) from error
 
     def now(self, moment: datetime | None) -> datetime | None:
         if moment is not None and moment.tzinfo is None:

@@ -10,6 +10,7 @@ from typing import Any, NoReturn, TypeAlias, TypeVar, get_args, get_origin
 import msgspec
 
 from featkit.errors import SettingsError, nearest
+from featkit.toml_words import in_toml_words
 
 OptionsT = TypeVar("OptionsT", bound=msgspec.Struct)
 
@@ -94,7 +95,7 @@ class _Check:
         try:
             msgspec.convert(value, kind, strict=False)  # a variable of the environment is text
         except msgspec.ValidationError as error:
-            reason = str(error).partition(" - at `$")[0]
+            reason = in_toml_words(str(error).partition(" - at `$")[0])
             self.fail(path[:-1], f"has a wrong option {path[-1]!r}", reason)
 
     def fail(self, path: _Path, what: str, hint: str) -> NoReturn:

@@ -50,7 +50,7 @@ def test_what_is_right_is_read() -> None:
     [
         ({"projct": "p"}, "the store 'acme' has no option 'projct'; did you mean 'project'?"),
         ({}, "the store 'acme' needs project=...; pass it to connect"),
-        ({"size": "x"}, "the store 'acme' has a wrong option 'size'; Expected `int`, got `str`"),
+        ({"size": "x"}, "'acme' has a wrong option 'size'; expected an integer, found a string"),
         ({"size": -1}, "an option of the store 'acme' is wrong: size is at least 0"),
         (
             {"views": {"users": {"tll": "7d"}}},
@@ -77,17 +77,17 @@ def test_what_is_right_is_read() -> None:
             {"views": {"users": {"ttl": 7}}},
             (
                 "a wrong option 'ttl' in views={'users': {...}} ([acme.views.users] in the "
-                "settings); Expected `str | null`, got `int`"
+                "settings); expected a string, found an integer"
             ),
         ),
         ({"views": {"users": "7d"}}, "a wrong option 'users' in views={...} ([acme.views] in the"),
-        ({"views": ["users"]}, "a wrong option 'views'; Expected `object`, got `array`"),
+        ({"views": ["users"]}, "a wrong option 'views'; expected a table, found an array"),
         (
             {"views": {7: {}}},
-            "a wrong option '7' in views={...} ([acme.views] in the settings); Ex",
+            "a wrong option '7' in views={...} ([acme.views] in the settings); expected",
         ),
         ({"views": {"users": {7: "x"}}}, "no option '7' in views={'users': {...}}"),
-        ({"names": [1]}, "a wrong option 'names'; Expected `str`, got `int`"),
+        ({"names": [1]}, "a wrong option 'names'; expected a string, found an integer"),
     ],
     ids=str,
 )

@@ -100,7 +100,7 @@ for wrong, options in (("acm:x", {{}}), ("acme:x", {{"tken": "x"}}), ("acme:x", 
     assert found == str({"visits": 2**53 + 1, "name": "🦉 o'wl"})
     assert scheme == "no store has the scheme 'acm'; did you mean 'acme'?"
     assert option == "the store 'acme' has no option 'tken'; did you mean 'token'?"
-    assert kind.startswith("the store 'acme' has a wrong option 'token'; Expected `Secret")
+    assert kind.startswith("the store 'acme' has a wrong option 'token'; expected a string")
 
 
 def test_the_settings_have_a_table_for_it(run, document, tmp_path):

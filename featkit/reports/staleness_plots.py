@@ -102,6 +102,8 @@ def lag(report: StalenessReport, ax: Axes | None) -> Axes:
         label = figures.label(f"{view} ({len(seconds):,} entities)")
         axes.step(*_curve(seconds / unit), where="post", color=ink, linestyle=dash, label=label)
     axes.axvline(0, color="0.5", linewidth=0.9)
+    if not any(each.any() for each in lags.values()):  # all curves are one step at 0
+        _say(axes, "online has the newest rows of all entities")
     axes.set_xlabel(f"newest offline minus online ({name}); right of 0: online is behind")
     axes.set_ylabel("share of entities at most so far behind (%)")
     axes.set_ylim(0, 1.02)

@@ -114,6 +114,19 @@ def test_views_without_ages_are_said_to_have_none(report):
     assert [text.get_text() for text in nobody.plot().texts] == ["no view has event timestamps"]
 
 
+def test_lag_of_what_is_up_to_date_says_so(report):
+    behind = report.plot_lag()
+    assert not behind.texts
+    upto = {
+        view.view: replace(view, lag=replace(view.lag, lags=view.lag.lags * 0))
+        for view in report.views
+        if view.lag is not None
+    }
+    views = tuple(upto.get(view.view, view) for view in report.views)
+    (text,) = replace(report, views=views).plot_lag().texts
+    assert text.get_text() == "online has the newest rows of all entities"
+
+
 def test_lag_needs_a_comparison(report):
     with pytest.raises(InputError, match="compare_offline=True"):
         replace(report, views=(report["static"],)).plot_lag()
