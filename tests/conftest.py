@@ -172,6 +172,26 @@ def anyio_backend():
     return "asyncio"
 
 
+# -- a clock of its own ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def replies_age(monkeypatch):
+    """Hand out what makes all replies that requests-cache keeps older, in seconds."""
+    age = dt.timedelta()
+
+    def utcnow():
+        return dt.datetime.now(dt.UTC) + age
+
+    def older(seconds):
+        nonlocal age
+        age += dt.timedelta(seconds=seconds)
+
+    for module in ("policy.expiration", "policy.actions", "models.response"):
+        monkeypatch.setattr(f"requests_cache.{module}.utcnow", utcnow)
+    return older
+
+
 # -- frames of each kind -------------------------------------------------------------------------
 
 _NULLABLE = {

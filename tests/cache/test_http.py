@@ -5,7 +5,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
 import polars as pl
 import pytest
@@ -21,8 +21,10 @@ from featkit.transports.deadline import Deadline
 from featkit.transports.drive import Silent, Transports, drive
 from featkit.transports.options import Retry, TransportOptions
 from tests.fakes.feast import PROJECT, FeastFake, served
+from tests.fakes.wire import serving
 
 SOON = Retry(attempts=1)
+REFUSALS = {401: AuthError, 404: RequestRejected}
 
 
 class Registry:
@@ -65,16 +67,8 @@ class Registry:
             def log_message(self, *_):
                 pass
 
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        server.daemon_threads = True
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
-            server.server_close()
+        with serving(Handler) as url:
+            yield url
 
 
 @pytest.fixture
@@ -169,14 +163,13 @@ def test_others_do_not_see_it(registry, url, opened, place):
     assert shared == ("two" if place == "memory" else "one")
 
 
-@pytest.mark.slow
-def test_what_the_server_says_of_its_age_counts(registry, url, opened):
+def test_what_the_server_says_of_its_age_counts(registry, url, opened, replies_age):
     ask = opened()
-    registry.headers = {"Cache-Control": "max-age=1"}
+    registry.headers = {"Cache-Control": "max-age=60"}
     ask(f"{url}/views")
     ask(f"{url}/views")
     assert len(registry.seen) == 1
-    time.sleep(1.1)
+    replies_age(61)
     ask(f"{url}/views")
     assert len(registry.seen) == 2
     registry.headers = {"Cache-Control": "no-store"}
@@ -185,50 +178,46 @@ def test_what_the_server_says_of_its_age_counts(registry, url, opened):
     assert len(registry.seen) == 4
 
 
-@pytest.mark.slow
-def test_patterns_of_addresses_have_times_of_their_own(registry, url, opened):
-    told = {"*/views*": 0.2, "*": "1h"}
+def test_patterns_of_addresses_have_times_of_their_own(registry, url, opened, replies_age):
+    told = {"*/views*": "1m", "*": "1h"}
     ask = opened(featkit.CacheOptions(metadata_ttl=told))
     for _ in range(2):
         ask(f"{url}/views")
         ask(f"{url}/services")
-        time.sleep(1.1)  # requests-cache counts whole seconds
+        replies_age(61)
     assert [path for path, *_ in registry.seen] == ["/views", "/services", "/views"]
 
 
-@pytest.mark.slow
-def test_an_etag_spares_the_body(registry, url, opened, place):
-    ask = opened(featkit.CacheOptions(target=place, metadata_ttl=1))
+def test_an_etag_spares_the_body(registry, url, opened, place, replies_age):
+    ask = opened(featkit.CacheOptions(target=place, metadata_ttl="1m"))
     registry.headers = {"ETag": '"v1"'}
     assert ask(f"{url}/views") == "one"
-    time.sleep(1.1)
+    replies_age(61)
     assert ask(f"{url}/views") == "one"
     conditions = [headers.get("If-None-Match") for _, headers, _ in registry.seen]
     assert conditions == [None, '"v1"']
     registry.headers, registry.body = {"ETag": '"v2"'}, "two"
-    time.sleep(1.1)
+    replies_age(61)
     assert ask(f"{url}/views") == "two"
 
 
-@pytest.mark.slow
-def test_an_old_reply_is_served_while_the_registry_is_down(registry, url, opened):
-    ask = opened(featkit.CacheOptions(metadata_ttl=1))
+def test_an_old_reply_is_served_while_the_registry_is_down(registry, url, opened, replies_age):
+    ask = opened(featkit.CacheOptions(metadata_ttl="1m"))
     ask(f"{url}/views")
     registry.status = 503
-    time.sleep(1.1)
+    replies_age(61)
     assert ask(f"{url}/views") == "one"
     with pytest.raises(StoreUnavailable):
         ask(f"{url}/other")
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("status", "error"), [(401, AuthError), (404, RequestRejected)])
-def test_a_refusal_is_not_hidden_by_an_old_reply(registry, url, opened, status, error):
-    ask = opened(featkit.CacheOptions(metadata_ttl=1))
+@pytest.mark.parametrize("status", REFUSALS)
+def test_a_refusal_is_not_hidden_by_an_old_reply(registry, url, opened, replies_age, status):
+    ask = opened(featkit.CacheOptions(metadata_ttl="1m"))
     ask(f"{url}/views")
     registry.status = status
-    time.sleep(1.1)
-    with pytest.raises(error):
+    replies_age(61)
+    with pytest.raises(REFUSALS[status]):
         ask(f"{url}/views")
 
 

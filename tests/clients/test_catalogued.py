@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 from datetime import timedelta
 
 import pytest
@@ -12,15 +11,13 @@ from featkit.errors import AuthError, StoreUnavailable
 from featkit.testing import contract_views
 from tests.fakes.feast import PROJECT, FeastFake, served
 
-pytestmark = pytest.mark.slow  # it waits until replies are too old
-
 TOKEN = "canary"
 NAMES = [view.name for view, _ in contract_views()]
 ONCE = featkit.Retry(attempts=1)
 KERNEL = """
 import sys, featkit
 url, place, token = sys.argv[1:]
-options = featkit.CacheOptions(target=place, metadata_ttl=1, stale_if_error=1)
+options = featkit.CacheOptions(target=place, metadata_ttl="1m", stale_if_error="1m")
 store = featkit.connect(f"feast+{url}", registry_url=url, project="contract", token=token,
                         cache=options, retry=featkit.Retry(attempts=1))
 print(store.browse().note.value)
@@ -33,22 +30,24 @@ def place(tmp_path):
 
 
 def connect(url, place, *, kind=featkit.connect, token=TOKEN):
-    """Connect with a cache in which nothing is good for more than a second or two."""
-    options = place and featkit.CacheOptions(target=place, metadata_ttl=1, stale_if_error=1)
+    """Connect with a cache in which nothing is good for more than two minutes."""
+    options = place and featkit.CacheOptions(target=place, metadata_ttl="1m", stale_if_error="1m")
     known = {"registry_url": url, "project": PROJECT, "token": token}
     return kind(f"feast+{url}", cache=options, retry=ONCE, **known)
 
 
 @pytest.fixture
-def gone(place):
-    """Look around in a store, which then is gone for longer than its replies are good."""
+def gone(place, replies_age):
+    """Look around in a store; it is gone since, and its replies have become too old."""
+    replies_age(-150)
     with served(FeastFake(contract_views(), token=TOKEN)) as url, connect(url, place) as client:
         found = client.browse().catalogue
         assert (found.problem, client.browse().note.value) == ("", "")
-    time.sleep(2.1)  # requests-cache counts whole seconds
+    replies_age(150)
     return url
 
 
+@pytest.mark.slow
 def test_a_new_kernel_shows_what_the_last_one_saw(gone, place):
     done = subprocess.run(
         [sys.executable, "-c", KERNEL, gone, place, TOKEN],
@@ -94,12 +93,12 @@ def test_without_a_catalogue_from_before_it_is_an_error(gone, tmp_path, kept):
         client.browse()
 
 
-def test_a_store_that_refuses_is_not_one_that_is_down(place):
+def test_a_store_that_refuses_is_not_one_that_is_down(place, replies_age):
     fake = FeastFake(contract_views(), token=TOKEN)
     with served(fake) as url, connect(url, place) as client:
         client.browse()
         fake.token = "another"
-        time.sleep(2.1)
+        replies_age(150)
         with pytest.raises(AuthError), connect(url, place) as other:
             other.browse()
 

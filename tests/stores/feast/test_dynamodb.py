@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
-import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -35,7 +34,7 @@ from featkit.transports.options import Retry
 from tests.fakes.aws_refusals import BARE, TOKEN
 from tests.fakes.feast import PROJECT, FeastFake, served
 from tests.fakes.feast_format import rows
-from tests.fakes.wire import ask
+from tests.fakes.wire import ask, serving
 from tests.programs.amazon import REGION, amazon, boto
 
 if TYPE_CHECKING:
@@ -212,10 +211,8 @@ def running(service: Service) -> Iterator[str]:
         def log_message(self, *_: object) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
+    with serving(Handler) as url:
+        yield url
 
 
 @pytest.fixture
