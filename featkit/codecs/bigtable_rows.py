@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import polars as pl
 
 from featkit.codecs import protobuf
 from featkit.codecs import protobuf_writing as writing
@@ -237,7 +238,7 @@ def _names(found: dict[int, BinaryColumn], row: Places, first: Places) -> _Names
 def _carried(wrapped: BinaryColumn, row: Places, first: Places) -> tuple[Places, list[bytes]]:
     """Give each chunk the number of the last name that was told, and the names."""
     told = wrapped.to_arrow().dictionary_encode()
-    numbers = told.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+    numbers = pl.Series(told.indices).fill_null(-1).to_numpy()
     place = np.maximum.accumulate(np.where(numbers >= 0, np.arange(len(numbers)), -1))
     if (place < first[row]).any():
         msg = "Bigtable's answer has a row that does not tell its family and column"

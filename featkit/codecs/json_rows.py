@@ -271,7 +271,6 @@ def grouped(values: pl.Series, rows: JsonRows) -> pl.Series:
     lengths = np.zeros(rows.height, np.int64)
     lengths[rows.present] = rows.lengths
     offsets = pl.Series(np.concatenate([[0], np.cumsum(lengths)]))
-    # not by pa.array, which imports pandas
     lists = pa.LargeListArray.from_arrays(offsets.to_arrow(), values.to_arrow())
     made = pl.Series(values.name, lists, dtype=pl.List(values.dtype))
     return made if rows.present.all() else made.set(~pl.Series(rows.present), None)

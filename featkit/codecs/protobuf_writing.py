@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from featkit.codecs.binary_columns import BinaryColumn
+from featkit.codecs.binary_columns import BinaryColumn, constant
 from featkit.codecs.protobuf import DELIMITED, LONGEST, tag
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def fixed(values: npt.NDArray[Any]) -> pa.Array:
 
 def delimited(values: pa.Array) -> pa.Array:
     """Write each value (large binary) with its length before it."""
-    lengths = pc.binary_length(values).to_numpy(zero_copy_only=False).astype(np.uint64)
+    lengths = pl.Series(pc.binary_length(values)).to_numpy().astype(np.uint64)
     return joined(varints(lengths), values)
 
 
@@ -81,10 +82,8 @@ def tagged(number: int, values: pa.Array) -> pa.Array:
 
 def joined(*parts: pa.Array | bytes) -> pa.Array:
     """Write arrays (large binary), and bytes that are the same for all, one after the other."""
-    each = [
-        pa.scalar(part, pa.large_binary()) if isinstance(part, bytes) else part for part in parts
-    ]
-    return pc.binary_join_element_wise(*each, pa.scalar(b"", pa.large_binary()))
+    each = [constant(part) if isinstance(part, bytes) else part for part in parts]
+    return pc.binary_join_element_wise(*each, constant(b""))
 
 
 def concatenated(values: pa.Array) -> bytes:

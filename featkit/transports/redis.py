@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import hiredis
 import numpy as np
+import polars as pl
 import pyarrow as pa
 import redis
 from redis.backoff import NoBackoff
@@ -24,7 +25,7 @@ from redis.maint_notifications import MaintNotificationsConfig
 from redis.retry import Retry
 from redis.sentinel import Sentinel
 
-from featkit.codecs.binary_columns import BinaryColumn
+from featkit.codecs.binary_columns import BinaryColumn, binaries
 from featkit.codecs.redis_requests import RedisRead, RedisSample, RedisServer
 from featkit.errors import (
     AuthError,
@@ -86,7 +87,9 @@ class RedisTransport(Transport[RedisRead | RedisSample]):
         if len(routes) == 1:
             return _asked(routes[0][0], request.keys, request.fields, deadline, most)
         parts = [
-            _asked(pool, request.keys.take(pa.array(rows)), request.fields, deadline, most)
+            _asked(
+                pool, request.keys.take(pl.Series(rows).to_arrow()), request.fields, deadline, most
+            )
             for pool, rows in routes
         ]
         places = np.argsort(np.concatenate([rows for _, rows in routes]))
@@ -275,7 +278,7 @@ def _asked(
         if not all(isinstance(row, list) and len(row) == len(fields) for row in found):
             msg = "it answers with something else than the fields of hashes; is it a Redis?"
             raise ProtocolError(msg)
-    return [BinaryColumn.of(pa.array(each, pa.large_binary())) for each in zip(*found, strict=True)]
+    return [BinaryColumn.of(binaries(each)) for each in zip(*found, strict=True)]
 
 
 def _together(columns: Sequence[BinaryColumn]) -> BinaryColumn:

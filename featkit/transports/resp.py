@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from featkit.codecs.binary_columns import PADDING, BinaryColumn, linked, words
+from featkit.codecs.binary_columns import PADDING, BinaryColumn, constant, linked, words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,7 +50,7 @@ def commands(keys: pa.Array, fields: Sequence[bytes]) -> memoryview:
     if width and (column.lengths == width).all():
         return _alike(column, width, head + b"%d\r\n" % width, tail)
     lengths = pc.binary_length(keys).cast(pa.large_string()).cast(pa.large_binary())
-    parts = [_scalar(head), lengths, _scalar(_LINE), keys, _scalar(tail), _scalar(b"")]
+    parts = [constant(head), lengths, constant(_LINE), keys, constant(tail), constant(b"")]
     written = pc.binary_join_element_wise(*parts)
     _, offsets, data = written.buffers()
     end = np.frombuffer(offsets, np.int64, len(written) + 1)[-1]
@@ -65,10 +65,6 @@ def _alike(keys: BinaryColumn, width: int, head: bytes, tail: bytes) -> memoryvi
     written[:] = np.frombuffer(head + bytes(width) + tail, np.uint8)
     written[:, len(head) : len(head) + width] = rows
     return written.reshape(-1).data
-
-
-def _scalar(value: bytes) -> pa.Scalar:
-    return pa.scalar(value, pa.large_binary())
 
 
 class Replies:

@@ -19,7 +19,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from featkit.codecs.binary_columns import BinaryColumn
+from featkit.codecs.binary_columns import BinaryColumn, binaries, constant
 from featkit.errors import NotSupportedError
 from featkit.stores.feast.murmur import murmur3_32, murmur3_128
 from featkit.stores.feast.registry import DUMMY_KEY
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 _FIXED = {"INT32": "<i4", "INT64": "<i8", "UNIX_TIMESTAMP": "<i8"}
 _TEXTS = ("STRING", "BYTES")
-_BINARY = pa.large_binary()
 
 
 def encode(
@@ -64,13 +63,13 @@ def encode(
     """
     if not entities:
         value = _number(NUMBERS["STRING"]) + _number(0)
-        return pa.array([_head([DUMMY_KEY], counted) + value + suffix] * keys.height, _BINARY)
+        return binaries([_head([DUMMY_KEY], counted) + value + suffix] * keys.height)
     ordered = sorted(entities, key=lambda entity: entity.join_key)
     head = _head([each.join_key for each in ordered], counted)
     if all(each.store_type in _FIXED for each in ordered):
         return _alike(keys, ordered, head, suffix)
     columns = [part for each in ordered for part in _value(keys[each.join_key], each)]
-    return pc.binary_join_element_wise(_scalar(head), *columns, _scalar(suffix), _scalar(b""))
+    return pc.binary_join_element_wise(constant(head), *columns, constant(suffix), constant(b""))
 
 
 def _head(join_keys: Sequence[str], counted: bool) -> bytes:  # noqa: FBT001 - as its caller has it
@@ -103,12 +102,12 @@ def _value(column: pl.Series, entity: Entity) -> list[pa.Array | pa.Scalar]:
     kind = entity.store_type
     if kind in _FIXED:
         numbers = _numbers(column, kind)
-        head = _scalar(_number(NUMBERS[kind]) + _number(numbers.itemsize))
+        head = constant(_number(NUMBERS[kind]) + _number(numbers.itemsize))
         return [head, fixed_binary(numbers)]
     if kind in _TEXTS:
         values = column.cast(pl.Binary).to_arrow().cast(pa.large_binary())
-        lengths = fixed_binary(pc.binary_length(values).to_numpy().astype("<u4"))
-        return [_scalar(_number(NUMBERS[kind])), lengths, values]
+        lengths = fixed_binary(pl.Series(pc.binary_length(values)).to_numpy().astype("<u4"))
+        return [constant(_number(NUMBERS[kind])), lengths, values]
     msg = (
         f"the join key {entity.join_key!r} is of type {kind}, and Feast's online stores have keys "
         f"of type {', '.join([*_TEXTS, *_FIXED])} only"
@@ -134,10 +133,6 @@ def _number(value: int) -> bytes:
     return value.to_bytes(4, "little")
 
 
-def _scalar(value: bytes) -> pa.Scalar:
-    return pa.scalar(value, pa.large_binary())
-
-
 def entity_ids(keys: pa.Array) -> pa.Array:
     """Return what names a row in DynamoDB and Bigtable: the hash of each entity key, in hex."""
     hashed = murmur3_128(BinaryColumn.of(keys)).astype("<u8")
@@ -147,7 +142,7 @@ def entity_ids(keys: pa.Array) -> pa.Array:
 
 def field_names(view: str, features: Sequence[str]) -> list[bytes]:
     """Return the fields of a hash in Redis that hold these features of a view."""
-    names = pa.array([f"{view}:{feature}".encode() for feature in features], pa.binary())
+    names = binaries([f"{view}:{feature}".encode() for feature in features])
     hashes = murmur3_32(BinaryColumn.of(names)).astype("<u4")
     return [hashed.tobytes() for hashed in hashes]
 

@@ -22,7 +22,7 @@ import pyarrow as pa
 from featkit.calls import Call, GrpcRequest
 from featkit.codecs import protobuf
 from featkit.codecs import protobuf_writing as writing
-from featkit.codecs.binary_columns import BinaryColumn, padded
+from featkit.codecs.binary_columns import BinaryColumn, binaries, padded
 from featkit.codecs.protobuf import DELIMITED, FIXED32, FIXED64, VARINT
 from featkit.columns import STATUS, FeatureColumns
 from featkit.errors import NotSupportedError, ProtocolError, StoreUnavailable
@@ -96,7 +96,7 @@ def _written(question: Question) -> bytes:
     columns = [
         (entity.join_key, _values(keys[entity.join_key], type_of(entity)))
         for entity in question.read.view.entities
-    ] or [(DUMMY_KEY, pa.array([_EMPTY_TEXT], pa.large_binary()))]
+    ] or [(DUMMY_KEY, binaries([_EMPTY_TEXT]))]
     entities = [
         writing.field(1, name.encode()) + writing.field(2, _repeated(column))
         for name, column in columns

@@ -197,8 +197,8 @@ def _plain(column: BinaryColumn, kind: FeastType) -> pl.Series:
 
 
 def _listed(values: pl.Series, counts: Places) -> pl.Series:
-    offsets = np.concatenate([[0], np.cumsum(counts)])
-    listed = pa.LargeListArray.from_arrays(pa.array(offsets), values.to_arrow())
+    offsets = pl.Series(np.concatenate([[0], np.cumsum(counts)]))
+    listed = pa.LargeListArray.from_arrays(offsets.to_arrow(), values.to_arrow())
     return pl.Series(listed, dtype=pl.List(values.dtype))
 
 

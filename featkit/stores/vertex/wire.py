@@ -74,7 +74,7 @@ class Cells:
 def names_of(column: BinaryColumn) -> tuple[npt.NDArray[np.int64], list[str | None]]:
     """Read texts that are few but often repeated: which of them each is, and the texts."""
     found = _text(column).dictionary_encode()
-    codes = found.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+    codes = pl.Series(found.indices).fill_null(-1).to_numpy().astype(np.int64)
     return codes, found.dictionary.to_pylist()
 
 
