@@ -58,8 +58,14 @@ LOADS_AT_ONCE = {  # the only modules that import these with themselves
     "grpc": {"featkit.transports.grpc"},
     "httpx": {"featkit.transports.http"},
     "httpx2": {"featkit.transports.http"},
-    "redis": {"featkit.transports.redis", "featkit.transports.slots"},
-    "hiredis": {"featkit.transports.redis", "featkit.transports.resp"},
+    "redis": {
+        *("featkit.transports.redis", "featkit.transports.redis_failures"),
+        "featkit.transports.slots",
+    },
+    "hiredis": {
+        *("featkit.transports.redis", "featkit.transports.redis_failures"),
+        "featkit.transports.resp",
+    },
     "ipywidgets": {"featkit.widgets.browser"},
     "anywidget": {
         *("featkit.widgets.table", "featkit.widgets.details"),

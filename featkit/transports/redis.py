@@ -1,13 +1,12 @@
 """Redis: hashes read in pipelines, from one server, behind sentinels, or from a cluster.
 
-The only module that imports redis-py, which connects, logs in and finds servers. What is asked of
-a connection then is written and read here: as columns (`featkit.transports.resp`), within the
-deadline in force, and so that a connection with an answer that was not read is never used again.
+redis-py connects, logs in and finds servers. What is asked of a connection then is written and
+read here: as columns (`featkit.transports.resp`), within the deadline in force, and so that a
+connection with an answer that was not read is never used again.
 """
 
 from __future__ import annotations
 
-import ssl
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -27,16 +26,10 @@ from redis.sentinel import Sentinel
 
 from featkit.codecs.binary_columns import BinaryColumn, binaries
 from featkit.codecs.redis_requests import RedisRead, RedisSample, RedisServer
-from featkit.errors import (
-    AuthError,
-    BatchTooLarge,
-    FeatkitError,
-    ProtocolError,
-    RequestRejected,
-    StoreUnavailable,
-)
+from featkit.errors import AuthError, BatchTooLarge, ProtocolError, StoreUnavailable
 from featkit.settings import Secret
 from featkit.transports.base import SLICE, Exchange, Transport
+from featkit.transports.redis_failures import Refused, Unconnected, named
 from featkit.transports.resp import Replies, commands
 from featkit.transports.slots import slots
 
@@ -70,7 +63,7 @@ class RedisTransport(Transport[RedisRead | RedisSample]):
             exchange.secrets.add(request.server.password.reveal())
         server = self._server(request.server)
         try:
-            with _named(request.server, deadline):
+            with named(request.server, deadline):
                 if isinstance(request, RedisRead):
                     reply: Any = self._read(server, request, deadline)
                 else:
@@ -274,7 +267,7 @@ def _asked(
             return found
         for reply in found:
             if isinstance(reply, hiredis.ReplyError):
-                raise _Refused(str(reply))
+                raise Refused(str(reply))
         if not all(isinstance(row, list) and len(row) == len(fields) for row in found):
             msg = "it answers with something else than the fields of hashes; is it a Redis?"
             raise ProtocolError(msg)
@@ -299,7 +292,7 @@ def _connection(pool: ConnectionPool) -> Iterator[Any]:
     try:
         connection = pool.get_connection()
     except redis.RedisError as error:
-        raise _Unconnected from error
+        raise Unconnected from error
     try:
         yield connection
     except BaseException:
@@ -354,100 +347,3 @@ class _Wire:
     def _wait(self, seconds: float = SLICE) -> None:
         left = self._deadline.left()
         self._socket.settimeout(seconds if left is None else min(left, seconds))
-
-
-# -- what can go wrong ---------------------------------------------------------------------------
-
-
-class _Refused(redis.ResponseError):
-    """An error that a reply said, with its code."""
-
-
-class _Unconnected(Exception):  # noqa: N818 - it is never seen
-    """There is no connection; the cause says why."""
-
-
-_CODES: dict[type[Exception], str] = {  # what redis-py makes of codes
-    redis.AuthenticationError: "WRONGPASS",
-    redis.exceptions.AuthenticationWrongNumberOfArgsError: "WRONGPASS",
-    redis.exceptions.NoPermissionError: "NOPERM",
-    redis.BusyLoadingError: "LOADING",
-    redis.exceptions.MasterDownError: "MASTERDOWN",
-    redis.exceptions.ClusterDownError: "CLUSTERDOWN",
-    redis.exceptions.MaxConnectionsError: "BUSY",
-}
-_PASSING = ("MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "BUSY", "MOVED", "ASK")
-
-
-@contextmanager
-def _named(server: RedisServer, deadline: Deadline) -> Iterator[None]:
-    """Turn what redis-py and the operating system raise into errors of ours."""
-    try:
-        yield
-    except FeatkitError:
-        raise
-    except hiredis.ProtocolError as error:
-        msg = f"the reply is no Redis protocol: {error}"
-        raise ProtocolError(msg) from error
-    except _Unconnected as wrapper:
-        deadline.left()  # a wait that ended because the time was up is that, whatever it says
-        raise _failure(wrapper.__cause__, server, sent=False) from _bare(wrapper.__cause__)
-    except (redis.RedisError, OSError) as error:
-        deadline.left()
-        raise _failure(error, server, sent=True) from _bare(error)
-
-
-def _bare(error: BaseException | None) -> BaseException | None:
-    """Let go of the frames that hold the password."""
-    step = error
-    while step is not None:
-        step.__traceback__ = None
-        step = step.__cause__ or step.__context__
-    return error
-
-
-def _failure(error: BaseException | None, server: RedisServer, *, sent: bool) -> FeatkitError:
-    said = str(error) or type(error).__name__
-    code = next((code for kind, code in _CODES.items() if isinstance(error, kind)), "")
-    code = code or said.partition(" ")[0]
-    match code:
-        case "WRONGPASS" | "NOAUTH":
-            return AuthError(f"the login is refused: {said}; check username= and password=")
-        case "NOPERM":
-            return AuthError(f"this user may not read: {said}; it needs +hmget (docs: permissions)")
-        case "LOADING":
-            return StoreUnavailable(f"the Redis is still loading its data: {said}")
-        case "MOVED" | "ASK" if not server.cluster:
-            return RequestRejected(
-                f"it is a node of a cluster, and these keys are at another one ({said}); connect "
-                "with cluster=True"
-            )
-        case "WRONGTYPE":
-            return ProtocolError(f"at one of the keys is something else than a hash: {said}")
-        case _ if code in _PASSING:
-            return StoreUnavailable(f"the Redis is in trouble: {said}")
-        case _ if isinstance(error, redis.ResponseError):
-            return RequestRejected(f"the Redis refuses the request: {said}")
-    return _lost(error, said, sent=sent)
-
-
-def _lost(error: BaseException | None, said: str, *, sent: bool) -> StoreUnavailable:
-    if any(isinstance(reason, ssl.SSLCertVerificationError) for reason in _reasons(error)):
-        return StoreUnavailable(
-            f"no secure connection: {said}; check the host name and the date, or name the file of "
-            "its authority with connect(..., ca='ca.pem')",
-            temporary=False,
-        )
-    if "Name or service not known" in said or "getaddrinfo" in said:
-        return StoreUnavailable(f"the host is unknown: {said}", temporary=False, sent=False)
-    if not sent:
-        return StoreUnavailable(f"no connection: {said}; is the server running?", sent=False)
-    return StoreUnavailable(f"the connection was lost: {said}")
-
-
-def _reasons(error: BaseException | None) -> list[BaseException]:
-    found = []
-    while error is not None:
-        found.append(error)
-        error = error.__cause__ or error.__context__
-    return found
