@@ -12,6 +12,7 @@ from featkit.dtypes import format_dtype
 from featkit.durations import roughly
 from featkit.errors import InputError, NotSupportedError, StoreUnavailable
 from featkit.html import element, joined, table
+from featkit.readable import notices, some
 from featkit.schema import FeatureRef
 
 if TYPE_CHECKING:
@@ -195,7 +196,8 @@ def read_catalogue(store: Store, target: str, names: Sequence[str] = ()) -> Flow
         if names:
             views = yield from store.feature_views(list(dict.fromkeys(names)))
         else:
-            views = yield from store.list_feature_views()
+            views, failed = yield from some(store)
+            notes += notices(failed)
     except NotSupportedError as error:
         if names:
             raise

@@ -36,7 +36,8 @@
     ├── CacheWarning                the cache cannot be used as wished, or served old values
     ├── ExpiredWarning              values older than their ttl were served
     ├── MissingWarning              entities are not in the store, with ``on_missing="warn"``
-    └── SettingsWarning             something in the settings is not heeded: no view is called so
+    ├── SettingsWarning             something in the settings is not heeded: no view is called so
+    └── ViewWarning                 a view cannot be described, and is left out of a list
 
 A message says what failed, what was found, the nearest names, and the next call to make. It
 never holds a secret.
@@ -86,6 +87,7 @@ __all__ = [
     "ThrottledError",
     "TimestampError",
     "UnknownNameError",
+    "ViewWarning",
 ]
 
 
@@ -294,6 +296,10 @@ class MissingWarning(FeatkitWarning):
 
 class SettingsWarning(FeatkitWarning):
     """Something that the settings tell of a view is not heeded, since nothing is called so."""
+
+
+class ViewWarning(FeatkitWarning):
+    """A feature view cannot be described, and is left out where all are listed."""
 
 
 def nearest(name: str, known: Iterable[str], *, shown: int = 8) -> str:

@@ -9,7 +9,7 @@ from featkit.calls import Call, Flow, Joinable
 from featkit.errors import FeatkitError, UnknownNameError, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Sequence
+    from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 
     from featkit.calls import Effect
 
@@ -94,6 +94,34 @@ def _flow(task: Task[T]) -> Flow[T]:
 def _next(flow: Flow[Any], reply: object) -> Effect:
     """Go on with a flow; that one call has failed is raised in it."""
     return flow.throw(reply) if isinstance(reply, FeatkitError) else flow.send(reply)
+
+
+def parted(
+    names: Iterable[str], answers: Iterable[T | FeatkitError]
+) -> tuple[list[T], dict[str, FeatkitError]]:
+    """Part what came from what failed, which is told by name.
+
+    Examples
+    --------
+    >>> parted(["a", "b"], [1, FeatkitError("gone")])
+    ([1], {'b': FeatkitError('gone')})
+    """
+    failed: dict[str, FeatkitError] = {}
+    came: list[T] = []
+    for name, answer in zip(names, answers, strict=True):
+        if isinstance(answer, FeatkitError):
+            failed[name] = answer
+        else:
+            came.append(answer)
+    return came, failed
+
+
+def all_of(parts: Flow[tuple[list[T], Mapping[str, FeatkitError]]]) -> Flow[list[T]]:
+    """Return what came; raise the first failure where there is one."""
+    came, failed = yield from parts
+    for error in failed.values():
+        raise error
+    return came
 
 
 def made_once(calls: Sequence[Call[T]]) -> Flow[list[T | FeatkitError]]:

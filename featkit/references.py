@@ -15,6 +15,7 @@ from featkit.errors import (
     UnknownNameError,
     nearest,
 )
+from featkit.readable import some
 from featkit.schema import FeatureRef
 from featkit.stores.base import find
 
@@ -224,7 +225,7 @@ def _service(store: Store, name: str) -> Flow[Sequence[FeatureRef]]:
     try:
         service = find(services, name, "feature service")
     except UnknownNameError as error:
-        views = yield from store.list_feature_views()
+        views, _ = yield from some(store)
         if name in {view.name for view in views}:
             msg = f"{name!r} is a feature view; for all its features write '{name}:*'"
             raise UnknownNameError(msg) from error

@@ -29,7 +29,7 @@ LAYERS = {
         *("auth.*", "codecs.*"),
     ],
     2: [
-        *("keys", "references", "history", "asof", "catalogue"),
+        *("keys", "references", "history", "asof", "catalogue", "readable"),
         *("online.*", "staleness.*"),
     ],
     3: ["stores.*", "transports.*", "cache.*", "writing", "definition_edits", "files", "engines.*"],

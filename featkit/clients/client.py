@@ -194,6 +194,9 @@ class FeatureStoreClient(HistoryMethods, StalenessMethods):
     def list_feature_views(self) -> list[FeatureView]:
         """List all feature views.
 
+        One that cannot be described, since its source is gone or may not be read, is left out,
+        and a `featkit.errors.ViewWarning` says why.
+
         Examples
         --------
         >>> import featkit

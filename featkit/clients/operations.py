@@ -32,6 +32,7 @@ from featkit.freshness import FeatureValue
 from featkit.online.answering import How
 from featkit.online.caching import Wishes
 from featkit.online.lookup import LookupOptions, lookup
+from featkit.readable import readable
 from featkit.references import refuse_taken, select, suspect
 from featkit.schema import FeatureRef
 from featkit.warned import warn_caller
@@ -215,7 +216,7 @@ class Operations:
 
     def list_feature_views(self) -> Flow[list[FeatureView]]:
         """See `featkit.FeatureStoreClient.list_feature_views`."""
-        return (yield from self.store.list_feature_views())
+        return (yield from readable(self.store))
 
     def list_entities(self) -> Flow[list[Entity]]:
         """See `featkit.FeatureStoreClient.list_entities`."""
@@ -252,7 +253,7 @@ class Operations:
     def search(self, text: str) -> Flow[list[FeatureRef]]:
         """See `featkit.FeatureStoreClient.search`."""
         words = text.casefold().split()
-        views = yield from self.store.list_feature_views()
+        views = yield from readable(self.store)
         found = [
             (rank, FeatureRef(view.name, feature.name))
             for view in views

@@ -26,6 +26,7 @@ from featkit.errors import (
 from featkit.flows import made_once
 from featkit.options import read_options
 from featkit.populations import PopulationRead
+from featkit.readable import readable
 from featkit.told import ToldViews
 
 if TYPE_CHECKING:
@@ -257,7 +258,7 @@ class Store(ABC):
 
     def list_entities(self) -> Flow[list[Entity]]:
         """List all entities: here those of the views, each join key once."""
-        views = yield from self.list_feature_views()
+        views = yield from readable(self)
         found = {entity.join_key: entity for view in views for entity in view.entities}
         return [found[key] for key in sorted(found)]
 

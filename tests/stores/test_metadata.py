@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import featkit
-from featkit.errors import AuthError, SettingsWarning
+from featkit.catalogue import read_catalogue
+from featkit.errors import AuthError, SettingsWarning, ViewWarning
 from featkit.testing import CONTRACT_NOW, contract_views
 from tests.fakes.databricks import CATALOG, SCHEMA, DatabricksFake, workspace
 from tests.fakes.sagemaker import KEY_ID, REGION, SECRET, SageMakerFake
@@ -102,6 +104,48 @@ def test_a_second_client_asks_nothing_of_the_registry(store: Served, tmp_path: P
     other = {**kept, whose: f"{options[whose]}-other"}
     with featkit.connect(target, **other) as somebody, pytest.raises(AuthError):
         somebody.list_feature_views()
+
+
+def broken(target: str, options: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    """Break one of the views; return its name, too: that of its service in Tecton's case."""
+    match target.partition(":")[0].partition("+")[0]:
+        case "tecton":
+            names = [*options["feature_services"], "gone"]
+            return {**options, "feature_services": names}, "gone"
+        case "sagemaker":
+            return {**options, "feature_groups": ["customers", "gone"]}, "gone"
+        case _:
+            views = {**options["views"], "customers": {"ttl": "soon"}}
+            return {**options, "views": views}, "customers"
+
+
+def test_a_view_that_cannot_be_described_leaves_the_others_listed(store: Served) -> None:
+    target, options, _, _ = store
+    known, name = broken(target, options)
+    with featkit.connect(target, cache=None, now=CONTRACT_NOW, **known) as client:
+        with pytest.warns(ViewWarning, match=f"'{name}' is left out: .*({name}|soon)") as told:
+            views = client.list_feature_views()
+        assert [own.filename for own in told] == [__file__]
+        assert views
+        assert name not in {view.name for view in views}
+        with pytest.warns(ViewWarning):
+            assert client.search(views[0].feature_names[0])
+        with pytest.warns(ViewWarning):
+            assert client.list_entities()
+        with warnings.catch_warnings(action="ignore", category=ViewWarning):
+            # Tecton lists services, of which one is broken
+            catalogue = client.run(read_catalogue(client.operations.store, target))
+        assert [view.name for view in catalogue.views] == [view.name for view in views]
+        assert any(note.startswith(f"'{name}' is left out") for note in catalogue.notes)
+        failed = [view.view for view in client.staleness(sample=1).views if not view.described]
+        assert failed == [name]
+
+
+def test_a_list_without_any_view_says_why(store: Served) -> None:
+    target, options, whose, _ = store
+    wrong = {**options, whose: "another", "cache": None}
+    with featkit.connect(target, **wrong) as client, pytest.raises(AuthError):
+        client.list_feature_views()
 
 
 def misspelt(options: dict[str, Any], name: str) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from featkit.errors import (
     SourceError,
     TimestampError,
     UnknownNameError,
+    ViewWarning,
 )
 from featkit.stores.base import open_store
 from featkit.testing import MemoryStore, StoreContract, contract_views, described
@@ -276,8 +277,13 @@ def test_files_at_any_depth_are_found(put, tmp_path, pattern):
 def test_one_missing_source_does_not_hide_the_other_views(put):
     target = put(SHOPS_TOML + SHOPS_TOML.replace("shops", "gone"), shops=SHOPS)
     assert look_up(target) == {"rating": 4.5}
+    with pytest.warns(
+        ViewWarning, match="'gone' is left out: feature view 'gone': no file matches"
+    ):
+        assert [view.name for view in featkit.connect(target).list_feature_views()] == ["shops"]
+    alone = put(SHOPS_TOML.replace("shops", "gone"))
     with pytest.raises(SourceError, match="'gone'"):
-        featkit.connect(target).list_feature_views()
+        featkit.connect(alone).list_feature_views()
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"no Parquet at all, but text" * 9])

@@ -35,6 +35,7 @@ from featkit.errors import (
     StoreUnavailable,
     ThrottledError,
     UnknownNameError,
+    ViewWarning,
 )
 from featkit.schema import FeatureRef
 from featkit.stores.base import open_store
@@ -358,12 +359,19 @@ def test_views_are_described_by_tecton_and_the_settings(fake: TectonFake) -> Non
 def test_a_service_that_is_gone_matters_only_to_who_asks_for_it(fake: TectonFake) -> None:
     with connected(fake, feature_services="customers, gone") as client:
         assert client.get_online_features("customers", 1)["visits"] == 2**53 + 1
-        with pytest.raises(UnknownNameError, match="FeatureService `gone`"):
-            client.list_feature_views()
+        with pytest.warns(ViewWarning, match="'gone' is left out: .*FeatureService `gone`"):
+            assert [view.name for view in client.list_feature_views()] == ["customers"]
+        with pytest.warns(ViewWarning, match="'gone' is left out: .*FeatureService `gone`"):
+            assert [own.name for own in client.list_feature_services()] == ["customers"]
         with pytest.raises(UnknownNameError, match="workspace 'prod'"):
             client.lookup([1], ["routes:length_km"])
         report = client.check_health()
     assert "feature service gone" in report.reason
+    with (
+        connected(fake, feature_services=["gone"]) as client,
+        pytest.raises(UnknownNameError, match="FeatureService `gone`"),
+    ):
+        client.list_feature_services()
 
 
 def test_near_names_are_told(client: featkit.FeatureStoreClient) -> None:

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 import featkit
 from featkit.auth.google import GoogleAuth
 from featkit.calls import HttpReply
+from featkit.catalogue import read_catalogue
 from featkit.columns import FeatureColumns, Status
 from featkit.errors import (
     AuthError,
@@ -32,6 +33,7 @@ from featkit.errors import (
     RowMismatch,
     SettingsError,
     UnknownNameError,
+    ViewWarning,
 )
 from featkit.online.gathering import Later, gathered
 from featkit.schema import Entity, Feature, FeatureView
@@ -155,6 +157,18 @@ def test_a_view_whose_group_or_table_is_gone_fails_alone(
     assert client.get_online_features("customers", 8, ["visits"]) == {"visits": 8}
     with pytest.raises(FeatkitError, match=f"'routes' cannot be described: .*{gone}"):
         client.get_feature_metadata("routes")
+    with pytest.warns(ViewWarning, match=f"'routes' is left out: .* cannot .*{gone}") as told:
+        listed = client.list_feature_views()
+    assert [own.filename for own in told] == [__file__]
+    names = {view.name for view, _ in contract_views()}
+    assert {view.name for view in listed} == names - {"routes"}
+    with pytest.warns(ViewWarning):
+        assert {own.view for own in client.search("visits")} == {"customers"}
+    with pytest.warns(ViewWarning):
+        assert {own.name for own in client.list_entities()} >= {"customer_id", "note_id"}
+    catalogue = client.run(read_catalogue(client.operations.store, "vertex:it"))
+    assert len(catalogue.views) == len(names) - 1
+    assert [note for note in catalogue.notes if gone in note]
     report = client.staleness(entities=None)
     failed = [view.view for view in report.views if not view.described]
     assert failed == ["routes"]

@@ -23,7 +23,7 @@ from featkit.errors import (
     SettingsError,
     UnknownNameError,
 )
-from featkit.flows import meant, together
+from featkit.flows import all_of, at_once, meant, parted, together
 from featkit.stores.base import Store, not_supported
 from featkit.stores.databricks import listing, warehouses
 from featkit.stores.databricks.answers import Question
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from featkit.history import JoinRead
     from featkit.populations import Arrivals, EntityList, PopulationRead, Sync
     from featkit.schema import FeatureService, FeatureView
-    from featkit.stores.base import OnlineRead, Target
+    from featkit.stores.base import Described, OnlineRead, Target
 
 T = TypeVar("T")
 
@@ -207,11 +207,26 @@ class DatabricksStore(Store):
 
     def list_feature_views(self) -> Flow[list[FeatureView]]:
         """List the feature tables of the schema: those with a primary key."""
-        names = yield from self._table_names()
-        tables = yield from self._tables(names)
-        kept = {n: table for n, table in zip(names, tables, strict=True) if table.primary_key}
-        self._compare(kept)
-        return (yield from self._described(kept))
+        return (yield from all_of(self.describe()))
+
+    def describe(self, names: Sequence[str] | None = None) -> Flow[Described]:
+        """Describe views; of all in the schema, one that cannot be described leaves the others."""
+        if names is not None:
+            return (yield from super().describe(names))
+        listed = yield from self._table_names()
+        told = yield from at_once([self._of_table(name) for name in listed])
+        views, failed = parted(listed, told)
+        kept = [view for view in views if view is not None]
+        self._compare([*(view.name for view in kept), *failed])
+        return kept, failed
+
+    def _of_table(self, name: str) -> Flow[FeatureView | None]:
+        """Describe the view of a table; None: it has no primary key, so it is no feature table."""
+        (table,) = yield from self._tables([name])
+        if table.primary_key is None:
+            return None
+        (view,) = yield from self._described({name: table})
+        return view
 
     def feature_view(self, name: str) -> Flow[FeatureView]:
         """Describe one view."""

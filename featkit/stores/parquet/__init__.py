@@ -18,6 +18,7 @@ from featkit.errors import (
     UnknownNameError,
     nearest,
 )
+from featkit.flows import all_of, parted
 from featkit.stores.base import Described, OnlineRead, Store, Target
 from featkit.stores.parquet.history import history
 from featkit.stores.parquet.source import Source
@@ -78,13 +79,11 @@ class ParquetStore(Store):
 
     def list_feature_views(self) -> Flow[list[FeatureView]]:
         """Describe all views; each source's schema is read."""
-        definition: Definition = yield self._definition()
-        return (yield from self._described(definition, list(definition.views)))
+        return (yield from all_of(self.describe()))
 
     def feature_views(self, names: Sequence[str]) -> Flow[list[FeatureView]]:
         """Describe these views; no other view's source is touched."""
-        definition: Definition = yield self._definition()
-        return (yield from self._described(definition, names))
+        return (yield from all_of(self.describe(names)))
 
     def feature_view(self, name: str) -> Flow[FeatureView]:
         """Describe one view; no other view's source is touched."""
@@ -94,25 +93,12 @@ class ParquetStore(Store):
     def describe(self, names: Sequence[str] | None = None) -> Flow[Described]:
         """Describe views, each by its own source; one that cannot be read leaves the others."""
         definition: Definition = yield self._definition()
-        return (yield from self._each(definition, names or list(definition.views)))
-
-    def _described(self, definition: Definition, names: Sequence[str]) -> Flow[list[FeatureView]]:
-        views, failed = yield from self._each(definition, names)
-        for error in failed.values():
-            raise error
-        return views
-
-    def _each(self, definition: Definition, names: Sequence[str]) -> Flow[Described]:
-        sources = [self._source(definition, name) for name in names]
+        wanted = list(definition.views if names is None else names)
+        sources = [self._source(definition, name) for name in wanted]
         found: list[FeatureView | FeatkitError] = yield [
             Call(LocalRead(source.view, f"schema of {source}", threaded=True)) for source in sources
         ]
-        failed = {
-            name: each
-            for name, each in zip(names, found, strict=True)
-            if isinstance(each, FeatkitError)
-        }
-        return [each for each in found if not isinstance(each, FeatkitError)], failed
+        return parted(wanted, found)
 
     def list_feature_services(self) -> Flow[list[FeatureService]]:
         """List the services of the definition file."""

@@ -33,6 +33,7 @@ from featkit.errors import (
     UnknownNameError,
     nearest,
 )
+from featkit.flows import all_of, at_once, parted
 from featkit.online.gathering import Gathering
 from featkit.stores.base import Store
 from featkit.stores.sagemaker import listing, together
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
     from featkit.history import HistoryRead, HistoryRows
     from featkit.populations import Arrivals, EntityList, PopulationRead
     from featkit.schema import FeatureView
+    from featkit.stores.base import Described as ViewsOrNot
     from featkit.stores.base import OnlineRead, Target
     from featkit.stores.sagemaker.description import Said
     from featkit.stores.sagemaker.messages import Described
@@ -172,11 +174,23 @@ class SageMakerStore(Store):
 
     def list_feature_views(self) -> Flow[list[FeatureView]]:
         """List the feature groups, with what people say of their features."""
-        names = self._names or (yield from self._list())
-        groups = yield from self._groups(names)
-        self._compare(names)
+        return (yield from all_of(self.describe()))
+
+    def describe(self, names: Sequence[str] | None = None) -> Flow[ViewsOrNot]:
+        """Describe feature groups; of all, one that cannot be described leaves the others."""
+        if names is not None:
+            return (yield from super().describe(names))
+        listed = self._names or (yield from self._list())
         said = yield from self._said_of()
-        return [self._view(group, said) for group in groups]
+        told = yield from at_once([self._of_group(name, said) for name in listed])
+        views, failed = parted(listed, told)
+        if not failed:
+            self._compare(listed)
+        return views, failed
+
+    def _of_group(self, name: str, said: Said) -> Flow[FeatureView]:
+        (group,) = yield from self._groups([name])
+        return self._view(group, said)
 
     def feature_views(self, names: Sequence[str]) -> Flow[list[FeatureView]]:
         """Describe these feature groups, without the words of people, which lookups do not need."""

@@ -31,9 +31,12 @@ from featkit.errors import (
     RequestRejected,
     SettingsError,
     UnknownNameError,
+    ViewWarning,
 )
+from featkit.flows import all_of, parted
 from featkit.online.gathering import Gathering
 from featkit.populations import Sync
+from featkit.readable import notices
 from featkit.schema import Entity, Feature, FeatureRef, FeatureService, FeatureView
 from featkit.stores.base import Store, find
 from featkit.stores.tecton.answers import SERVICE, SERVICE_TYPE, WILDCARD, Question, split_name
@@ -41,6 +44,7 @@ from featkit.stores.tecton.credentials import credentials
 from featkit.stores.tecton.gaps import GAPS, ROW_TIMES
 from featkit.stores.tecton.messages import Ready, Service, decoded, explained, ready
 from featkit.told import ToldViews
+from featkit.warned import warn_caller
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -48,7 +52,7 @@ if TYPE_CHECKING:
 
     from featkit.calls import Flow, HttpReply
     from featkit.columns import FeatureColumns
-    from featkit.stores.base import OnlineRead, Target
+    from featkit.stores.base import Described, OnlineRead, Target
     from featkit.stores.tecton.messages import Column, DataType
 
 T = TypeVar("T")
@@ -182,25 +186,31 @@ class TectonStore(Store):
 
     def feature_views(self, names: Sequence[str]) -> Flow[list[FeatureView]]:
         """Describe these views; that a service fails matters only if no other serves them."""
-        told: list[Service | FeatkitError]
-        told = yield [self._metadata(name) for name in self._names]
-        known = {
-            name: service
-            for name, service in zip(self._names, told, strict=True)
-            if not isinstance(service, FeatkitError)
-        }
+        return (yield from all_of(self.describe(names)))
+
+    def describe(self, names: Sequence[str] | None = None) -> Flow[Described]:
+        """Describe views; of a service that fails nobody knows the views, so it is told itself."""
+        known, failed = yield from self._known()
         views = self._views(known)
-        if len(known) == len(told):
+        if not failed:
             self._compared(views)
-        try:
-            return [find(views, name, "feature view") for name in names]
-        except UnknownNameError as error:
-            for failure in told:
-                if isinstance(failure, FeatkitError):
-                    raise failure from None
-            services = ", ".join(map(repr, self._names))
-            msg = f"{error} (looked for in what feature_services= names: {services})"
-            raise UnknownNameError(msg) from error
+        return (views, failed) if names is None else self._chosen(views, names, failed)
+
+    def _chosen(
+        self, views: list[FeatureView], names: Sequence[str], failed: dict[str, FeatkitError]
+    ) -> Described:
+        """Find views by name; one that is not there may be served by what fails."""
+        found, lost = [], {}
+        for name in names:
+            try:
+                found.append(find(views, name, "feature view"))
+            except UnknownNameError as error:
+                if not failed:
+                    services = ", ".join(map(repr, self._names))
+                    msg = f"{error} (looked for in what feature_services= names: {services})"
+                    raise UnknownNameError(msg) from error
+                lost[name] = next(iter(failed.values()))
+        return found, lost
 
     def feature_view(self, name: str) -> Flow[FeatureView]:
         """Describe one view."""
@@ -208,8 +218,13 @@ class TectonStore(Store):
         return view
 
     def list_feature_services(self) -> Flow[list[FeatureService]]:
-        """List the feature services of the settings, with their features."""
-        services = yield from self._described(self._names)
+        """List the feature services of the settings, with their features.
+
+        One that cannot be described is left out, with a warning.
+        """
+        services, failed = yield from self._known()
+        for notice in notices(failed):
+            warn_caller(notice, ViewWarning)
         views = self._views(services)
         return [
             FeatureService(
@@ -311,6 +326,15 @@ class TectonStore(Store):
         except (AuthError, RequestRejected, UnknownNameError):  # keys that may read may not ask
             when = "this key may not ask up to when they are materialised"
         return f"{len(services[name].feature_values)} features, {when}"
+
+    def _known(self) -> Flow[tuple[dict[str, Service], dict[str, FeatkitError]]]:
+        """Ask for all schemas; raise where none is there, as the store fails as a whole then."""
+        told = yield [self._metadata(name) for name in self._names]
+        came, failed = parted(self._names, told)
+        if not came:
+            raise failed[self._names[0]]
+        names = [name for name in self._names if name not in failed]
+        return dict(zip(names, came, strict=True)), failed
 
     def _described(self, names: Sequence[str]) -> Flow[dict[str, Service]]:
         told = yield [self._metadata(name) for name in names]

@@ -31,7 +31,7 @@ from featkit.errors import (
     UnknownNameError,
     nearest,
 )
-from featkit.flows import meant, together
+from featkit.flows import all_of, meant, parted, together
 from featkit.online.gathering import Gathering
 from featkit.stores.base import Store
 from featkit.stores.vertex import listing
@@ -187,11 +187,11 @@ class VertexStore(Store):
     def list_feature_views(self) -> Flow[list[FeatureView]]:
         """List the feature views of the online store."""
         views = yield from self._views()
-        return (yield from self._described(views))
+        return (yield from all_of(self._each(views)))
 
     def feature_view(self, name: str) -> Flow[FeatureView]:
         """Describe one view."""
-        (view,) = yield from self._described((yield from self._named([name])))
+        (view,) = yield from all_of(self._each((yield from self._named([name]))))
         return view
 
     def feature_views(self, names: Sequence[str]) -> Flow[list[FeatureView]]:
@@ -199,7 +199,7 @@ class VertexStore(Store):
         views = yield from self._named(names)
         if self._serving is None:
             yield from self._locate()
-        return (yield from self._described(views))
+        return (yield from all_of(self._each(views)))
 
     def describe(self, names: Sequence[str] | None = None) -> Flow[Described]:
         """Describe views, each by its own groups and tables; what is wrong with one stays there."""
@@ -232,20 +232,13 @@ class VertexStore(Store):
         self.told.compare([view.id for view in views], f"in {self._name}")
         return views
 
-    def _described(self, views: Sequence[View]) -> Flow[list[FeatureView]]:
-        found, failed = yield from self._each(views)
-        for error in failed.values():
-            raise error
-        return found
-
     def _each(self, views: Sequence[View]) -> Flow[Described]:
         """Describe views as far as they can be, and remember the tables behind them."""
         found, sources = yield from described(
             self._api, self._place, views, self._options, self.told
         )
         self._sources |= sources
-        failed = {name: view for name, view in found.items() if isinstance(view, FeatkitError)}
-        return [view for view in found.values() if not isinstance(view, FeatkitError)], failed
+        return parted(found, found.values())
 
     # -- lookups
 
