@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+import numpy as np
 import polars as pl
 
 from featkit.codecs import json_columns
@@ -18,6 +19,8 @@ from featkit.errors import ProtocolError, reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from featkit.codecs.json_rows import Positions
 
 
 class Kind(Protocol):
@@ -132,6 +135,45 @@ class Fields:
         columns = zip(self.fields, rows.columns(len(self.fields)), strict=True)
         read = pl.DataFrame([kind.decode(column, own) for (own, kind), column in columns])
         return with_nulls(read.to_struct(name), rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Objects:
+    """Structs that JSON holds as objects; a missing field is null, fields not known are left."""
+
+    fields: tuple[tuple[str, Kind], ...]
+
+    @property
+    def dtype(self) -> pl.DataType:
+        """A struct."""
+        return pl.Struct({name: kind.dtype for name, kind in self.fields})
+
+    def decode(self, text: bytes, name: str) -> pl.Series:
+        """Read a JSON array of them."""
+        rows = JsonRows(text)
+        there = rows.sparse(own for own, _ in self.fields)
+        read = []
+        for own, kind in self.fields:
+            places, column = there.get(own, (_NOWHERE, b"[]"))
+            values = kind.decode(column, f"{name}.{own}").alias(own)
+            read.append(_scattered(values, places, len(rows.lengths), name))
+        return with_nulls(pl.DataFrame(read).to_struct(name), rows)
+
+
+_NOWHERE = np.array([], np.int64)
+
+
+def _scattered(values: pl.Series, places: Positions, count: int, name: str) -> pl.Series:
+    """Put values where they belong among so many rows; the others are null."""
+    if len(places) == count and (places[1:] > places[:-1]).all():
+        return values
+    if len(np.unique(places)) < len(places):
+        msg = f"an object of the column {name!r} has the field {values.name!r} twice"
+        raise ProtocolError(msg)
+    taken = np.full(count, -1)
+    taken[places] = np.arange(len(places))
+    found = pl.Series(taken)
+    return values.gather(found.set(found < 0, None).cast(pl.UInt32))
 
 
 @dataclass(frozen=True, slots=True)

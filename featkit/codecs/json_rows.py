@@ -220,6 +220,27 @@ class JsonRows:
         RowMismatch
             Some rows have the value and others have not, or have it twice, or are null.
         """
+        found = {}
+        for name, (rows, values) in self.sparse(names).items():
+            if not np.array_equal(rows, np.arange(self.height)):
+                msg = f"not every row has one value of {name!r}; nothing was joined"
+                raise RowMismatch(msg)
+            found[name] = values
+        return found
+
+    def sparse(self, names: Iterable[str]) -> dict[str, tuple[Positions, bytes]]:
+        """Return values of rows that are objects by name, where a row has them.
+
+        Parameters
+        ----------
+        names
+            Which ones; what no row has is left out.
+
+        Returns
+        -------
+        dict
+            Which rows have the value, counted without null ones, and the values as a JSON array.
+        """
         starts, ends, counts = self._cells
         heads = self._joined(starts, self._colons)
         width = int(counts[0]) if len(counts) else 0
@@ -232,12 +253,9 @@ class JsonRows:
         found = {}
         for name in names:
             places = (np.flatnonzero(known == name) + repeats).ravel()
-            if not len(places):
-                continue
-            if not np.array_equal(rows[places], np.arange(self.height)):
-                msg = f"not every row has one value of {name!r}; nothing was joined"
-                raise RowMismatch(msg)
-            found[name] = self._joined(self._colons[places] + 1, ends[places])
+            if len(places):
+                values = self._joined(self._colons[places] + 1, ends[places])
+                found[name] = rows[places], values
         return found
 
     def _joined(self, starts: Positions, ends: Positions) -> bytes:

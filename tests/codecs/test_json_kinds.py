@@ -18,6 +18,7 @@ from featkit.codecs.json_kinds import (
     Integers,
     ListOf,
     MapOf,
+    Objects,
 )
 from featkit.errors import ProtocolError, RowMismatch
 
@@ -64,6 +65,16 @@ READ = {
         b'[null, [["a", "1", 0], null]]',
         [None, [{"street": "a", "no": 1, "w": 0.0}, None]],
     ),
+    "structs as objects": (
+        Objects((("street", STRINGS), ("no", ListOf(Integers())))),
+        b'[{"no": ["7"], "x": [{"no": 1}], "street": "a"}, null, {}, {"street": null, "no": []}]',
+        [
+            {"street": "a", "no": [7]},
+            None,
+            {"street": None, "no": None},
+            {"street": None, "no": []},
+        ],
+    ),
     "structs of maps": (
         Fields((("m", MapOf(STRINGS, INSTANTS)),)),
         b'[[{"a": "2026-11-22T12:00:00.123456Z"}], [null]]',
@@ -105,6 +116,9 @@ def test_the_dtype_does_not_depend_on_the_values(kind, text):
         (ListOf(Integers()), b'[[["1"]]]'),
         (STREETS, b'[{"street": "a", "no": "7", "w": 1}]'),
         (MapOf(STRINGS, Integers()), b'[["a", "1"]]'),
+        (Objects((("a", Integers()),)), b'[["a", 1]]'),
+        (Objects((("a", Integers()),)), b'[{"a": 1, "a": 2}]'),
+        (Objects((("a", Integers()),)), b'[{"a": 1, "a": 2}, {}]'),
     ],
 )
 def test_another_kind_is_refused(kind, text):

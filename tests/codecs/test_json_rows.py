@@ -110,6 +110,25 @@ def test_fields_are_found_by_name_or_refused(rows, spacing, escaped):
     assert read.fields(["\x01 never drawn"]) == {}
 
 
+@given(
+    st.lists(st.none() | st.dictionaries(TEXTS, VALUES, max_size=4), max_size=5),
+    SPACING,
+    st.booleans(),
+)
+def test_sparse_fields_tell_the_rows_that_have_them(rows, spacing, escaped):
+    read = JsonRows(written(rows, spacing, escaped=escaped))
+    present = [row for row in rows if row is not None]
+    names = sorted({name for row in present for name in row})
+    found = read.sparse([*names, "\x01 never drawn"])
+    assert {name: (places.tolist(), json.loads(own)) for name, (places, own) in found.items()} == {
+        name: (
+            [place for place, row in enumerate(present) if name in row],
+            [row[name] for row in present if name in row],
+        )
+        for name in names
+    }
+
+
 @pytest.mark.parametrize(
     "text", [b'[{"a": 1, "a": 2}]', b'[{"a": 1}, null]', b'[{"a": 1}, {"a": 1, "a": 2}]']
 )

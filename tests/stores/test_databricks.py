@@ -21,6 +21,7 @@ from featkit.errors import (
     AuthError,
     BatchTooLarge,
     DurationError,
+    KeyTypeError,
     NotSupportedError,
     ProtocolError,
     RequestRejected,
@@ -109,6 +110,22 @@ def test_keys_are_sent_as_one_split_frame_without_nulls(
     client.lookup({"depot": ["a|b", None, 'q"\\🦉'], "code": ["c", "x", "d"]}, ["parcels:label"])
     split = {"columns": ["depot", "code"], "data": [["a|b", "c"], ['q"\\🦉', "d"]]}
     assert fake.requests == [{"dataframe_split": split}]
+
+
+def test_a_key_that_json_has_no_number_for_is_refused_before_anything_is_sent() -> None:
+    rates = featkit.FeatureView(
+        name="rates",
+        entities=(featkit.Entity("rate", "rate", pl.Float64()),),
+        features=(featkit.Feature("label", pl.String()),),
+    )
+    fake = DatabricksFake([(rates, pl.DataFrame({"rate": [0.5], "label": ["half"]}))])
+    with workspace(fake) as url, featkit.connect(opened(url, views={})) as client:
+        with pytest.raises(KeyTypeError, match=r"'rate' holds -inf, and JSON.*make it null"):
+            client.lookup({"rate": [0.5, float("-inf")]}, ["rates:label"])
+        assert not fake.requests
+        assert client.lookup({"rate": [float("nan")]}, ["rates:label"]).to_dicts() == [
+            {"label": None}
+        ]
 
 
 def test_batches_are_as_large_as_asked_for(fake: DatabricksFake, url: str) -> None:
@@ -501,6 +518,27 @@ def test_no_lie_becomes_a_wrong_row(fake: DatabricksFake, name: str) -> None:
     ):
         client.lookup([1, 8, 0], ["customers:visits", "customers:name"])
     assert "/serving-endpoints/fs_ep/invocations" in str(caught.value)
+
+
+def test_what_pandas_makes_of_integers_and_booleans_with_nulls_is_read(
+    fake: DatabricksFake,
+) -> None:
+    keys, features = [2, 404], ["customers:visits", "customers:active"]
+
+    def as_floats(body: dict[str, Any]) -> None:
+        for row in body["outputs"]:
+            for name in ("customer_id", "visits", "active"):
+                row[name] = None if row[name] is None else float(row[name])
+
+    found = []
+    for change in (lambda _: None, as_floats):
+        with (
+            lying(change, fake) as http,
+            featkit.connect(opened("http://127.0.0.1:1"), client=http, cache=None) as client,
+        ):
+            found.append(client.lookup(keys, features).to_polars())
+    assert found[0]["visits"].is_not_null().any()
+    assert found[0].equals(found[1])
 
 
 @pytest.mark.parametrize(

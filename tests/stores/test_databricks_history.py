@@ -512,7 +512,7 @@ def test_where_warehouses_may_not_be_listed_the_refusal_stands(
             client.get_historical_features(spine, FEATURES, at="when")
         with (
             featkit.connect(opened(url, views=TTL)) as client,
-            pytest.raises(NotSupportedError, match=r"warehouse_id='ID'\) \(never"),
+            pytest.raises(NotSupportedError, match=r"\(option\); .*warehouse_id='ID'\)$"),
         ):
             client.get_historical_features(spine, FEATURES, at="when")
 

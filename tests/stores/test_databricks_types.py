@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from featkit.dtypes import TIMESTAMP
 from featkit.errors import ProtocolError, TimestampError
@@ -59,6 +62,24 @@ NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
             b'[{"x": 1}, {}]',
             [[{"key": "x", "value": 1}], []],
         ),
+        (
+            "array<struct<a:int,b:struct<ok:boolean,w:array<double>>>>",
+            pl.List(
+                pl.Struct(
+                    {
+                        "a": pl.Int32(),
+                        "b": pl.Struct({"ok": pl.Boolean(), "w": pl.List(pl.Float64())}),
+                    }
+                )
+            ),
+            b'[[{"b": {"w": [0.5], "ok": true}, "more": [{}]}, null, {}], null, []]',
+            [
+                [{"a": None, "b": {"ok": True, "w": [0.5]}}, None, {"a": None, "b": None}],
+                None,
+                [],
+            ],
+        ),
+        ("string collate UTF8_LCASE", pl.String(), b'["x"]', ["x"]),
         ("variant", pl.String(), b'[{"x": [1]}, null]', ['{"x": [1]}', None]),
     ],
 )
@@ -70,6 +91,73 @@ def test_values_are_of_their_types(text, dtype, column, values):
     if isinstance(dtype, pl.Decimal):
         values = [value and Decimal(value) for value in values]
     assert found.to_list() == values
+
+
+@pytest.mark.parametrize(
+    ("text", "column", "values"),
+    [
+        ("bigint", b"[3.0, null, -4.0]", [3, None, -4]),
+        ("bigint", b'[3.0, "NaN", 1e3]', [3, None, 1000]),
+        ("bigint", b"[9007199254740991.0]", [2**53 - 1]),
+        ("bigint", b"[9007199254740993]", [2**53 + 1]),
+        ("tinyint", b"[-128.0]", [-128]),
+        ("array<int>", b"[[1.0, null], null]", [[1, None], None]),
+        ("struct<a:int>", b'[{"a": 2.0}]', [{"a": 2}]),
+        ("boolean", b"[1, 0, null]", [True, False, None]),
+        ("boolean", b'[1.0, 0.0, "NaN"]', [True, False, None]),
+        ("boolean", b"[true, 0]", [True, False]),
+    ],
+)
+def test_numbers_that_pandas_makes_of_others_are_read_where_they_are_exact(text, column, values):
+    kind = kind_of(text)
+    found = kind.decode(column, "x")
+    assert (found.to_list(), found.dtype) == (values, kind.dtype)
+
+
+@pytest.mark.parametrize(
+    ("text", "column", "odd"),
+    [
+        ("bigint", b"[1.0, 3.5]", "3.5"),
+        ("bigint", b"[9007199254740992.0]", "9007199254740992"),  # or its successor
+        ("bigint", b"[1.0, 9007199254740993]", "9007199254740992"),
+        ("bigint", b"[-1e300]", "-1e"),
+        ("bigint", b'[1.0, "Infinity"]', "holds inf"),
+        ("bigint", b'["3.0"]', "3.0"),
+        ("bigint", b"[1.0, true]", "not a whole number"),
+        ("tinyint", b"[128.0]", "128"),
+        ("boolean", b"[1, 2]", "2"),
+        ("boolean", b"[0.5]", "0.5"),
+        ("boolean", b'[1, "0"]', "something else"),
+        ("struct<a:bigint>", b'[{"a": 1.5}]', "1.5"),
+        ("struct<a:int>", b'[{"a": 2147483648}]', "beyond the range"),
+        ("struct<a:bigint>", b'[{"a": true}]', "not a whole number"),
+        ("struct<a:string>", b'[{"a": 1}]', "no string"),
+        ("struct<a:int>", b'[{"a": 1, "a": 2}, {}]', "'a' twice"),
+        ("decimal(10,2)", b'["1.239"]', "'1.239'"),
+        ("decimal(10,2)", b"[1e-5]", "'1e-5'"),
+        ("decimal(10,2)", b'["."]', "'.'"),
+        ("array<decimal(4,0)>", b"[[1.5]]", "'1.5'"),
+    ],
+)
+def test_values_that_would_change_are_refused_by_name(text, column, odd):
+    with pytest.raises(ProtocolError, match=rf"'x(\.a)?' .*{odd}"):
+        kind_of(text).decode(column, "x")
+
+
+@given(
+    st.lists(st.decimals(-(10**6), 10**6, places=4) | st.none(), min_size=1, max_size=5),
+    st.sampled_from(["{}", "{:f}", "{:E}"]),
+    st.integers(0, 4),
+)
+def test_decimals_are_exact_or_refused(values, form, scale):
+    words = [value if value is None else form.format(value) for value in values]
+    kind = kind_of(f"decimal(20,{scale})")
+    text = json.dumps(words).encode()
+    if all(value is None or value == round(value, scale) for value in values):
+        assert kind.decode(text, "x").to_list() == values
+    else:
+        with pytest.raises(ProtocolError, match="'x' should be Decimal"):
+            kind.decode(text, "x")
 
 
 @pytest.mark.parametrize(

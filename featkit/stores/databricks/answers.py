@@ -12,7 +12,13 @@ import polars as pl
 from featkit.codecs import json_messages
 from featkit.codecs.json_rows import JsonRows
 from featkit.columns import FeatureColumns, Status, everywhere
-from featkit.errors import NotSupportedError, ProtocolError, RowMismatch, nearest
+from featkit.errors import (
+    KeyTypeError,
+    NotSupportedError,
+    ProtocolError,
+    RowMismatch,
+    nearest,
+)
 from featkit.stores.databricks.refusals import Refusal, named
 from featkit.stores.databricks.types import kind_of
 
@@ -50,6 +56,13 @@ class Question:
     def body(self) -> bytes:
         """Write the keys as rows."""
         keys = self.read.keys
+        for own in keys.get_columns():
+            if own.dtype.is_float() and not own.is_finite().all():
+                msg = (
+                    f"the join key {own.name!r} holds {own.filter(~own.is_finite())[0]}, and JSON, "
+                    "in which serving endpoints are asked, has no number for it; make it null"
+                )
+                raise KeyTypeError(msg)
         values = [_json(name, dtype) for name, dtype in keys.schema.items()]
         row = pl.format(f"[{', '.join(['{}'] * len(values))}]", *values)
         rows = keys.select(row.str.join(",")).item()

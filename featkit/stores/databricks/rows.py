@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from featkit.asof import joined
-from featkit.dtypes import TIMESTAMP, format_dtype
-from featkit.errors import ProtocolError, TimestampError, reason_of
+from featkit.dtypes import TIMESTAMP, cast_exactly, format_dtype
+from featkit.errors import ProtocolError, TimestampError
 from featkit.stores.databricks.types import Carried, carried, kind_of
 
 if TYPE_CHECKING:
@@ -101,15 +101,12 @@ def _cast(column: pl.Series, dtype: pl.DataType | None, zone: str | None) -> pl.
     is_day = column.dtype == pl.Date and isinstance(dtype, pl.Datetime)
     if is_day or (isinstance(column.dtype, pl.Datetime) and column.dtype.time_zone is None):
         column = _aware(column, zone)
-    if dtype is None or column.dtype == dtype:
+    if dtype is None:
         return column
     try:
-        return column.cast(dtype)
-    except pl.exceptions.PolarsError as error:
-        msg = (
-            f"the column {column.name!r} came as {format_dtype(column.dtype)} and cannot become "
-            f"{format_dtype(dtype)}: {reason_of(error)}"
-        )
+        return cast_exactly(column, dtype)
+    except ValueError as error:
+        msg = f"the column {column.name!r} came as {format_dtype(column.dtype)} and {error}"
         raise ProtocolError(msg) from error
 
 

@@ -12,13 +12,13 @@ import polars as pl
 from featkit.codecs import json_columns
 from featkit.codecs.json_kinds import (
     ANYTHING,
-    BOOLEANS,
     STRINGS,
     Floats,
     Integers,
     Kind,
     ListOf,
     MapOf,
+    Objects,
     Plain,
 )
 from featkit.dtypes import TIMESTAMP
@@ -64,15 +64,76 @@ class _Times:
 
 
 @dataclass(frozen=True, slots=True)
-class _Decimals:
-    """Exact numbers, written as numbers or as text."""
+class _Wholes:
+    """Whole numbers; also as floats, which pandas makes of integers where one is missing."""
 
     dtype: pl.DataType
 
     def decode(self, text: bytes, name: str) -> pl.Series:
+        """Read a JSON array of them; NaN among floats is the one that was missing."""
+        floats = _floats(text, name) if _LIKE_FLOATS.search(text) else None
+        if floats is None:
+            return json_columns.decode(text, self.dtype, name)
+        # from 2**53 on a float stands for several whole numbers
+        exact = (floats == floats.round()) & (floats.abs() < _MANY)
+        return _complete(_where(exact, floats, self.dtype), floats, self.dtype)
+
+
+@dataclass(frozen=True, slots=True)
+class _Flags:
+    """Truth values; also as 0 and 1, as numbers hold them where one is missing."""
+
+    dtype: pl.DataType = pl.Boolean()  # noqa: RUF009 - dtypes do not change
+
+    def decode(self, text: bytes, name: str) -> pl.Series:
+        """Read a JSON array of them; NaN among numbers is the one that was missing."""
+        numbers = text.replace(b"true", b"1").replace(b"false", b"0")
+        floats = _floats(numbers, name) if _LIKE_NUMBERS.search(text) else None
+        if floats is None:
+            return json_columns.decode(text, self.dtype, name)
+        exact = (floats == 0) | (floats == 1)
+        return _complete(_where(exact, floats, self.dtype), floats, self.dtype)
+
+
+_LIKE_FLOATS = re.compile(rb'[.eE]|"NaN"')
+_LIKE_NUMBERS = re.compile(rb'[0-9]|"NaN"')
+_MANY = 2**53
+
+
+def _floats(text: bytes, name: str) -> pl.Series | None:
+    """Read an array of numbers, of which NaN is none; None: it holds something else."""
+    found = json_columns.decode_together([text], [pl.Float64()])
+    return None if found is None else found[0].fill_nan(None).alias(name)
+
+
+def _where(exact: pl.Series, values: pl.Series, dtype: pl.DataType) -> pl.Series:
+    """Cast the values that can be, and make the others null."""
+    return values.set(~exact, None).cast(dtype, strict=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Decimals:
+    """Exact numbers, written as numbers or as text; of more digits than the type has, none."""
+
+    dtype: pl.Decimal
+
+    def decode(self, text: bytes, name: str) -> pl.Series:
         """Read a JSON array of them."""
         words = json_columns.decode(text, None, name).str.strip_chars('"')
-        return _complete(words.cast(self.dtype, strict=False), words, self.dtype)
+        exact = words.to_frame().select(_digits_behind(pl.col(name)) <= self.dtype.scale)
+        made = words.cast(self.dtype, strict=False)
+        return _complete(made.set(~exact.to_series(), None), words, self.dtype)
+
+
+def _digits_behind(words: pl.Expr) -> pl.Expr:
+    """Count the digits behind the point that a decimal needs; null where there is no number."""
+    part = words.str.extract_groups(r"^[+-]?(?<whole>\d*)\.?(?<behind>\d*)(?:[eE](?<power>.*))?$")
+    whole, behind = part.struct.field("whole"), part.struct.field("behind")
+    power = part.struct.field("power").fill_null("0").str.to_integer(strict=False)
+    digits = whole + behind
+    kept = digits.str.strip_chars_end("0").str.len_chars()
+    needed = kept.cast(pl.Int64) - whole.str.len_chars().cast(pl.Int64) - power
+    return pl.when(kept == 0).then(0).otherwise(needed)
 
 
 def _complete(values: pl.Series, words: pl.Series, dtype: pl.DataType) -> pl.Series:
@@ -85,11 +146,11 @@ def _complete(values: pl.Series, words: pl.Series, dtype: pl.DataType) -> pl.Ser
 
 
 _KINDS: dict[str, Kind] = {
-    "boolean": BOOLEANS,
-    "tinyint": Plain(pl.Int8(), pl.Int8()),
-    "smallint": Plain(pl.Int16(), pl.Int16()),
-    "int": Plain(pl.Int32(), pl.Int32()),
-    "bigint": Plain(pl.Int64(), pl.Int64()),
+    "boolean": _Flags(),
+    "tinyint": _Wholes(pl.Int8()),
+    "smallint": _Wholes(pl.Int16()),
+    "int": _Wholes(pl.Int32()),
+    "bigint": _Wholes(pl.Int64()),
     "float": Floats(pl.Float32()),
     "double": Floats(),
     "string": STRINGS,
@@ -99,7 +160,7 @@ _KINDS: dict[str, Kind] = {
 _ALIASES = {"byte": "tinyint", "short": "smallint", "integer": "int", "long": "bigint"}
 _TIMES = ("timestamp", "timestamp_ntz")
 _DECIMAL = re.compile(r"decimal\((\d+),\s*(\d+)\)")
-_TEXTS = re.compile(r"(?:var)?char\(\d+\)")
+_TEXTS = re.compile(r"(?:string|(?:var)?char\(\d+\))(?: collate \w+)?")
 _NESTED = re.compile(r"(array|map|struct)<(.*)>", re.IGNORECASE | re.DOTALL)
 
 
@@ -182,25 +243,23 @@ def _nested(name: str, inside: str, zone: str | None) -> Kind:
 
 def _struct(inside: str) -> Kind:
     """Read the fields of a struct, where JSON holds each as it is."""
-    fields = {}
+    fields = []
     for part in _parts(inside):
         name, colon, text = part.partition(":")
         kind = kind_of(text)
         if not (colon and _as_is(kind)):
             return ANYTHING
-        fields[name.strip().strip("`")] = kind.dtype
-    return Plain(pl.Struct(fields), pl.Struct(fields))
+        fields.append((name.strip().strip("`"), kind))
+    return Objects(tuple(fields))
 
 
 def _as_is(kind: Kind) -> bool:
-    """Tell whether JSON holds the values as they are, so that a struct of them is read at once."""
+    """Tell whether JSON holds the values as they are."""
     match kind:
-        case Plain():
-            return kind.finish is None and kind.wire is not None
         case ListOf():
             return _as_is(kind.inner)
         case _:
-            return isinstance(kind, Floats)
+            return kind is STRINGS or isinstance(kind, _Wholes | _Flags | Floats | Objects)
 
 
 def _parts(text: str) -> Iterator[str]:
