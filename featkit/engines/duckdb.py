@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from featkit.engines.plan import Strategy
 
 _SHARE = 0.5  # of the memory limit that is DuckDB's own
+_LEAST = 64_000_000  # bytes with which it still comes to an end; with 20 MB it gives up
 
 _STEPS = """
 create temp table ranked as
@@ -88,7 +89,7 @@ def join(task: JoinTask, strategy: Strategy) -> Match:
 def _config(strategy: Strategy, scratch: str) -> dict[str, Any]:
     config: dict[str, Any] = {"temp_directory": scratch, "preserve_insertion_order": "false"}
     if strategy.memory is not None:
-        config["memory_limit"] = f"{int(strategy.memory * _SHARE / 1e6)}MB"
+        config["memory_limit"] = f"{int(max(strategy.memory * _SHARE, _LEAST) / 1e6)}MB"
         config["threads"] = "2"  # each holds on to memory of its own
     return config
 

@@ -118,6 +118,13 @@ def test_little_memory_means_buckets(client):
     assert tight.report.views == free.report.views
 
 
+@pytest.mark.parametrize("engine", ["polars", "duckdb"])
+def test_a_limit_that_nothing_fits_in_is_kept_as_far_as_can_be(history, engine):
+    history.write({"k": [1, 1], "t": hours(1, 2), "x": [10, 20]})
+    spine = {"k": [1, 2], "at": hours(1, 2)}
+    assert history.values(spine, engine=engine, memory_limit=1) == [10, None]
+
+
 @pytest.mark.parametrize("limit", ["a lot", "-1MB", 0, True, 1.5])
 def test_limit_that_cannot_be_read_is_refused(client, limit):
     spine = pl.DataFrame({"k": [7], "at": at_minute(7)})
