@@ -151,6 +151,15 @@ def connect_async(
 def use(client: Client) -> None:
     """Make a client the default of the accessor and of the plain functions.
 
+    Once it is closed, the one that was the default before, and is open, is so again.
+
+    Raises
+    ------
+    InputError
+        It is no client.
+    ClosedError
+        It was closed.
+
     Examples
     --------
     >>> import featkit

@@ -29,6 +29,7 @@ from featkit.columns import STATUS, FeatureColumns, Status
 from featkit.dtypes import TIMESTAMP
 from featkit.schema import Entity, Feature, FeatureView
 from featkit.stores.base import Store, Target
+from featkit.testing import no_default
 
 hypothesis.settings.register_profile(
     "featkit", deadline=None, derandomize="CI" in os.environ, print_blob=True
@@ -146,8 +147,9 @@ def _no_settings_of_the_developer():
 
 
 @pytest.fixture(autouse=True)
-def _no_client_of_another_test(monkeypatch):
-    monkeypatch.setattr("featkit.clients.connection._default", None)
+def _no_client_of_another_test():
+    with no_default():
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

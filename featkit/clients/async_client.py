@@ -37,6 +37,8 @@ class AsyncFeatureStoreClient(AsyncHistoryMethods, AsyncStalenessMethods):
     {'seats': 149}
     """
 
+    _maker = "featkit.connect_async"
+
     @property
     def cache(self) -> AsyncClientCache:
         """What is kept of what was fetched: its ``stats()``, ``info()``, ``clear()``, ``size``."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+from contextlib import contextmanager
 from dataclasses import replace
 from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -13,13 +15,13 @@ from featkit.cache.choosing import choose
 from featkit.clients.async_client import AsyncFeatureStoreClient
 from featkit.clients.client import FeatureStoreClient
 from featkit.durations import parse_duration
-from featkit.errors import InputError, SettingsError, nearest
+from featkit.errors import ClosedError, InputError, SettingsError, nearest
 from featkit.moments import clock_of
 from featkit.stores.base import Store, open_store, schemes, store_class
 from featkit.transports.options import Limits, Retry, TransportOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from featkit.cache.choosing import CacheChoice
     from featkit.types import Duration, Now
@@ -31,6 +33,7 @@ _HEALTH = "health_check"
 _TABLES = {"cache", _HEALTH}  # besides those of stores
 
 _default: Client | None = None
+_before: list[weakref.ref[Client]] = []  # those that were the default before, the last one last
 
 
 def open_client(
@@ -186,15 +189,59 @@ def _without_place(
 def set_default(client: Client) -> None:
     """Make a client the default of the accessor and of the plain functions."""
     global _default  # noqa: PLW0603 - the default is one for the process, as users expect
-    _default = _checked(client)
+    if _checked(client).closed:
+        msg = f"the client of {client.target} was closed, and cannot be used; connect anew"
+        raise ClosedError(msg)
+    if _default is not None:
+        _before[:] = [weakref.ref(each) for each in [*_open_before(), _default]]
+    _default = client
 
 
 def default_client() -> Client:
-    """Return the default client; the first time, where there is none, that of the settings."""
+    """Return the client that became the default last, of those that are open.
+
+    The first time, where there is none, that of the settings. One that was closed is returned where
+    nobody holds another, and says so itself when it is used: what was connected by hand must not
+    quietly become what the settings say.
+    """
+    global _default  # noqa: PLW0603 - as above
     if _default is None:
         set_default(open_client(FeatureStoreClient))
     assert _default is not None  # noqa: S101 - set above
+    if _default.closed and (others := _open_before()):
+        _default = others[-1]
     return _default
+
+
+def _open_before() -> list[Client]:
+    """List those that were the default before and are open, the last one last."""
+    return [client for each in _before if (client := each()) is not None and not client.closed]
+
+
+@contextmanager
+def no_default() -> Iterator[None]:
+    """Forget the default client, and afterwards those that became it meanwhile.
+
+    For tests, of which none is to use what another has connected.
+
+    Examples
+    --------
+    >>> import featkit
+    >>> store = featkit.connect("demo:flights")
+    >>> with no_default():
+    ...     other = featkit.connect("demo:flights")
+    ...     default_client() is other
+    True
+    >>> default_client() is store
+    True
+    """
+    global _default
+    kept, before = _default, _before[:]
+    _default, _before[:] = None, []
+    try:
+        yield
+    finally:
+        _default, _before[:] = kept, before
 
 
 def chosen_client(store: Client | None) -> Client:

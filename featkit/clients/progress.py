@@ -19,7 +19,8 @@ ProgressOption: TypeAlias = bool | Callable[[int, int, str], None] | None
 """None: a bar where a person watches and the call takes over two seconds; True or False: always
 or never a bar; a callable: called with the keys done, the keys in all, and the stage."""
 
-_PATIENCE = 2.0  # seconds before a bar appears by itself
+PATIENCE = 2.0
+"""Seconds before a bar appears by itself."""
 
 
 class _Callback:
@@ -54,15 +55,23 @@ class _Bar:
 
 
 @contextmanager
-def watched(option: ProgressOption) -> Iterator[Progress]:
-    """Give what drivers report to, as the user wants it shown."""
+def watched(option: ProgressOption, *, patience: float = PATIENCE) -> Iterator[Progress]:
+    """Give what drivers report to, as the user wants it shown.
+
+    Parameters
+    ----------
+    option
+        What the user wants.
+    patience
+        Seconds before a bar appears that nobody asked for.
+    """
     if callable(option):
         yield _Callback(option)
     elif not (option is None or isinstance(option, bool)):
         msg = f"progress={option!r} is not an option; pass True, False, None or a callable"
         raise InputError(msg)
     elif option or (option is None and _somebody_watches()):
-        with _bar(0.0 if option else _PATIENCE) as bar:
+        with _bar(0.0 if option else patience) as bar:
             yield bar
     else:
         yield Silent()

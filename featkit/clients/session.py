@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 from featkit.clients.catalogued import catalogued
 from featkit.clients.health import HealthMonitor
@@ -81,6 +81,9 @@ class Session:
         How often the store's health is checked, from now on; None: not before somebody asks.
     """
 
+    _maker: ClassVar[str] = "featkit.connect"
+    """What makes clients of this kind."""
+
     def __init__(
         self,
         store: Store,
@@ -115,6 +118,11 @@ class Session:
     def last_summary(self) -> LookupSummary | None:
         """What the last lookup or enrich of this client did; None before the first."""
         return self.operations.last_summary
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed, and cannot be used any more."""
+        return self._closed
 
     @property
     def monitor(self) -> HealthMonitor | None:
@@ -160,7 +168,8 @@ class Session:
         if self._closed:
             msg = (
                 f"the client of {self.target} was closed; make another with "
-                f"featkit.connect({self.target!r})"
+                f"{self._maker}({self.target!r}), or name one that is open: with store=, or for "
+                "all calls with featkit.use"
             )
             raise ClosedError(msg)
 

@@ -11,6 +11,7 @@ import importlib
 import sys
 from typing import TYPE_CHECKING, Any
 
+from featkit.clients.connection import no_default
 from featkit.errors import MissingExtraError
 from featkit.testing.clock import FrozenClock
 from featkit.testing.data import CONTRACT_NOW, contract_keys, contract_views
@@ -29,6 +30,7 @@ __all__ = [
     "contract_keys",
     "contract_views",
     "described",
+    "no_default",
 ]
 
 _CONTRACT = f"{__name__}.contract"

@@ -1,13 +1,15 @@
 """Targets, settings, clocks and the default client."""
 
 import datetime as dt
+import gc
+import weakref
 
 import polars as pl
 import pytest
 
 import featkit
 from featkit.capabilities import Capabilities
-from featkit.errors import DurationError, InputError, SettingsError
+from featkit.errors import ClosedError, DurationError, InputError, SettingsError
 
 
 @pytest.fixture
@@ -41,6 +43,52 @@ def test_use_sets_the_default_and_store_overrides_it(frame, scripted_store):
     assert (len(first.reads), len(second.reads)) == (1, 1)
     visits(frame)
     assert (len(first.reads), len(second.reads)) == (2, 1)
+
+
+def test_after_a_client_is_closed_the_one_before_is_the_default_again(frame, scripted_store):
+    first, second, third = scripted_store(), scripted_store(), scripted_store()
+    kept = featkit.connect(first)
+    with featkit.connect(second):
+        with featkit.connect(third):
+            visits(frame)
+        visits(frame)
+    visits(frame)
+    assert [len(each.reads) for each in (first, second, third)] == [1, 1, 1]
+    kept.close()
+    with pytest.raises(ClosedError, match=r"featkit\.connect\(.*store=.*featkit\.use"):
+        visits(frame)
+
+
+@pytest.mark.anyio
+async def test_an_async_client_that_was_closed_is_no_default_either(frame, scripted_store):
+    first, second = scripted_store(), scripted_store()
+    kept = featkit.connect(first)
+    async with featkit.connect_async(second) as other:
+        featkit.use(other)
+        await frame.features.enrich_async("shops:visits")
+    visits(frame)
+    assert (len(first.reads), len(second.reads)) == (1, 1)
+    with pytest.raises(ClosedError, match="connect anew"):
+        featkit.use(other)
+    with pytest.raises(ClosedError, match=r"make another with featkit\.connect_async\("):
+        await frame.features.enrich_async("shops:visits", store=other)
+    visits(frame, store=kept)
+
+
+def test_what_was_closed_is_not_replaced_by_what_the_settings_say(
+    frame, scripted_store, store_folder, empty_home
+):
+    (empty_home / "featkit.toml").write_text(f'target = "parquet:{store_folder}"')
+    featkit.connect(scripted_store()).close()
+    with pytest.raises(ClosedError):
+        visits(frame)
+
+
+def test_a_client_that_nobody_holds_is_not_kept_for_having_been_the_default(scripted_store):
+    gone = weakref.ref(featkit.connect(scripted_store()))
+    featkit.connect(scripted_store())
+    gc.collect()
+    assert gone() is None
 
 
 @pytest.mark.parametrize("wrong", ["demo:flights", None, object()])

@@ -97,17 +97,13 @@ def test_quick_calls_show_no_bar_on_a_terminal(frame, monkeypatch):
     assert terminal.getvalue() == ""
 
 
-def test_long_calls_show_a_bar_on_a_terminal(scripted_store, monkeypatch):
-    def answer(read):
-        threading.Event().wait(0.12)  # tqdm draws ten times a second at the most
-        return scripted_store.honest(read)
-
-    featkit.connect(scripted_store(answer=answer))
-    frame = pl.DataFrame({"shop": [1, 2]})
+def test_long_calls_show_a_bar_on_a_terminal(monkeypatch):
     terminal = Terminal()
     monkeypatch.setattr("sys.stderr", terminal)
-    monkeypatch.setattr("featkit.clients.progress._PATIENCE", 1e-9)
-    frame.features.enrich("shops:visits")
+    with progress.watched(None, patience=1e-9) as watcher:
+        watcher.expect(2)
+        threading.Event().wait(0.12)  # tqdm draws ten times a second at the most
+        watcher.advance(2)
     assert "keys" in terminal.getvalue()
 
 

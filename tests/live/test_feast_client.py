@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import math
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -21,7 +20,7 @@ from featkit.errors import (
     UnknownNameError,
 )
 from featkit.stores.base import OnlineRead
-from tests.live.direct import DRIVERS, KEYS, VIEWS
+from tests.live.direct import DRIVERS, KEYS, VIEWS, plain
 
 pytestmark = [
     pytest.mark.live,
@@ -62,25 +61,6 @@ def over_http(feast):
         cache=None,
     ) as client:
         yield client
-
-
-def plain(value):
-    """Write a value so that what Feast's SDK and featkit hold for the same thing is equal."""
-    match value:
-        case float() if math.isnan(value):
-            return "NaN"
-        case datetime():
-            return int(value.timestamp())
-        case set() | frozenset():
-            return sorted(map(plain, value), key=str)
-        case list() | tuple():
-            return [plain(item) for item in value]
-        case dict():
-            return {key: plain(item) for key, item in value.items()}
-        case bool() | int() | float() | bytes() | None:
-            return value
-        case _:
-            return str(value)  # UUID, Decimal
 
 
 def json_map(value):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -346,9 +347,7 @@ def test_an_endpoint_is_a_url_with_a_port(url: str) -> None:
 def test_without_the_extra_it_says_how_to_get_it(
     monkeypatch: pytest.MonkeyPatch, absent: str
 ) -> None:
-    monkeypatch.setattr(
-        "featkit.stores.feast.bigtable.find_spec", lambda name: name != absent or None
-    )
+    monkeypatch.setitem(sys.modules, absent, None)
     with pytest.raises(MissingExtraError, match=r"featkit-frames\[gcp\]"):
         open_store("feast+bigtable:p/i", {"registry_url": "http://h", "project": "p"})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -109,7 +110,7 @@ def test_one_registry_is_needed(options: dict[str, str]) -> None:
 
 
 def test_without_the_extra_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("featkit.stores.feast.redis.find_spec", lambda _: None)
+    monkeypatch.setitem(sys.modules, "redis", None)
     with pytest.raises(MissingExtraError, match=r"featkit-frames\[redis\]"):
         open_store("feast+redis://localhost", {"registry_url": "http://h", "project": "p"})
 
