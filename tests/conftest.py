@@ -113,6 +113,12 @@ def pytest_collection():
 
 
 @pytest.hookimpl(wrapper=True)
+def pytest_collect_file():
+    """Look for examples in the docstrings of featkit alone, not in those of its tests."""
+    return [each for each in (yield) if type(each) is pytest.Module]
+
+
+@pytest.hookimpl(wrapper=True)
 def pytest_collection_modifyitems(items):
     """Leave what servers and browsers do out of `make unit`; put what takes longest first."""
     for item in items:

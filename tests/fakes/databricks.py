@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import itertools
 import json
-import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -88,8 +87,6 @@ class DatabricksFake:
         Whether endpoints repeat the keys.
     route_optimized
         Whether the endpoint has an address of its own.
-    latency
-        Seconds that each lookup takes.
     lakebase
         Told a new password, it says where the database instance ``os1`` is; None: there is none.
     naive
@@ -124,7 +121,6 @@ class DatabricksFake:
     timestamps: bool = False
     echo: bool = True
     route_optimized: bool = False
-    latency: float = 0.0
     lakebase: Callable[[str], str] | None = None
     naive: bool = False
     days: bool = False
@@ -587,7 +583,6 @@ class DatabricksFake:
         if len(SHAPES & set(body)) != 1:
             return refused(400, "BAD_REQUEST", f"Exactly one of {sorted(SHAPES)} must be given")
         rows = records(body)
-        time.sleep(self.latency)
         return Answer(
             body={"outputs": self._outputs(rows)}, headers={"served-model-name": "fs-spec-1"}
         )

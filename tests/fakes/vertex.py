@@ -92,6 +92,8 @@ class VertexFake:
         The domain of the store's own endpoint; empty where it has none.
     latency
         Seconds that each lookup takes.
+    spans
+        From when until when each lookup was answered.
     running
         How often a query is still running when it is looked at.
     two_tables
@@ -124,6 +126,7 @@ class VertexFake:
     state: str = "STABLE"
     sync_error: str = ""
     latency: float = 0.0
+    spans: list[tuple[float, float]] = field(default_factory=list)
     no_bigquery: bool = False
     running: int = 0
     two_tables: bool = False
@@ -360,7 +363,9 @@ class VertexFake:
             return refused(400, "INVALID_ARGUMENT", "the fake answers with KEY_VALUE only")
         view, rows = self.named(name)
         self.keys.append(body["dataKey"])
+        begun = time.monotonic()
         time.sleep(self.latency)
+        self.spans.append((begun, time.monotonic()))
         return self.values_of(view, rows, self._parts(body["dataKey"]))
 
     @staticmethod

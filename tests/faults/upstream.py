@@ -20,6 +20,7 @@ PROJECT = "rides"
 VIEW = "drivers"
 KEY = "driver_id"
 NOW = "2026-11-01T00:00:00Z"
+_PATIENCE = 10.0  # seconds that a request waits for others
 TYPES = {"trips": "INT64", "rate": "DOUBLE", "plate": "STRING"}
 
 
@@ -37,8 +38,11 @@ class Upstream(Server):
         The bearer token that is asked for; None: any request will do.
     most
         How many entities a lookup may ask for, beyond which it is too large.
-    delay
-        Seconds that a lookup takes.
+
+    Attributes
+    ----------
+    barrier
+        Where requests wait for each other before they are answered.
     """
 
     def __init__(
@@ -46,21 +50,20 @@ class Upstream(Server):
         *,
         token: str | None = None,
         most: int | None = None,
-        delay: float = 0.0,
         tls: ssl.SSLContext | None = None,
     ) -> None:
         super().__init__(tls=tls)
         self.token = token
         self.most = most
-        self.delay = delay
+        self.barrier: asyncio.Barrier | None = None
         self.requests: list[Request] = []
 
     async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:
             request = await read_request(reader)
             self.requests.append(request)
-            if self.delay:
-                await asyncio.sleep(self.delay)
+            if self.barrier is not None:
+                await asyncio.wait_for(self.barrier.wait(), _PATIENCE)
             writer.write(self.answer(request).encode())
             await writer.drain()
 

@@ -225,7 +225,7 @@ def test_who_never_ends_a_stream_meets_the_deadline(reach: Reach, fault: What, a
         started = time.monotonic()
         with pytest.raises((DeadlineExceeded, StoreUnavailable)):
             look_up(client)
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 30
 
 
 def test_who_stalls_once_is_asked_once_more(reach: Reach) -> None:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 TABLE = pa.table({"row": [3, 1, 2], "key": ["a", None, "b"]})
+HANG = 20.0  # seconds after which something did not end that should have
 HASTY = Retry(attempts=3, base=timedelta(milliseconds=1), reconnect=timedelta(milliseconds=50))
 TOKEN = "canary-4711-of-the-secret-kind"
 
@@ -151,11 +152,11 @@ def test_trouble_that_passes_is_ridden_out(server, reach):
 
 
 def test_the_deadline_is_the_users(server, reach):
-    server.steps = [5.0]
+    server.steps = [60.0]
     started = time.monotonic()
     with pytest.raises(DeadlineExceeded):
         sent(reach(), server.location, timeout=0.3)
-    assert time.monotonic() - started < 1.5
+    assert time.monotonic() - started < HANG
 
 
 def test_credentials_go_with_each_call_and_are_never_shown(server, reach):
@@ -192,7 +193,7 @@ def test_a_server_that_is_gone_is_said_soon(reach):
     started = time.monotonic()
     with pytest.raises(StoreUnavailable, match="is the server running"):
         sent(reach(), "grpc://127.0.0.1:9")
-    assert time.monotonic() - started < 2.0
+    assert time.monotonic() - started < HANG
 
 
 def test_a_restart_is_ridden_out(reach):
@@ -234,7 +235,7 @@ def test_what_is_no_address_is_said_so(reach):
 
 def test_closing_ends_what_runs(server, reach):
     transports = reach()
-    server.steps = [10.0]
+    server.steps = [60.0]
     failed: list[FeatkitError] = []
 
     def wait() -> None:
@@ -248,7 +249,7 @@ def test_closing_ends_what_runs(server, reach):
     while not server.commands:
         time.sleep(0.01)
     transports.close()
-    thread.join(3.0)
+    thread.join(HANG)
     assert [type(error) for error in failed] == [ClosedError]
 
 

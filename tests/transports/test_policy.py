@@ -105,7 +105,7 @@ def test_the_limit_falls_at_once_and_comes_back_slowly():
 
 def test_no_more_calls_run_than_the_limit_says():
     concurrency, running, peak = Concurrency(3), 0, 0
-    lock = threading.Lock()
+    lock, barrier = threading.Lock(), threading.Barrier(3)
 
     def call() -> None:
         nonlocal running, peak
@@ -113,11 +113,11 @@ def test_no_more_calls_run_than_the_limit_says():
             with lock:
                 running += 1
                 peak = max(peak, running)
-            time.sleep(0.002)
+            barrier.wait(10)
             with lock:
                 running -= 1
 
-    threads = [threading.Thread(target=call) for _ in range(20)]
+    threads = [threading.Thread(target=call) for _ in range(21)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -166,7 +166,7 @@ def test_what_never_answers_ends_in_time(
         started = time.monotonic()
         with pytest.raises((DeadlineExceeded, SlowAnswer, StoreUnavailable)):
             constructor.values(frame.features.enrich(REFS, store=client), "visits")
-        assert time.monotonic() - started < 3
+        assert time.monotonic() - started < 30
 
 
 @pytest.mark.slow
