@@ -84,6 +84,15 @@ def at_once(tasks: Sequence[Task[Any] | None]) -> Flow[list[Any]]:
     return answers
 
 
+def all_at_once(tasks: Sequence[Task[T]]) -> Flow[list[T]]:
+    """Do several things side by side, as `at_once` does; raise the first failure."""
+    answers = yield from at_once(tasks)
+    for answer in answers:
+        if isinstance(answer, FeatkitError):
+            raise answer
+    return answers
+
+
 def _flow(task: Task[T]) -> Flow[T]:
     if not isinstance(task, Call):
         return (yield from task)

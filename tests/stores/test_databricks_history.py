@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import random
@@ -37,6 +38,8 @@ from tests.stores.test_databricks import opened
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from tests.fakes.wire import Answer, Asked
 
 START = datetime(2024, 5, 1, tzinfo=UTC)
 TTL = {"balances": {"ttl": "2h"}}
@@ -188,6 +191,30 @@ def test_a_statement_that_runs_is_waited_for_and_expired_links_are_renewed(
     found = client.get_historical_features(spine, ["balances:note"], at="when")
     right = oracle.get_historical_features(spine, ["balances:note"], at="when")
     assert_frame_equal(found.frame, right.frame)
+
+
+def test_chunks_come_side_by_side_and_keep_their_order(
+    fake: DatabricksFake, oracle: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage, asking, met = fake.storage, itertools.count(1), threading.Event()
+
+    def meeting(asked: Asked) -> Answer:
+        """Answer nobody before two have asked."""
+        if next(asking) > 1:
+            met.set()
+        assert met.wait(timeout=10)
+        return storage(asked)
+
+    monkeypatch.setattr(fake, "storage", meeting)
+    fake.expired_links = 5
+    moments = [START + timedelta(minutes=5 * step) for step in range(280)]
+    spine = pl.DataFrame({"user_id": [step % 5 for step in range(280)], "when": moments})
+    options: dict[str, Any] = {"views": TTL, "endpoint": None, "warehouse_id": "wh1"}
+    with workspace(fake) as url, featkit.connect(opened(url, **options)) as client:
+        found = client.get_historical_features(spine, FEATURES, at="when")
+    right = oracle.get_historical_features(spine, FEATURES, at="when")
+    assert_frame_equal(found.frame, right.frame)
+    assert max(map(len, fake.statements.values())) > 2 * 16  # chunks, of waves of 16
 
 
 def test_a_failure_inside_a_200_is_an_error_with_a_name(

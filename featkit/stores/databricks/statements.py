@@ -25,6 +25,7 @@ from featkit.errors import (
     StoreUnavailable,
     UnknownNameError,
 )
+from featkit.flows import all_at_once
 from featkit.history import EVENT, ROW
 from featkit.stores.databricks import warehouses
 from featkit.stores.databricks.refusals import named
@@ -42,6 +43,7 @@ _STATEMENTS = "/api/2.0/sql/statements"
 ANY_ZONE = timedelta(days=1)
 """More than a zone is off."""
 _SOON, _PAUSE = 0.05, 0.5  # seconds between two looks at a statement that runs: first, at most
+_WAVE = 16  # chunks side by side: so few that no link grows old before its turn
 _SPINE = 8_000_000  # characters of a spine that goes with a statement
 _REFUSED = frozenset({403, 404, 410})  # what storage says of a link whose time is over
 _SHOWN = 200  # characters of what it says
@@ -170,10 +172,11 @@ class Warehouse:
         if (manifest := said.manifest) is None:
             msg = "the workspace says that a statement SUCCEEDED, but not what its result is"
             raise ProtocolError(msg)
-        parts = []
-        for chunk in range(manifest.total_chunk_count):
-            known = said.result if chunk == 0 else None
-            parts.append((yield from self._chunk(path, chunk, known)))
+        parts: list[pl.DataFrame] = []
+        for first in range(0, manifest.total_chunk_count, _WAVE):
+            wave = range(first, min(first + _WAVE, manifest.total_chunk_count))
+            chunks = [self._chunk(path, n, said.result if n == 0 else None) for n in wave]
+            parts += yield from all_at_once(chunks)
         frame = pl.concat(parts) if parts else pl.DataFrame()
         if manifest.truncated:
             msg = f"the workspace cut the result of a statement short, at {frame.height:,} rows"
