@@ -16,6 +16,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import polars as pl
 
 from featkit.cache.containers import ContainerError
@@ -30,7 +31,6 @@ from featkit.online.caching import Ages, decide, ends, micros
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    import numpy as np
     import numpy.typing as npt
 
     from featkit.cache.containers import Container
@@ -275,11 +275,14 @@ class EntityCache:
     def _look(self, view: CachedView, read: OnlineRead, wishes: Wishes) -> Found:
         """Look into what is in memory."""
         hits = view.find(read.keys, [feature.name for feature in read.features])
-        return decide(read, [_ages(one) for one in hits], self.policy, wishes)
+        longest = self.policy.micros("ttl")
+        return decide(read, [_ages(one, longest) for one in hits], self.policy, wishes)
 
     def _place(self, read: OnlineRead) -> str:
         dtypes = [f"{name} {format_dtype(dtype)}" for name, dtype in read.keys.schema.items()]
         words = [self._namespace, read.view.name, read.view.schema_hash, *dtypes]
+        if read.view.ttl is not None:  # of which it depends how long rows are good
+            words.append(f"ttl {read.view.ttl}")
         return hashlib.blake2b("\n".join(words).encode(), digest_size=16).hexdigest()
 
     def _view(self, read: OnlineRead) -> CachedView:
@@ -424,8 +427,9 @@ class EntityCache:
         return lost
 
 
-def _ages(hits: Hits) -> Ages:
-    return Ages(hits.names, hits.at, hits.end, hits.columns)
+def _ages(hits: Hits, longest: int) -> Ages:
+    """Tell how old rows are; who wrote them may have thought them good for longer."""
+    return Ages(hits.names, hits.at, np.minimum(hits.end, hits.at + longest), hits.columns)
 
 
 def _moment(at: int | None) -> datetime | None:

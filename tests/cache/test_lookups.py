@@ -205,6 +205,33 @@ def test_a_cached_value_expires_as_time_goes_by(connect, clock, remote):
     assert blanked["a"].to_list() == [None]
 
 
+def test_a_shorter_life_of_rows_holds_for_those_that_are_there(connect, clock, remote, tmp_path):
+    path = tmp_path / "cache.sqlite"
+    values(connect(featkit.CacheOptions(target=path, ttl="1d")), [1], "a")
+    shorter = connect(featkit.CacheOptions(target=path, ttl="5m"))
+    clock.advance("4m")
+    remote.asked()
+    values(shorter, [1], "a")
+    assert remote.asked() == []
+    clock.advance("1m")
+    values(shorter, [1], "a")
+    assert remote.asked() == [([1], ["a"])]
+
+
+@pytest.mark.parametrize("later", [timedelta(seconds=30), None])
+def test_rows_are_judged_and_kept_by_the_ttl_of_today(connect, clock, remote, later):
+    remote.views = [view(timestamp="at", ttl=timedelta(minutes=3))]
+    client = connect(featkit.CacheOptions(ttl="1h"))
+    assert statuses(client, [1]) == ["PRESENT"]
+    clock.advance("60s")
+    remote.asked()
+    assert statuses(client, [1]) == ["PRESENT"]
+    assert remote.asked() == []
+    remote.views = [view(timestamp="at", ttl=later)]
+    assert statuses(client, [1]) == ["PRESENT"]  # asked again: the store has a newer value
+    assert remote.asked() == [([1], ["a"])]
+
+
 def test_event_timestamps_are_kept(connect, clock, remote):
     remote.views = [view(timestamp="at")]
     client = connect()
