@@ -105,6 +105,8 @@ class HttpRequest:
         Whether it asks what the store holds, which seldom changes, so that a cache may answer.
     any_age
         Whether a cache may do so with what it has, however old, while the store is down.
+    renew
+        Whether a cache may not, but is to keep the reply.
     """
 
     url: str
@@ -115,6 +117,7 @@ class HttpRequest:
     answers: frozenset[int] = frozenset()
     metadata: bool = False
     any_age: bool = False
+    renew: bool = False
 
     transport: ClassVar[str] = "featkit.transports.http:HttpTransport"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from featkit.columns import STATUS_SUFFIX, TIMESTAMP_SUFFIX
 from featkit.errors import (
@@ -12,15 +12,17 @@ from featkit.errors import (
     InputError,
     NameClashError,
     NotSupportedError,
+    StoreError,
     UnknownNameError,
     nearest,
 )
 from featkit.readable import some
 from featkit.schema import FeatureRef
 from featkit.stores.base import find
+from featkit.uncached import renewed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import polars as pl
 
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
     from featkit.schema import Feature, FeatureView
     from featkit.stores.base import Store
     from featkit.types import Features
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +63,12 @@ class ViewSelection:
     def label(self) -> str:
         """What the view is called here: its alias, else its name."""
         return self.alias or self.view.name
+
+    def of(self, view: FeatureView) -> ViewSelection:
+        """Return the same of the view as it is described now."""
+        names = tuple(feature.name for feature in self.features)
+        # one of its own: answers are told apart by the view that they are to
+        return replace(self, view=replace(view), features=view.select(names) if names else ())
 
     @property
     def key_columns(self) -> tuple[str, ...]:
@@ -104,7 +115,7 @@ class Selection:
 def select(
     store: Store, features: Features, *, prefix: str | None = None, partly: bool = False
 ) -> Flow[Selection]:
-    """Find the features that are asked for.
+    """Find the features that are asked for; those that a cache does not know the store may have.
 
     Parameters
     ----------
@@ -128,6 +139,25 @@ def select(
         Two features would get one column name.
     """
     _check_prefix(prefix)
+    return (yield from known(store, lambda: _selected(store, features, prefix, partly=partly)))
+
+
+def known(store: Store, asked: Callable[[], Flow[T]]) -> Flow[T]:
+    """Ask by name; for a name that a cache does not know, the store is asked as well."""
+    try:
+        return (yield from asked())
+    except UnknownNameError as unknown:
+        if store.capabilities.local:
+            raise
+        try:
+            return (yield from renewed(asked()))
+        except StoreError:  # it cannot be asked: what is kept has to do
+            raise unknown from None
+
+
+def _selected(
+    store: Store, features: Features, prefix: str | None, *, partly: bool
+) -> Flow[Selection]:
     refs = yield from _references(store, features)
     named = list(dict.fromkeys(ref.view for ref in refs))
     failed: dict[str, FeatkitError] = {}
@@ -163,6 +193,30 @@ def select(
     columns = {ref: _column(prefix, ref) for ref in wanted}
     _refuse_clashes(columns)
     return Selection(tuple(parts), tuple(columns.values()), failed)
+
+
+def selected_anew(store: Store, selection: Selection) -> Flow[Selection | None]:
+    """Ask the store what the views are by now; None: what they were, as far as one can tell.
+
+    Raises
+    ------
+    UnknownNameError
+        A view, or a feature of it, is there no more.
+    """
+    names = list(dict.fromkeys(part.view.name for part in selection.views))
+    try:
+        found = yield from renewed(store.feature_views(names))
+    except UnknownNameError:
+        raise
+    except FeatkitError:  # what made somebody ask is the better reason
+        return None
+    views = dict(zip(names, found, strict=True))
+    parts = [(part, views[part.view.name]) for part in selection.views]
+    if all(part.view.schema_hash == view.schema_hash for part, view in parts):
+        return None
+    if any(part.view.join_keys != view.join_keys for part, view in parts):
+        return None  # the keys at hand are those of before
+    return replace(selection, views=tuple(part.of(view) for part, view in parts))
 
 
 def suspect(store: Store, views: Sequence[str]) -> Flow[None]:

@@ -24,7 +24,7 @@ LAYERS = {
     ],
     1: [
         *("dtypes", "schema", "columns", "freshness", "conversion", "calls", "flows", "queries"),
-        *("report", "summary"),
+        *("report", "summary", "uncached"),
         *("definitions", "figures", "populations", "capabilities"),
         *("auth.*", "codecs.*"),
     ],

@@ -39,6 +39,7 @@ logging.getLogger("requests_cache").addHandler(logging.NullHandler())
 
 _SLICE = 0.25  # seconds after which a wait for another thread looks at its deadline
 _NOT_KEPT = {"content-encoding", "transfer-encoding", "content-length", "set-cookie"}
+_ITS_OWN = {"Cache-Control"}  # in which requests-cache writes down what is wanted of it
 _UNREACHABLE = (StoreUnavailable, DeadlineExceeded)
 
 
@@ -114,7 +115,9 @@ class MetadataCache:
         with self._alone(self._key(prepared), deadline):
             self._adapter.begin(request, fetch)
             try:
-                response: Any = self._session.send(prepared, allow_redirects=False)
+                response: Any = self._session.send(
+                    prepared, allow_redirects=False, force_refresh=request.renew
+                )
             except _UNREACHABLE:
                 response = self._kept(prepared) if request.any_age else None
                 if response is None:
@@ -155,7 +158,7 @@ class MetadataCache:
 
     def _key(self, request: Any, **options: Any) -> str:  # noqa: ANN401 - as requests-cache calls it
         # with the headers, among which AWS names what is asked; credentials are not there yet
-        options["match_headers"] = True
+        options["match_headers"] = [name for name in request.headers if name not in _ITS_OWN]
         return f"{self._namespace}-{create_key(request, **options)}"
 
     def _is_mine(self, key: object) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from featkit.catalogue import read_catalogue
-from featkit.clients.uncached import of_any_age
+from featkit.uncached import of_any_age
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,7 +12,6 @@ from featkit import frames
 from featkit.calls import Call, LocalRead
 from featkit.choices import one_of, yes_or_no
 from featkit.clients.health import HealthCheck, HealthReport
-from featkit.clients.uncached import fresh
 from featkit.columns import FeatureColumns, Status
 from featkit.durations import format_duration, parse_duration
 from featkit.errors import (
@@ -33,8 +32,9 @@ from featkit.online.answering import How
 from featkit.online.caching import Wishes
 from featkit.online.lookup import LookupOptions, lookup
 from featkit.readable import readable
-from featkit.references import refuse_taken, select, suspect
+from featkit.references import known, refuse_taken, select, suspect
 from featkit.schema import FeatureRef
+from featkit.uncached import fresh
 from featkit.warned import warn_caller
 
 if TYPE_CHECKING:
@@ -210,7 +210,7 @@ class Operations:
 
     def get_feature_metadata(self, view: str) -> Flow[FeatureView]:
         """See `featkit.FeatureStoreClient.get_feature_metadata`."""
-        described = yield from self.store.feature_view(view)
+        described = yield from known(self.store, lambda: self.store.feature_view(view))
         yield from suspect(self.store, [view])
         return described
 

@@ -13,7 +13,6 @@ from featkit.clients.catalogued import catalogued
 from featkit.clients.health import HealthMonitor
 from featkit.clients.operations import Operations
 from featkit.clients.progress import watched
-from featkit.clients.uncached import fresh
 from featkit.durations import parse_duration
 from featkit.errors import (
     ClosedError,
@@ -24,6 +23,7 @@ from featkit.errors import (
 )
 from featkit.transports.deadline import Deadline
 from featkit.transports.drive import Silent, Transports, adrive, drive
+from featkit.uncached import fresh
 from featkit.warned import warn_caller
 
 if TYPE_CHECKING:

@@ -12,9 +12,16 @@ import polars as pl
 
 from featkit.calls import Call, LocalRead
 from featkit.columns import FeatureColumns, KeyedColumn, Status
-from featkit.errors import FeatkitError, MissingEntitiesError, NotSupportedError
+from featkit.errors import (
+    FeatkitError,
+    MissingEntitiesError,
+    NotSupportedError,
+    ProtocolError,
+    RowMismatch,
+)
 from featkit.keys import EntityKeys, check, row_number
 from featkit.online.answering import Answer, How, answered
+from featkit.references import selected_anew
 from featkit.stores.base import OnlineRead
 from featkit.summary import LookupSummary, ViewSummary
 
@@ -140,6 +147,7 @@ def lookup(
     *,
     row: RowLabel = row_number,
     weights: pl.Series | None = None,
+    anew: bool = False,
 ) -> Flow[Lookup]:
     """Look up the selected features for each row of a frame.
 
@@ -157,6 +165,8 @@ def lookup(
         How the user calls a row, for messages.
     weights
         How many rows of the frame each row of `columns` stands for; None: itself.
+    anew
+        Whether the store was just asked what its views are, so that no cache tells.
 
     Raises
     ------
@@ -180,6 +190,12 @@ def lookup(
         for part, own in zip(selection.views, keys, strict=True)
     ]
     failures = [error for answer in answers for error in answer.failures]
+    if not anew and options.how.cache is not None and any(map(_is_unreadable, failures)):
+        # what was kept of the views may describe others than there are by now
+        newer = yield from selected_anew(store, selection)
+        if newer is not None:
+            again = lookup(store, newer, columns, options, row=row, weights=weights, anew=True)
+            return (yield from again)
     views = tuple(part.summary(weights) for part in parts)
     summary = LookupSummary(views=views, rows=_total(weights, columns.height))
     result = Lookup(selection, columns.height, tuple(parts), summary)
@@ -239,6 +255,10 @@ def _judged(
     if options.expired == "null":
         columns = columns.blank(Status.EXPIRED)
     return _Part(part, keys, columns.rename(part.names), answer)
+
+
+def _is_unreadable(error: FeatkitError) -> bool:
+    return isinstance(error, ProtocolError) and not isinstance(error, RowMismatch)
 
 
 def _total(weights: pl.Series | None, rows: int) -> int:

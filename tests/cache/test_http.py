@@ -132,6 +132,20 @@ def test_a_reply_is_fetched_once(registry, url, opened, place):
     assert [path for path, *_ in registry.seen] == ["/views?project=a", "/views?project=b"]
 
 
+def test_what_is_asked_for_anew_is_kept_from_then_on(registry, url, opened, place):
+    ask = opened(place)
+    before = ask(f"{url}/views")
+    registry.body = {"views": ["new"]}
+    assert ask(f"{url}/views") == before
+    assert ask(f"{url}/views", renew=True) == registry.body
+    assert ask(f"{url}/views") == registry.body
+    assert len(registry.seen) == 2
+    registry.status = 503
+    with pytest.raises(StoreUnavailable):
+        ask(f"{url}/views", renew=True)
+    assert ask(f"{url}/views") == registry.body
+
+
 def test_only_requests_for_metadata_are_kept(registry, url, opened):
     ask = opened()
     for _ in range(2):

@@ -7,12 +7,13 @@ import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import polars as pl
 import pytest
 
 import featkit
 from featkit.catalogue import read_catalogue
-from featkit.errors import AuthError, SettingsWarning, ViewWarning
-from featkit.testing import CONTRACT_NOW, contract_views
+from featkit.errors import AuthError, SettingsWarning, UnknownNameError, ViewWarning
+from featkit.testing import CONTRACT_NOW, contract_views, described
 from tests.fakes.databricks import CATALOG, SCHEMA, DatabricksFake, workspace
 from tests.fakes.sagemaker import KEY_ID, REGION, SECRET, SageMakerFake
 from tests.fakes.tecton import KEY, WORKSPACE, TectonFake
@@ -146,6 +147,79 @@ def test_a_list_without_any_view_says_why(store: Served) -> None:
     wrong = {**options, whose: "another", "cache": None}
     with featkit.connect(target, **wrong) as client, pytest.raises(AuthError):
         client.list_feature_views()
+
+
+VISITS = 2**53 + 1  # of the customer 1
+
+
+def visits_as(rows: pl.DataFrame, dtype: pl.DataType | None) -> pl.DataFrame:
+    """Have the feature another dtype, or another name."""
+    column = pl.col("visits")
+    return rows.with_columns(column.cast(dtype)) if dtype else rows.rename({"visits": "calls"})
+
+
+@contextmanager
+def changing_vertex() -> Iterator[Any]:
+    fake = VertexFake(contract_views())
+    (view, rows), *others = fake.views
+
+    def change(dtype: pl.DataType | None) -> None:
+        how = {"name": "customers", "join_keys": list(view.join_keys), "timestamp": view.timestamp}
+        fake.views = [described(visits_as(rows, dtype).drop(view.created), **how), *others]
+
+    with google(fake) as url:
+        options = {"api_endpoint": url, "bigquery_endpoint": url, "token": "ya29-canary"}
+        yield f"vertex:{GOOGLE_PROJECT}/{LOCATION}/{STORE}", options, change
+
+
+@contextmanager
+def changing_tecton() -> Iterator[Any]:
+    (view, rows), *_ = test_tecton.VIEWS
+
+    def service(dtype: pl.DataType | None) -> test_tecton.Service:
+        how = {"name": "customers", "join_keys": list(view.join_keys), "timestamp": view.timestamp}
+        return test_tecton.Service.of(described(visits_as(rows, dtype), **how))
+
+    with TectonFake({"customers": service(pl.Int64())}) as fake:
+        options = {"workspace": WORKSPACE, "api_key": KEY, "feature_services": ["customers"]}
+        change = lambda dtype: fake.services.update(customers=service(dtype))  # noqa: E731
+        yield f"tecton+{fake.url}", options, change
+
+
+@pytest.fixture(params=[changing_vertex, changing_tecton], ids=lambda f: f.__name__)
+def changing(request: pytest.FixtureRequest) -> Iterator[Any]:
+    with request.param() as told:
+        yield told
+
+
+@pytest.mark.parametrize("on_error", ["raise", "null"])
+def test_a_schema_that_changed_under_what_is_kept_of_it_is_asked_for_anew(
+    changing: Any, on_error: Any
+) -> None:
+    target, options, change = changing
+    keys = pl.DataFrame({"customer_id": [1]})
+    enrich = featkit.features(keys).enrich
+    with featkit.connect(target, now=CONTRACT_NOW, **options) as client:
+        assert client.get_online_features("customers", 1, ["visits"]) == {"visits": VISITS}
+        change(pl.String())
+        client.cache.clear("customers")  # the values, not what is kept of the schema
+        found = enrich(["customers:visits"], store=client, on_error=on_error)
+        assert found["visits"].to_list() == [str(VISITS)]
+        assert client.get_feature_metadata("customers")["visits"].dtype == pl.String
+        change(None)
+        client.cache.clear("customers")
+        with pytest.raises(UnknownNameError, match="'customers' has no feature 'visits'"):
+            enrich(["customers:visits"], store=client, on_error=on_error)
+        assert enrich(["customers:calls"], store=client)["calls"].to_list() == [VISITS]
+
+
+def test_a_name_that_what_is_kept_does_not_have_is_looked_for_in_the_store(changing: Any) -> None:
+    target, options, change = changing
+    with featkit.connect(target, now=CONTRACT_NOW, **options) as client:
+        assert client.get_online_features("customers", 1, ["visits"]) == {"visits": VISITS}
+        change(None)
+        assert client.get_online_features("customers", 1, ["calls"]) == {"calls": VISITS}
+        assert "calls" in client.get_feature_metadata("customers").feature_names
 
 
 def misspelt(options: dict[str, Any], name: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Flows whose requests no cache answers, and those that it answers with whatever it has."""
+"""Flows whose requests no cache answers, or that it answers with whatever it has."""
 
 from __future__ import annotations
 
@@ -43,6 +43,20 @@ def of_any_age(flow: Flow[Result]) -> Flow[Result]:
     True
     """
     return (yield from _with_requests(flow, any_age=True))
+
+
+def renewed(flow: Flow[Result]) -> Flow[Result]:
+    """Run a flow so that its requests are sent, and a cache keeps the replies from now on.
+
+    Examples
+    --------
+    >>> from featkit.calls import Call, HttpRequest
+    >>> def flow():
+    ...     return (yield Call(HttpRequest(url="http://localhost/", metadata=True)))
+    >>> next(renewed(flow())).request.renew
+    True
+    """
+    return (yield from _with_requests(flow, renew=True))
 
 
 def _with_requests(flow: Flow[Result], **changes: Any) -> Flow[Result]:  # noqa: ANN401 - of fields
