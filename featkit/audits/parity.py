@@ -84,8 +84,12 @@ class ParityReport(Report):
 
     @property
     def ok(self) -> bool:
-        """Whether all values of all entities agree."""
-        return all(each.same == each.entities for each in self.features)
+        """Whether there was something to compare, and all values of all entities agree."""
+        return self._compared and all(each.same == each.entities for each in self.features)
+
+    @property
+    def _compared(self) -> bool:
+        return any(each.entities for each in self.features)
 
     def to_polars(self) -> pl.DataFrame:
         """Return one row per feature, with its counts."""
@@ -130,7 +134,7 @@ class ParityReport(Report):
 
     def _headline(self) -> str:
         agree = "all values agree" if self.ok else "values do not agree"
-        if not any(each.entities for each in self.features):
+        if not self._compared:
             agree = "there was nothing to compare"
         return f"online against offline at {self.now:%Y-%m-%d %H:%M} UTC: {agree}"
 

@@ -161,12 +161,10 @@ def _view_changes(was: ViewManifest, now: ViewManifest) -> Iterator[str]:
     if was.rule != now.rule:
         yield f"{was.view}: {was.rule}; now {now.rule}"
     before, after = ({file.path: file for file in each.files} for each in (was, now))
-    for path in before.keys() - after.keys():
-        yield f"{was.view}: {path} is gone"
-    for path in after.keys() - before.keys():
-        yield f"{was.view}: {path} is new"
-    for path in before.keys() & after.keys():
-        old, new = before[path], after[path]
+    yield from (f"{was.view}: {path} is gone" for path in before if path not in after)
+    yield from (f"{was.view}: {path} is new" for path in after if path not in before)
+    for path, old in before.items():
+        new = after.get(path, old)
         if (old.size, old.modified) != (new.size, new.modified):
             yield (
                 f"{was.view}: {path} was written again at {new.modified:%Y-%m-%d %H:%M:%S} UTC "

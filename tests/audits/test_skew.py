@@ -235,7 +235,9 @@ def test_values_that_differ_are_counted_and_shown(history_folder):
 
 
 def test_parity_of_nothing_does_not_say_that_all_agrees(client):
-    assert "there was nothing to compare" in str(client.parity(["hourly:visits"], sample=0))
+    nothing = client.parity(["hourly:visits"], sample=0)
+    assert "there was nothing to compare" in str(nothing)
+    assert not nothing.ok
     assert "all values agree" in str(client.parity(["hourly:visits"], sample=1))
     for sample in (-1, "all"):
         with pytest.raises(InputError, match=f"sample={sample!r} is no number of entities"):

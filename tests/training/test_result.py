@@ -86,6 +86,29 @@ def test_manifest_is_read_again_and_compared(history, tmp_path, made):
     assert "w: was not part of it" in told
 
 
+def test_files_that_come_go_and_change_are_told_in_their_order(tmp_path):
+    rows = pl.DataFrame({"k": [1], "t": hours(1), "x": [10]})
+    for name in "fedcba":
+        rows.write_parquet(tmp_path / f"{name}.parquet")
+    (tmp_path / "feature_views.toml").write_text(
+        '[views.v]\nsource = "*.parquet"\njoin_keys = ["k"]\ntimestamp = "t"\n'
+    )
+    with featkit.connect(f"parquet:{tmp_path}") as client:
+        spine = pl.DataFrame({"k": [1], "at": hours(2)})
+        made = client.get_historical_features(spine, "v:x", at="at")
+        for name in "abc":
+            (tmp_path / f"{name}.parquet").rename(tmp_path / f"new-{name}.parquet")
+        pl.concat([rows, rows]).write_parquet(tmp_path / "e.parquet")
+        again = made.reproduce()
+    *moved, written = again.changes
+    assert moved == [
+        *(f"v: {tmp_path / f'{name}.parquet'} is gone" for name in "abc"),
+        *(f"v: {tmp_path / f'new-{name}.parquet'} is new" for name in "abc"),
+    ]
+    assert written.startswith(f"v: {tmp_path / 'e.parquet'} was written again at ")
+    assert written.endswith(" UTC (1 rows then, 2 now)")
+
+
 def test_what_is_no_manifest_is_refused(tmp_path):
     (tmp_path / "no.json").write_text('{"target": 5}')
     for name in ("no.json", "gone.json"):
