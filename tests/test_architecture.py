@@ -24,7 +24,7 @@ LAYERS = {
     ],
     1: [
         *("dtypes", "schema", "columns", "freshness", "conversion", "calls", "flows", "queries"),
-        *("report", "summary", "uncached"),
+        *("report", "summary", "uncached", "failures"),
         *("definitions", "figures", "populations", "capabilities"),
         *("auth.*", "codecs.*"),
     ],

@@ -38,7 +38,7 @@ def key_dtypes(selection: "Selection", columns: Mapping[str, str]) -> "dict[str,
 @contextmanager
 def troubles(source: Path, aim: str, *, at: str = "") -> "Iterator[None]":
     """Turn what goes wrong with a file into an error that is one message."""
-    import polars as pl
+    from featkit.failures import FAILURES
 
     try:
         yield
@@ -46,7 +46,7 @@ def troubles(source: Path, aim: str, *, at: str = "") -> "Iterator[None]":
         raise TimestampError(str(error).replace(MOMENT, at)) from error
     except FeatkitError:
         raise
-    except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+    except FAILURES as error:
         raise InputError(f"{source} cannot {aim}: {reason_of(error)}") from error
 
 

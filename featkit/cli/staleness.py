@@ -164,9 +164,8 @@ def _ages(given: list[str] | None, option: str) -> str | dict[str, str] | None:
 
 
 def _entities(path: Path, client: "FeatureStoreClient") -> "pl.DataFrame":
-    import polars as pl
-
     from featkit import files
+    from featkit.failures import FAILURES
 
     files.format_of(path)
     if not path.is_file():
@@ -176,5 +175,5 @@ def _entities(path: Path, client: "FeatureStoreClient") -> "pl.DataFrame":
     dtypes = {key.join_key: key.dtype for key in keys if key.dtype}
     try:
         return files.scan(path, to=path, dtypes=dtypes).collect()
-    except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+    except FAILURES as error:
         raise InputError(f"{path} cannot be read: {reason_of(error)}") from error

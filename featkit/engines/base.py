@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from featkit.history import HistoryRows, Rule
 
 CREATED = "featkit_created_timestamp"
-FAILURES = (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException)
-"""What reading rows with polars raises; it panics over some of the files that are corrupt."""
 _ENOUGH = 100_000  # rows of a piece
 
 

@@ -15,8 +15,9 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from featkit.engines.base import FAILURES, in_pieces
+from featkit.engines.base import in_pieces
 from featkit.errors import SourceError, reason_of
+from featkit.failures import FAILURES
 from featkit.history import NEVER, Match
 
 if TYPE_CHECKING:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from featkit.engines.base import FAILURES, in_pieces, numbered
+from featkit.engines.base import in_pieces, numbered
 from featkit.engines.memory import give_back
 from featkit.engines.threads import in_turn
+from featkit.failures import FAILURES
 
 if TYPE_CHECKING:
     import numpy.typing as npt

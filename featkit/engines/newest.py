@@ -9,16 +9,15 @@ import polars as pl
 
 from featkit.calls import Call, LocalRead
 from featkit.dtypes import TIMESTAMP
-from featkit.engines.base import FAILURES
+from featkit.engines.base import CREATED
 from featkit.errors import NotSupportedError
+from featkit.failures import FAILURES
 from featkit.history import AT, EVENT, ROW, HistoryRead, JoinRead, Rule, places
 
 if TYPE_CHECKING:
     from featkit.calls import Flow
     from featkit.history import HistoryRows
     from featkit.stores.base import OnlineRead, Store
-
-_CREATED = "featkit_created_timestamp"
 
 
 def newest_times(store: Store, read: OnlineRead) -> Flow[pl.Series]:
@@ -43,10 +42,10 @@ def _of_rows(rows: HistoryRows, read: OnlineRead) -> pl.Series:
         return pl.repeat(None, read.keys.height, dtype=TIMESTAMP, eager=True)
     now = pl.lit(read.now, TIMESTAMP)
     keys = [key.alias(f"k{n}") for n, key in enumerate(rows.keys)]
-    created = [] if rows.created is None else [rows.created.alias(_CREATED)]
+    created = [] if rows.created is None else [rows.created.alias(CREATED)]
     scan = rows.scan.select(*keys, rows.event.alias(EVENT), *created).filter(pl.col(EVENT) <= now)
     if created:  # a row that is not said to be written later was there
-        written = pl.col(_CREATED)
+        written = pl.col(CREATED)
         scan = scan.filter(written.is_null() | (written <= now))
     try:
         return latest(scan, read.keys)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from featkit.engines.base import FAILURES, in_pieces, numbered, timestamp
+from featkit.engines.base import in_pieces, numbered, timestamp
 from featkit.engines.features import HeldFeatures, LaterFeatures
 from featkit.engines.memory import give_back
 from featkit.engines.ordered import best_in_order
@@ -23,6 +23,7 @@ from featkit.engines.runs import Best, Run, best_of
 from featkit.engines.threads import in_turn
 from featkit.engines.ties import settle
 from featkit.engines.winners import Winners
+from featkit.failures import FAILURES
 from featkit.history import Match
 
 if TYPE_CHECKING:

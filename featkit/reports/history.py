@@ -10,6 +10,7 @@ from filelock import FileLock
 
 from featkit.dtypes import TIMESTAMP
 from featkit.errors import InputError, reason_of
+from featkit.failures import FAILURES
 from featkit.replacing import replacing
 from featkit.reports.rows import SCHEMAS, frame_of
 
@@ -136,7 +137,7 @@ def read(path: Path) -> StalenessTrend:
     except FileNotFoundError as error:
         msg = f"there is no {path}; report.record({str(path)!r}) begins it"
         raise InputError(msg) from error
-    except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+    except FAILURES as error:
         msg = f"{path} is no record of audits: {reason_of(error)}"
         raise InputError(msg) from error
     if missing := [name for name in _ESSENTIAL if name not in frame.columns]:

@@ -10,10 +10,11 @@ import numpy as np
 
 from featkit.calls import Call, LocalRead
 from featkit.engines import duckdb, polars
-from featkit.engines.base import FAILURES, JoinTask
+from featkit.engines.base import JoinTask
 from featkit.engines.plan import PlanStep, Strategy, choose, kept_bytes
 from featkit.engines.threads import even, in_slices
 from featkit.errors import FeatkitError
+from featkit.failures import FAILURES
 from featkit.history import EVENT, HistoryRead
 from featkit.training.spine import Joined
 

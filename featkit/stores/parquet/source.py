@@ -13,6 +13,7 @@ from featkit.columns import FeatureColumns, Status, everywhere
 from featkit.definitions import FeatureEntry, ViewDefinition, is_pattern
 from featkit.dtypes import TIMESTAMP, cast_exactly, format_dtype
 from featkit.errors import DefinitionError, SourceError, TimestampError, nearest, reason_of
+from featkit.failures import FAILURES
 from featkit.keys import spread
 from featkit.populations import Arrivals, Population, PopulationRead, drawn
 from featkit.schema import Entity, Feature, FeatureView
@@ -278,8 +279,6 @@ class Source:
         return SourceError(f"{self}: {files} cannot be read: {reason_of(error)}")
 
 
-# polars panics over some of the files that are corrupt
-FAILURES = (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException)
 _ROW, _PLACE = "__featkit_row", "__featkit_place"
 _FEW = 16_384  # so many keys a scan tells from others faster than a join does
 _DENSE = 4  # rows an entity, up to which dropping some costs more than it saves

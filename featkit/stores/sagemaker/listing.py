@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from featkit.dtypes import TIMESTAMP
-from featkit.engines.base import FAILURES
+from featkit.failures import FAILURES
 from featkit.history import HistoryRead
 from featkit.populations import Arrivals, EntityList, drawn
 from featkit.stores.sagemaker.history import DELETED, Files, history
