@@ -47,8 +47,9 @@ class FrameAudits(Generic[FrameT]):
 
         It need not be a training set that featkit made. Timestamps of features are compared with
         the moments; a sample of the rows is joined again, and values that differ are explained by
-        the mistakes that are made most: the next row, the latest row, a row beyond its ttl; rows
-        that were written late are counted; and a feature that alone tells the label is suspected.
+        the mistakes that are made most: the next row, the latest row, one that was not known yet
+        by `known_by`, one beyond its ttl; rows that were written late are counted; and a feature
+        that alone tells the label is suspected.
 
         Parameters
         ----------

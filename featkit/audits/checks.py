@@ -105,6 +105,10 @@ def equal(left: pl.Series, right: pl.Series, tolerance: float) -> npt.NDArray[np
 
 _SAYINGS: Mapping[str, tuple[Level, str]] = {
     "any age": ("warning", _OLD),
+    "too early": (
+        "error",
+        "the value is that of a row whose event was past, but which was not known yet",
+    ),
     "next": ("error", "the value is that of the next row, which was not known yet"),
     "latest": ("error", "the value is that of the latest row, which was not known yet"),
     "missing": ("warning", "the value is null although one was known"),

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING
 
 from featkit.choices import yes_or_no
 from featkit.errors import InputError
+from featkit.history import rules
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
     from featkit.audits.report import Level
+    from featkit.history import Rule
+    from featkit.references import Selection
     from featkit.types import Duration, Features, KnownBy
 
 
@@ -55,6 +58,15 @@ class LeakageOptions:
         if isinstance(self.features, Mapping):
             return {reference: column for column, reference in self.features.items()}
         return {}
+
+    def rules(self, selection: Selection) -> dict[str, Rule]:
+        """Tell what of each view should have counted."""
+        return rules(
+            [part.view for part in selection.views],
+            lookback=self.lookback,
+            known_by=self.known_by,
+            strict=self.strict,
+        )
 
     @property
     def references(self) -> Features:

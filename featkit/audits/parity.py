@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -25,6 +25,7 @@ from featkit.training.rows import join_rows, plan_rows
 from featkit.training.spine import SpineColumns
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from matplotlib.axes import Axes
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from featkit.clients.operations import Operations
     from featkit.html import Markup
     from featkit.references import Selection, ViewSelection
+    from featkit.training.spine import Joined
     from featkit.types import Features, Keys
 
 _WORST = 5
@@ -254,7 +256,7 @@ def _offline(
         keys=keys, at=at, weights=None, row=lambda place: f"row {place}", zone=operations.timezone
     )
     options = TrainingOptions(at="at")
-    joined_parts: Any
+    joined_parts: Sequence[Joined]
     if store.capabilities.history == "joined":
         wanted = rules([part.view])
         joined_parts = yield from join_by_store(store, one, wanted, spine, options)
@@ -263,5 +265,4 @@ def _offline(
         planned = yield from plan_rows(store, one, wanted, spine, options)
         joined_parts = yield from join_rows(one, planned, spine)
     (made,) = joined_parts
-    places = pl.Series(made.positions).set(pl.Series(made.positions < 0), None)
-    return {name: values.gather(places) for name, values in made.values.items()}
+    return made.by_row()

@@ -121,6 +121,11 @@ class Joined:
     files: tuple[HistoryFile, ...] = ()
     notes: tuple[str, ...] = ()
 
+    def by_row(self) -> dict[str, pl.Series]:
+        """Give for each feature the value of each row of the spine, null where it has none."""
+        places = pl.Series(self.positions).set(pl.Series(self.positions < 0), None)
+        return {name: values.gather(places) for name, values in self.values.items()}
+
 
 def read_spine(frame: UserFrame, labels: Mapping[str, Hashable], at: Hashable) -> pl.DataFrame:
     """Read the join keys of a spine, and its moments as `AT_COLUMN`.

@@ -132,6 +132,32 @@ def test_values_beyond_their_ttl_are_a_warning(constructor, client, spine):
     assert any("older than its ttl" in finding.message for finding in report.findings)
 
 
+@pytest.mark.parametrize("known_by", ["created", {"hourly": "2h"}])
+def test_values_that_were_not_written_yet_are_an_error(constructor, client, spine, known_by):
+    report = audit(constructor, client, joined(client, spine), known_by=known_by)
+    assert {finding.message for finding in report.findings if finding.check == "values"} == {
+        "the value is that of a row whose event was past, but which was not known yet"
+    }
+    assert not report.ok
+
+
+def test_the_row_of_the_very_moment_is_the_next_where_it_does_not_count(constructor, client, spine):
+    sharp = spine.with_columns(pl.col("at") - HOUR / 2)
+    frame = joined(client, sharp)
+    report = audit(constructor, client, frame, strict=True)
+    assert levels(report) >= {("visits", "error"), ("rate", "error")}
+    assert "that of the next row" in report.findings[0].message
+    assert audit(constructor, client, frame).ok
+
+
+def test_naive_keys_mean_what_connect_says(tmp_path):
+    rows = pl.DataFrame({"day": [DAY], "x": [1]})
+    featkit.write_view(tmp_path, rows, name="days", join_keys="day")
+    frame = pl.DataFrame({"day": [DAY.replace(tzinfo=None)] * 3, "at": [DAY] * 3, "x": [1] * 3})
+    with featkit.connect(f"parquet:{tmp_path}", timezone="UTC") as client:
+        assert frame.features.audit("days:x", at="at", store=client).findings == ()
+
+
 def test_lost_values_and_invented_ones_are_told_apart(constructor, client, spine):
     right = joined(client, spine)
     wrong = right.with_columns(
