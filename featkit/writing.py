@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Mapping
+from datetime import timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -256,13 +257,23 @@ def _lazy(frame: Frame, roles: Sequence[str]) -> pl.LazyFrame:
         levels = [name for name in roles if name in frame.index.names and name not in frame]
         columns: pd.DataFrame = frame.reset_index(levels) if levels else frame
         try:
-            rows: pl.DataFrame = pl.from_pandas(columns)
+            rows: pl.DataFrame = pl.from_pandas(_in_known_zones(columns))
         except _REFUSED as error:
             msg = f"the pandas frame has columns that Parquet cannot hold: {_odd(columns, error)}"
             raise InputError(msg) from error
         return rows.lazy()
     msg = f"write_view takes a pandas or polars frame, not {type(frame).__name__}"
     raise InputError(msg)
+
+
+def _in_known_zones(frame: pd.DataFrame) -> pd.DataFrame:
+    """Give timestamps at an offset, such as +05:30, the zone UTC: polars knows zones by name."""
+    utc = {
+        label: f"datetime64[{dtype.unit}, UTC]"
+        for label, dtype in frame.dtypes.items()
+        if isinstance(getattr(dtype, "tz", None), timezone)
+    }
+    return frame.astype(utc)
 
 
 _REFUSED = (TypeError, ValueError, NotImplementedError, pl.exceptions.PolarsError)

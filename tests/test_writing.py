@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 from contextlib import contextmanager
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, timezone
 from itertools import pairwise
 from zoneinfo import ZoneInfo
 
@@ -227,6 +227,13 @@ def test_timestamps_of_pandas_may_be_in_any_zone(tmp_path):
     assert pl.read_parquet_schema(tmp_path / "shops/part-0.parquet")["at"] == pl.Datetime(
         "us", "UTC"
     )
+    assert rating(tmp_path) == {"rating": 4.5}
+
+
+def test_timestamps_of_pandas_may_be_at_an_offset_that_no_zone_has(tmp_path):
+    frame = SHOPS.to_pandas()
+    frame["at"] = frame["at"].dt.tz_convert(timezone(timedelta(hours=5, minutes=45)))
+    featkit.write_view(tmp_path, frame, **ROLES)
     assert rating(tmp_path) == {"rating": 4.5}
 
 

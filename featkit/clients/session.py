@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol, TypeVar
 
 from featkit.clients.catalogued import catalogued
 from featkit.clients.health import HealthMonitor
@@ -17,6 +17,7 @@ from featkit.durations import parse_duration
 from featkit.errors import (
     ClosedError,
     FeatkitError,
+    InputError,
     SettingsWarning,
     StoreError,
     StoreUnavailable,
@@ -223,6 +224,13 @@ class Session:
                 "client.monitor.wait() waits for it, and connect(..., wait='60s') has calls wait"
             )
             raise StoreUnavailable(msg)
+
+    def __reduce__(self) -> NoReturn:
+        msg = (
+            "a client holds connections, and can be neither pickled nor copied; connect anew where "
+            f"it is to be used: {self._maker}({self.target!r})"
+        )
+        raise InputError(msg)
 
     def __repr__(self) -> str:
         state = " (closed)" if self._closed else ""

@@ -101,7 +101,9 @@ def is_column(values: object) -> bool:
     """Tell whether something is a column of values: a list, an array, a series."""
     if isinstance(values, (str, bytes, Mapping)) or hasattr(values, "columns"):
         return False
-    return isinstance(values, Sequence) or hasattr(values, "__array__")
+    if hasattr(values, "__array__"):
+        return getattr(values, "ndim", 1) > 0  # numpy's numbers are no columns, though arrays
+    return isinstance(values, Sequence)
 
 
 def series_of(name: str, values: Any) -> pl.Series:  # noqa: ANN401 - whatever is a column
@@ -134,7 +136,7 @@ def series_of(name: str, values: Any) -> pl.Series:  # noqa: ANN401 - whatever i
     if array.type == pa.uuid():
         text = pl.Series(name, array.storage).bin.encode("hex")
         return text.str.replace(r"(.{8})(.{4})(.{4})(.{4})(.{12})", "$1-$2-$3-$4-$5")
-    return pl.Series(name, _viewed(array))
+    return pl.Series(name, _in_known_zone(_viewed(array)))
 
 
 def _of_one_type(name: str, values: Any) -> pl.Series | None:  # noqa: ANN401 - whatever is a column
@@ -142,7 +144,7 @@ def _of_one_type(name: str, values: Any) -> pl.Series | None:  # noqa: ANN401 - 
 
     Arrow takes longer, and imports pandas where it is installed, in a third of a second.
     """
-    if isinstance(values, np.ndarray):
+    if type(values) is np.ndarray:  # and no masked one
         whole = values.ndim == 1 and values.dtype.kind in "iu" and values.dtype.isnative
         return pl.Series(name, values) if whole else None
     if not isinstance(values, (list, tuple, range)):
@@ -159,6 +161,9 @@ def _of_one_type(name: str, values: Any) -> pl.Series | None:  # noqa: ANN401 - 
 
 
 def _array(values: Any) -> pa.Array | pa.ChunkedArray:  # noqa: ANN401 - whatever is a column
+    dtype = getattr(values, "dtype", None)
+    if isinstance(dtype, np.dtype) and not dtype.isnative:  # as files of FITS and SAS have them
+        values = np.asarray(values).astype(dtype.newbyteorder("="))
     try:
         return pa.array(values, from_pandas=True)
     except OverflowError:  # Arrow takes Python's whole numbers for signed ones, unless told
@@ -170,6 +175,13 @@ def _viewed(array: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
     if pa.types.is_string(array.type) or pa.types.is_large_string(array.type):
         with suppress(pa.ArrowException):  # too much text for one piece, or an older pyarrow
             return array.cast(pa.string_view())
+    return array
+
+
+def _in_known_zone(array: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
+    """Give timestamps at an offset, such as +05:30, the zone UTC: polars knows zones by name."""
+    if pa.types.is_timestamp(array.type) and (array.type.tz or "").startswith(("+", "-")):
+        return array.cast(pa.timestamp(array.type.unit, "UTC"))
     return array
 
 

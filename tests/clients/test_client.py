@@ -1,9 +1,11 @@
 """The two clients: the same methods, sync and to be awaited."""
 
 import asyncio
+import copy
 import datetime as dt
 import decimal
 import inspect
+import pickle
 import threading
 import uuid
 
@@ -267,7 +269,7 @@ def test_keys_of_another_form_are_refused(store, keys, match):
         store.lookup(keys, "shops:visits")
 
 
-@pytest.mark.parametrize("keys", [1, "a", None])
+@pytest.mark.parametrize("keys", [1, "a", None, np.int64(1), np.array(1)])
 def test_one_key_is_no_list_of_keys(store, keys):
     told = f"expected a list of keys, .* or a frame, not {type(keys).__name__}"
     with pytest.raises(InputError, match=told):
@@ -338,6 +340,12 @@ def test_closed_default_client_says_so(constructor, scripted_store):
     featkit.connect(scripted_store()).close()
     with pytest.raises(ClosedError):
         constructor({"shop": [1]}).features.enrich("shops:visits")
+
+
+@pytest.mark.parametrize("way", [pickle.dumps, copy.copy, copy.deepcopy])
+def test_a_client_is_not_copied_and_says_what_to_do(store, way):
+    with pytest.raises(InputError, match=r"connect anew .*featkit\.connect\('parquet:"):
+        way(store)
 
 
 def test_sixteen_threads_share_a_client(store):

@@ -188,6 +188,15 @@ def test_time_keys_of_any_unit_and_zone_name_the_same_moment(constructor, unit, 
     assert constructor.values(enriched, "count") == [1, 2, None]
 
 
+@pytest.mark.parametrize("dtype", [None, object])
+def test_time_keys_of_pandas_may_be_at_an_offset_that_no_zone_has(dtype):
+    moment = pd.Timestamp("2024-03-31T06:15+05:45")
+    frame = pd.DataFrame({"moment": pd.Series([moment, pd.NaT], dtype=dtype)})
+    enriched = frame.features.enrich(["moments:count"])
+    assert enriched["count"].fillna(0).tolist() == [1, 0]
+    pd.testing.assert_frame_equal(enriched[["moment"]], frame)
+
+
 def test_naive_time_keys_are_refused_with_the_way_out(constructor):
     frame = constructor({"moment": [naive("2024-03-31T00:30")]})
     with pytest.raises(TimestampError, match=r"'moment'.*naive.*timezone='UTC'"):
@@ -419,6 +428,11 @@ def test_aware_times_of_several_zones_in_one_column_are_fine():
     ]
     frame = pd.DataFrame({"moment": pd.Series(moments, dtype=object)})
     assert frame.features.enrich(["moments:count"])["count"].tolist() == [1, 2]
+
+
+def test_numbers_of_the_other_byte_order_are_keys():
+    frame = pd.DataFrame({"shop": np.array([1, 2], ">i4")})
+    assert frame.features.enrich(["shops:visits"])["visits"].tolist() == [10, 2**62 + 1]
 
 
 def test_sparse_and_other_extension_dtypes():

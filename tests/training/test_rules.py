@@ -249,6 +249,18 @@ def test_units_and_zones_do_not_matter(two_rows, unit, zone):
     two_rows.constructor.assert_own_columns_kept(frame, made.frame, added=["x"])
 
 
+def test_moments_of_pandas_may_be_at_an_offset_that_no_zone_has(tmp_path):
+    view = pl.DataFrame({"k": [1, 1], "t": hours(1, 3), "x": [10, 30]})
+    featkit.write_view(tmp_path, view, name="v", join_keys="k", timestamp="t")
+    featkit.connect(f"parquet:{tmp_path}")
+    offset = dt.timezone(dt.timedelta(hours=5, minutes=45))
+    spine = pd.DataFrame({"k": [1, 1], "at": hours(3, 2).to_list()})
+    spine["at"] = spine["at"].dt.tz_convert(offset)
+    made = featkit.features(spine).training_set("v:x", at="at")
+    assert made["x"].tolist() == [30, 10]
+    pd.testing.assert_frame_equal(made[["k", "at"]], spine)
+
+
 @pytest.mark.parametrize("unit", ["ms", "ns"])
 def test_units_and_zones_of_files_do_not_matter(history, unit):
     t = hours(1, 3).dt.convert_time_zone("Europe/Paris").cast(pl.Datetime(unit, "Europe/Paris"))
