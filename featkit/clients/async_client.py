@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any, Self
 
 from featkit.clients.cache import AsyncClientCache
@@ -128,8 +129,8 @@ class AsyncFeatureStoreClient(AsyncHistoryMethods, AsyncStalenessMethods):
         return self._browser(found, entities, state)
 
     async def close(self) -> None:
-        """Close the client."""
-        self._close()
+        """Close the client; calls of other tasks fail, and their queries are cancelled."""
+        await asyncio.to_thread(self._close)  # which may have to wait for that
 
     async def __aenter__(self) -> Self:
         return self

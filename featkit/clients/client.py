@@ -355,7 +355,7 @@ class FeatureStoreClient(HistoryMethods, StalenessMethods):
         return self._browser(found, entities, state)
 
     def close(self) -> None:
-        """Close the client; what runs in other threads ends by itself."""
+        """Close the client; calls of other threads fail, and their queries are cancelled."""
         self._close()
 
     def __enter__(self) -> Self:

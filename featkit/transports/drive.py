@@ -10,12 +10,10 @@ import asyncio
 import os
 import sys
 import threading
-import time
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager
 from datetime import timedelta
 from functools import partial
 from pkgutil import resolve_name
-from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 from weakref import WeakSet
 
@@ -23,6 +21,7 @@ from featkit.calls import Call, LocalRead
 from featkit.errors import ClosedError, DeadlineExceeded, FeatkitError, NotSupportedError
 from featkit.transports.deadline import Deadline
 from featkit.transports.options import TransportOptions
+from featkit.transports.outcomes import Arrivals, result, settled, wake
 from featkit.transports.workers import Workers
 from featkit.waiting import Wait
 
@@ -73,6 +72,7 @@ class Transports:
         self._made: dict[str, Transport[Any]] = {}
         self._workers = self._new_workers()
         self._closed = False
+        self._undoable: dict[int, list[Call[Any]]] = {}
         self._lock = threading.RLock()  # a garbage collection within it may close another client
         _open.add(self)
 
@@ -88,7 +88,8 @@ class Transports:
             if isinstance(call.request, Wait):
                 call.request.subscribe(partial(settle, place, None))
             else:
-                jobs.append(partial(self._do, call, deadline, partial(settle, place)))
+                wanted = partial(self.perform, call, deadline)
+                jobs.append(partial(settled, wanted, partial(settle, place)))
         with self._lock:
             if not self._closed:
                 self._workers.do(jobs)
@@ -96,27 +97,47 @@ class Transports:
         for job in jobs:  # which fail at once
             job()
 
-    def _do(self, call: Call[Any], deadline: Deadline, settle: Callable[[Any], None]) -> None:
-        try:
-            outcome = self.perform(call, deadline)
-        except BaseException as error:  # noqa: BLE001 - for the thread that waits for it to raise
-            outcome = _Raised(error)
-        settle(outcome)
-
     def perform(self, call: Call[T], deadline: Deadline) -> T | FeatkitError:
         """Send one call and decode its reply; return a failure instead of raising it."""
         try:
             if self._closed:
                 raise _closed_meanwhile()
-            if isinstance(call.request, LocalRead):
-                deadline.left()
-                if call.request.threaded and _forked:
-                    raise _without_threads(call.request)
-                return call.decode(call.request.run())
-            assert not isinstance(call.request, Wait)  # noqa: S101 - it takes no thread
-            return self._transport(call.request.transport).send(call, call.request, deadline)
+            return self._performed(call, deadline)
         except FeatkitError as error:
             return error
+
+    def _performed(self, call: Call[T], deadline: Deadline) -> T:
+        if isinstance(call.request, LocalRead):
+            deadline.left()
+            if call.request.threaded and _forked:
+                raise _without_threads(call.request)
+            return call.decode(call.request.run())
+        assert not isinstance(call.request, Wait)  # noqa: S101 - it takes no thread
+        return self._transport(call.request.transport).send(call, call.request, deadline)
+
+    @contextmanager
+    def undoable(self) -> Iterator[list[Call[Any]]]:
+        """Give a list for what undoes that which a flow waits for; closing sends what it holds."""
+        calls: list[Call[Any]] = []
+        self._undoable[id(calls)] = calls
+        try:
+            yield calls
+        finally:
+            self._undoable.pop(id(calls), None)
+
+    def _undo_all(self) -> None:
+        """Have what goes on at the store for flows that run end, and wait for that."""
+        calls = [call for own in list(self._undoable.values()) for call in own]
+        if not calls:
+            return
+        arrivals, workers = Arrivals(len(calls)), Workers(len(calls))  # the others may be busy
+        jobs = [partial(self._performed, call, Deadline(_FAREWELL)) for call in calls]
+        workers.do(
+            [partial(settled, job, partial(arrivals.settle, n)) for n, job in enumerate(jobs)]
+        )
+        for _ in arrivals.awaited(_FAREWELL.total_seconds()):
+            pass
+        workers.end()
 
     def _transport(self, name: str) -> Transport[Any]:
         if (made := self._made.get(name)) is not None:
@@ -130,9 +151,15 @@ class Transports:
             return self._made[name]
 
     def close(self) -> None:
-        """Have calls that run fail, close connections, and end the threads once they are done."""
+        """Have calls that run fail, close connections, and end the threads once they are done.
+
+        What goes on at the store for flows that run is undone before.
+        """
         with self._lock:
-            self._closed = True
+            first, self._closed = not self._closed, True
+        if first:
+            self._undo_all()
+        with self._lock:
             for transport in self._made.values():
                 transport.close(_closed_meanwhile())
             self._workers.end()  # jobs that wait fail at once
@@ -141,6 +168,7 @@ class Transports:
         """Make all this usable in a forked process: threads are gone, locks and sockets are not."""
         self._lock = threading.RLock()
         self._workers = self._new_workers()
+        self._undoable = {}
         self._made = {name: transport.in_child() for name, transport in self._made.items()}
 
 
@@ -207,24 +235,23 @@ def drive(flow: Flow[T], transports: Transports, deadline: Deadline, progress: P
         return _in_threads(calls, transports, deadline, progress)
 
     outcome: Any = None
-    with closing(flow):
+    with closing(flow), transports.undoable() as undo:
         while not isinstance(effect := _advance(flow, outcome), _Returned):
+            undo[:] = _undoing(effect)
             try:
                 if (outcome := _late(deadline, effect)) is None:
                     outcome = one(effect) if isinstance(effect, Call) else together(effect)
             except BaseException:
-                _undo(effect, transports)
+                _undo(undo, transports)
                 raise
-            if isinstance(outcome, DeadlineExceeded):
-                _undo(effect, transports)
+            _undo(_undoing(_overdue(effect, outcome)), transports)
     return effect.value
 
 
-def _undo(effect: Effect, transports: Transports) -> None:
-    """Have what goes on at the store end, where that can be had, and wait a little for it."""
-    calls = _undoing(effect)
+def _undo(calls: list[Call[Any]], transports: Transports) -> None:
+    """Have what goes on at the store end, and wait a little for it."""
     if calls:
-        arrivals = _Arrivals(len(calls))
+        arrivals = Arrivals(len(calls))
         transports.submit(calls, Deadline(_FAREWELL), arrivals.settle)
         for _ in arrivals.awaited(_SETTLING):
             pass
@@ -235,11 +262,19 @@ def _undoing(effect: Effect) -> list[Call[Any]]:
     return [call.undo for call in calls if call.undo is not None]
 
 
+def _overdue(effect: Effect, outcome: Any) -> list[Call[Any]]:  # noqa: ANN401 - of the calls
+    """Return the calls whose time was up."""
+    calls, outcomes = ([effect], [outcome]) if isinstance(effect, Call) else (effect, outcome)
+    return [
+        call for call, own in zip(calls, outcomes, strict=True) if isinstance(own, DeadlineExceeded)
+    ]
+
+
 def _in_threads(
     calls: Sequence[Call[Any]], transports: Transports, deadline: Deadline, progress: Progress
 ) -> list[Any]:
     """Have calls performed by the threads of the pool, and wait for them."""
-    arrivals = _Arrivals(len(calls))
+    arrivals = Arrivals(len(calls))
     try:
         transports.submit(calls, deadline, arrivals.settle)
         for places in arrivals.awaited(_patience(deadline)):
@@ -255,7 +290,7 @@ def _in_threads(
     if len(outcomes) < len(calls):
         deadline.abandon()
     return [
-        _result(outcomes[place]) if place in outcomes else deadline.error(call.request)
+        result(outcomes[place]) if place in outcomes else deadline.error(call.request)
         for place, call in enumerate(calls)
     ]
 
@@ -282,7 +317,7 @@ async def adrive(
         try:
             for future, call in futures.items():
                 future.add_done_callback(partial(_advance_by, progress, call.keys))
-            transports.submit(calls, deadline, lambda place, told: _wake(loop, places[place], told))
+            transports.submit(calls, deadline, lambda place, told: wake(loop, places[place], told))
             if futures:
                 await asyncio.wait(futures, timeout=_patience(deadline))
         finally:
@@ -291,35 +326,34 @@ async def adrive(
                 for future in futures:
                     future.cancel()
         return [
-            deadline.error(call.request) if future.cancelled() else _result(future.result())
+            deadline.error(call.request) if future.cancelled() else result(future.result())
             for future, call in futures.items()
         ]
 
     outcome: Any = None
-    with closing(flow):
+    with closing(flow), transports.undoable() as undo:
         while not isinstance(effect := _advance(flow, outcome), _Returned):
+            undo[:] = _undoing(effect)
             try:
                 if (outcome := _late(deadline, effect)) is None:
                     calls = [effect] if isinstance(effect, Call) else effect
                     outcomes = await together(calls)
                     outcome = outcomes[0] if isinstance(effect, Call) else outcomes
             except BaseException:
-                await _aundo(effect, transports)
+                await _aundo(undo, transports)
                 raise
-            if isinstance(outcome, DeadlineExceeded):
-                await _aundo(effect, transports)
+            await _aundo(_undoing(_overdue(effect, outcome)), transports)
     return effect.value
 
 
-async def _aundo(effect: Effect, transports: Transports) -> None:
+async def _aundo(calls: list[Call[Any]], transports: Transports) -> None:
     """Do as `_undo` does, without blocking the event loop."""
     loop = asyncio.get_running_loop()
-    calls = _undoing(effect)
     futures = [loop.create_future() for _ in calls]
     transports.submit(
         calls,
         Deadline(_FAREWELL),
-        lambda place, told: _wake(loop, futures[place], told),
+        lambda place, told: wake(loop, futures[place], told),
     )
     if futures:
         await asyncio.wait(futures, timeout=_SETTLING)
@@ -351,62 +385,8 @@ def _patience(deadline: Deadline) -> float | None:
     return None if left is None else left + _GRACE
 
 
-_SLICE = 0.1  # seconds
 _SETTLING = 0.3  # seconds
 _FAREWELL = timedelta(seconds=2)  # for what ends at the store what nobody waits for
-
-
-class _Arrivals:
-    """Outcomes of calls, by place; who waits for them is woken by the last, not by each."""
-
-    def __init__(self, count: int) -> None:
-        self.outcomes: dict[int, Any] = {}
-        self._count = count
-        self._complete: SimpleQueue[None] = SimpleQueue()
-
-    def settle(self, place: int, outcome: object) -> None:
-        """Add an outcome."""
-        self.outcomes[place] = outcome
-        if len(self.outcomes) == self._count:
-            self._complete.put(None)
-
-    def awaited(self, patience: float | None) -> Iterator[list[int]]:
-        """Wait for all, or until the time is up; tell now and then which have come."""
-        ends = None if patience is None else time.monotonic() + patience
-        told = 0
-        while told < self._count:
-            left = _SLICE if ends is None else ends - time.monotonic()
-            if left <= 0:
-                return
-            # in slices: where polars was used, Ctrl-C does not end a wait, however long it is
-            with suppress(Empty):
-                self._complete.get(timeout=min(left, _SLICE))
-            if places := list(self.outcomes)[told:]:
-                told += len(places)
-                yield places
-
-
-def _wake(loop: asyncio.AbstractEventLoop, future: asyncio.Future[Any], outcome: object) -> None:
-    with suppress(RuntimeError):  # the loop is closed: nobody waits
-        loop.call_soon_threadsafe(_settle, future, outcome)
-
-
-def _settle(future: asyncio.Future[Any], outcome: object) -> None:
-    if not future.done():
-        future.set_result(outcome)
-
-
-class _Raised:
-    """What a call raised that is no failure of the store."""
-
-    def __init__(self, error: BaseException) -> None:
-        self.error = error
-
-
-def _result(outcome: Any) -> Any:  # noqa: ANN401 - what the call's decode returned
-    if isinstance(outcome, _Raised):
-        raise outcome.error
-    return outcome
 
 
 class _Returned(Generic[T]):

@@ -22,6 +22,7 @@ from polars.testing import assert_frame_equal
 import featkit
 from featkit.errors import (
     AuthError,
+    ClosedError,
     DeadlineExceeded,
     NotSupportedError,
     ProtocolError,
@@ -457,6 +458,24 @@ def test_a_statement_is_cancelled_with_its_task(fake: DatabricksFake) -> None:
     with workspace(fake) as url:
         asyncio.run(ask(url))
         assert _cancelled(fake)
+
+
+def test_a_statement_is_cancelled_where_the_client_is_closed(fake: DatabricksFake) -> None:
+    fake.running = 10**6
+    spine = pl.DataFrame({"user_id": [1], "when": [START]})
+    options: dict[str, Any] = {"warehouse_id": "wh1", "views": {}}
+    with workspace(fake) as url, featkit.connect(opened(url, **options)) as client:
+
+        def close() -> None:
+            _running(fake)
+            client.close()
+
+        thread = threading.Thread(target=close)
+        thread.start()
+        with pytest.raises((ClosedError, RequestRejected), match=r"client was closed|CANCELED"):
+            client.get_historical_features(spine, ["balances:amount"], at="when")
+        thread.join()
+        assert set(fake.cancelled) == set(fake.statements)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals")

@@ -359,6 +359,20 @@ def test_what_there_is_no_time_for_is_undone(scripted_store, driver):
         assert ended.wait(10)
 
 
+@pytest.mark.parametrize("driver", ["sync", "async"])
+def test_of_what_was_asked_together_that_is_undone_which_came_too_late(
+    scripted_store, driver, release
+):
+    (soon, once), (slow, ended) = undone(lambda: "soon"), undone(lambda: release.wait(10))
+    with featkit.connect(scripted_store(), timeout="0.05s") as client:
+        calls = one([soon, slow])
+        found = client.run(calls) if driver == "sync" else asyncio.run(client.arun(calls))
+        assert found[0] == "soon"
+        assert isinstance(found[1], DeadlineExceeded)
+        assert ended.wait(10)
+        assert not once.is_set()
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no signal to one process")
 def test_what_ctrl_c_interrupts_is_undone(client, release):
     def interrupted():
@@ -411,6 +425,58 @@ def test_closing_while_calls_wait_fails_them_and_hangs_nobody(scripted_store, re
     assert {type(each) for each in found[BOUND:]} == {ClosedError}
     with pytest.raises(ClosedError):
         client.run(one(call(lambda: 1)))
+
+
+@pytest.mark.parametrize("driver", ["sync", "async"])
+@pytest.mark.parametrize("together", [False, True])
+def test_closing_undoes_what_runs_at_the_store(scripted_store, release, driver, together):
+    client = featkit.connect(scripted_store())
+    begun = threading.Event()
+    slow, ended = undone(lambda: (begun.set(), release.wait(10)))
+    done, never = undone(lambda: "done")
+
+    def flow():
+        yield done
+        yield [slow, call(lambda: 1)] if together else slow
+        yield call(lambda: 2)
+
+    def close():
+        begun.wait(10)
+        client.close()
+        release.set()
+
+    closing = threading.Thread(target=close)
+    closing.start()
+    with patience(10), pytest.raises(ClosedError):
+        client.run(flow()) if driver == "sync" else asyncio.run(client.arun(flow()))
+    closing.join()
+    assert ended.is_set()
+    assert not never.is_set()
+
+
+@pytest.mark.anyio
+async def test_closing_in_a_task_undoes_what_runs_for_another_one(scripted_store, release):
+    client = featkit.connect_async(scripted_store())
+    begun = threading.Event()
+    slow, ended = undone(lambda: (begun.set(), release.wait(10)))
+    task = asyncio.create_task(client.arun(one([slow, slow])))
+    await asyncio.to_thread(begun.wait, 10)
+    await client.close()
+    assert ended.is_set()
+    release.set()
+    await task
+
+
+def test_an_undoing_that_fails_keeps_nobody_from_closing(scripted_store, release):
+    client = featkit.connect(scripted_store())
+    begun = threading.Event()
+    slow, _ = undone(lambda: (begun.set(), release.wait(10)))
+    waiting = threading.Thread(target=lambda: client.run(one(replace(slow, undo=failing("no")))))
+    waiting.start()
+    assert begun.wait(10)
+    client.close()
+    release.set()
+    waiting.join(10)
 
 
 def threads_of_featkit():
