@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import polars as pl
 
@@ -61,6 +62,17 @@ def parse_dtype(name: str) -> pl.DataType:
     raise ValueError(msg)
 
 
+def instance(dtype: Any) -> pl.DataType:  # noqa: ANN401 - a class of dtypes, or one of these
+    """Return a dtype as an instance: those within others may be classes.
+
+    Examples
+    --------
+    >>> instance(pl.List(pl.Int64).inner), instance(pl.Int64)
+    (Int64, Int64)
+    """
+    return pl.Series([], dtype=dtype).dtype
+
+
 def format_dtype(dtype: pl.DataType | None) -> str:
     """Write a dtype by the name that `parse_dtype` reads, where it has one.
 
@@ -73,7 +85,7 @@ def format_dtype(dtype: pl.DataType | None) -> str:
         case None:
             return "unknown"
         case pl.List():
-            return f"list[{format_dtype(pl.Series([], dtype=dtype.inner).dtype)}]"
+            return f"list[{format_dtype(instance(dtype.inner))}]"
         case pl.Datetime(time_zone=str()):
             return "timestamp"
         case pl.Datetime():

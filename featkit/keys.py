@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from featkit.dtypes import TIMESTAMP, format_dtype
+from featkit.dtypes import TIMESTAMP, format_dtype, instance
 from featkit.errors import KeyTypeError, TimestampError
 
 if TYPE_CHECKING:
@@ -331,12 +331,11 @@ def _endless(values: pl.Expr, dtype: pl.DataType) -> pl.Expr:
     """Tell where a float anywhere within values is not finite."""
     match dtype:
         case pl.List(inner=inner):
-            within = _endless(pl.element(), pl.Series([], dtype=inner).dtype)
+            within = _endless(pl.element(), instance(inner))
             return values.list.eval(within).list.any().fill_null(value=False)
         case pl.Struct(fields=fields):
             return pl.any_horizontal(
-                _endless(values.struct.field(own.name), pl.Series([], dtype=own.dtype).dtype)
-                for own in fields
+                _endless(values.struct.field(own.name), instance(own.dtype)) for own in fields
             )
         case _ if dtype.is_float():
             return ~values.is_finite().fill_null(value=True)

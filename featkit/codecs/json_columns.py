@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import polars as pl
 
+from featkit.dtypes import instance
 from featkit.errors import ProtocolError, reason_of
 
 if TYPE_CHECKING:
@@ -125,14 +126,14 @@ def _parsed(texts: Sequence[bytes], dtypes: Mapping[int, pl.DataType]) -> dict[i
 
 def _innermost(dtype: pl.DataType) -> pl.DataType:
     while isinstance(dtype, pl.List):
-        dtype = pl.Series([], dtype=dtype.inner).dtype
+        dtype = instance(dtype.inner)
     return dtype
 
 
 def _of(inner: pl.DataType, dtype: pl.DataType) -> pl.DataType:
     """Return the dtype with another innermost one."""
     if isinstance(dtype, pl.List):
-        return pl.List(_of(inner, pl.Series([], dtype=dtype.inner).dtype))
+        return pl.List(_of(inner, instance(dtype.inner)))
     return inner
 
 

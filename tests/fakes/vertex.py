@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import itertools
 import json
+import math
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -316,6 +317,8 @@ class VertexFake:
             kind, value = values[place.name]
             moment = sqlglot.exp.Literal.string(value.removesuffix("Z"))
             place.replace(moment if kind == "STRING" else sqlglot.exp.cast(moment, "timestamp"))
+        for each in list(tree.find_all(sqlglot.exp.JSONFormat)):
+            each.replace(each.this)  # `cell` writes JSON as BigQuery does, and DuckDB does not
         ours = {own.alias for own in tree.find_all(sqlglot.exp.CTE)}
         with duckdb.connect() as database:  # without zones, which need an extension of DuckDB's
             for view, rows in self.views:
@@ -416,8 +419,31 @@ def cell(value: Any) -> str | None:
             return words.get(str(value), str(value))
         case bytes():
             return base64.b64encode(value).decode()
+        case list() | dict():
+            return json.dumps(json_of(value), ensure_ascii=False)
         case _:
             return str(value)
+
+
+def json_of(value: Any) -> Any:
+    """Say a value as TO_JSON_STRING does: what JSON cannot hold exactly is text."""
+    match value:
+        case None | bool() | str():
+            return value
+        case int():
+            return value if abs(value) <= 2**53 else str(value)
+        case float():
+            return value if math.isfinite(value) else cell(value)
+        case datetime():
+            return f"{value.replace(tzinfo=None).isoformat()}Z"
+        case date():
+            return value.isoformat()
+        case list():
+            return [json_of(item) for item in value]
+        case dict():
+            return {name: json_of(item) for name, item in value.items()}
+        case _:
+            return cell(value)
 
 
 def value_of(value: Any, dtype: pl.DataType) -> dict[str, Any]:

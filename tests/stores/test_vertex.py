@@ -38,6 +38,7 @@ from featkit.errors import (
 from featkit.online.gathering import Later, gathered
 from featkit.schema import Entity, Feature, FeatureView
 from featkit.stores.base import OnlineRead, open_store
+from featkit.stores.vertex.registry import Field, dtype_of
 from featkit.stores.vertex.values import Answers, body_of
 from featkit.stores.vertex.values import features_of as one_of
 from featkit.testing import CONTRACT_NOW, StoreContract, contract_views, described
@@ -179,6 +180,23 @@ def test_a_feature_that_its_group_has_no_more_is_served_all_the_same(
 ) -> None:
     fake.lost.add("visits")
     assert client.get_online_features("customers", 1, ["visits"]) == {"visits": 2**53 + 1}
+
+
+@pytest.mark.parametrize(
+    ("kind", "mode", "served", "dtype"),
+    [
+        ("NUMERIC", "NULLABLE", "DOUBLE", pl.Float64()),
+        ("BIGNUMERIC", "REPEATED", "DOUBLE_ARRAY", pl.List(pl.Float64())),
+        ("NUMERIC", "NULLABLE", "", pl.String()),
+        ("DATETIME", "REPEATED", "", pl.List(pl.String())),
+        ("TIMESTAMP", "NULLABLE", "INT64", pl.Datetime("us", "UTC")),
+        ("DATE", "REPEATED", "INT64_ARRAY", pl.List(pl.Date())),
+    ],
+)
+def test_what_bigquery_has_no_dtype_for_is_what_it_is_served_as(
+    kind: str, mode: str, served: str, dtype: pl.DataType
+) -> None:
+    assert dtype_of(Field("f", kind, mode), served) == dtype
 
 
 @pytest.mark.parametrize(

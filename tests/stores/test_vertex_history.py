@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import math
 import time
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
+import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
 import featkit
-from featkit.errors import DeadlineExceeded, RequestRejected
+from featkit.errors import DeadlineExceeded, RequestRejected, StoreUnavailable
+from featkit.testing import described
 from tests.fakes.vertex import VertexFake, google
+from tests.fakes.wire import Answer, Asked, served
 from tests.stores.test_databricks_history import (
     BALANCES,
     FEATURES,
@@ -23,9 +28,7 @@ from tests.stores.test_databricks_history import (
 from tests.stores.test_vertex import opened
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    import polars as pl
+    from collections.abc import Callable, Iterator
 
 __all__ = ["oracle", "spine", "there"]  # fixtures
 VIEWS = {"balances": {"ttl": "2h", "timestamp": "at"}}
@@ -69,6 +72,41 @@ def test_training_sets_are_those_of_the_rows(  # noqa: PLR0917 - fixtures and pa
     found = client.get_historical_features(spine, FEATURES, at="when", **options)
     right = oracle.get_historical_features(spine, FEATURES, at="when", **options)
     assert_frame_equal(found.frame, right.frame)
+
+
+def test_nested_values_are_exact(there: bool) -> None:  # noqa: FBT001 - a fixture
+    day, moment = date(2024, 5, 1), datetime(2024, 5, 1, 12, 0, 0, 450_001, tzinfo=UTC)
+    values = {
+        "ints": [[2**53 + 1, -(2**63), 1], [], None],
+        "floats": [[0.1, math.inf, -math.inf, 1e-300], [], None],
+        "texts": [["", 'ü`"', "null"], [], None],
+        "flags": [[True, False], [], None],
+        "bytes": [[b"\x00\xff", b""], [], None],
+        "days": [[day], [], None],
+        "moments": [[moment], [], None],
+        "record": [
+            {"n": 2**53 + 1, "x": math.inf, "b": b"\xff", "at": moment, "in": {"t": "a"}},
+            {"n": None, "x": None, "b": None, "at": None, "in": None},
+            None,
+        ],
+    }
+    time_ = pl.Datetime("us", "UTC")
+    inner = pl.Struct({"t": pl.String()})
+    record = {"n": pl.Int64(), "x": pl.Float64(), "b": pl.Binary(), "at": time_, "in": inner}
+    schema = {
+        "ints": pl.List(pl.Int64()),
+        "bytes": pl.List(pl.Binary()),
+        "moments": pl.List(time_),
+        "record": pl.Struct(record),
+    }
+    rows = pl.DataFrame(values, schema_overrides=schema, strict=False)
+    rows = rows.with_columns(k=pl.int_range(3, dtype=pl.Int64), at=pl.lit(moment, time_))
+    fake = VertexFake([described(rows, name="deep", join_keys="k", timestamp="at")])
+    spine = pl.DataFrame({"k": [0, 1, 2, 7], "when": [moment] * 4}).cast({"when": time_})
+    with google(fake) as url, featkit.connect(opened(url, pushdown=there, views={})) as client:
+        found = client.get_historical_features(spine, ["deep:*"], at="when").frame
+    right = spine.join(rows.drop("at"), on="k", how="left", maintain_order="left")
+    assert_frame_equal(found, right, check_column_order=False)
 
 
 @pytest.mark.parametrize("there", [True], indirect=True)
@@ -115,6 +153,28 @@ def test_a_query_that_runs_is_waited_for(
     assert_frame_equal(found.frame, right.frame)
 
 
+def test_a_query_with_a_warning_went_well_and_one_without_a_count_did_not(
+    fake: VertexFake, spine: pl.DataFrame
+) -> None:
+    warned = {"errors": [{"reason": "invalid", "message": "a partition was skipped"}]}
+
+    def answers(change: Callable[[dict[str, Any]], object]) -> Any:
+        said = fake.answer
+
+        def answer(asked: Asked) -> Answer:
+            reply = said(asked)
+            if asked.path.endswith("/queries"):
+                change(reply.body)
+            return reply
+
+        with served(answer) as url, featkit.connect(opened(url, views=VIEWS)) as client:
+            return client.get_historical_features(spine, ["balances:note"], at="when").frame
+
+    assert answers(lambda body: body.update(warned)).height == spine.height
+    with pytest.raises(StoreUnavailable, match="the query failed: a partition was skipped"):
+        answers(lambda body: (body.update(warned), body.pop("totalRows")))
+
+
 def test_a_query_is_cancelled_where_its_time_is_up(fake: VertexFake, spine: pl.DataFrame) -> None:
     fake.running = 10**6
     with google(fake) as url, featkit.connect(opened(url, views=VIEWS), timeout="0.7s") as client:
@@ -131,7 +191,7 @@ def test_bigquery_that_has_too_much_to_do_is_asked_again(
     fake: VertexFake, client: Any, spine: pl.DataFrame
 ) -> None:
     client.get_feature_metadata("balances")
-    fake.refusing = ["rateLimitExceeded", "jobRateLimitExceeded"]
+    fake.refusing = ["rateLimitExceeded", "jobRateLimitExceeded", "jobBackendError"]
     found = client.get_historical_features(spine, ["balances:note"], at="when")
     assert found.frame.height == spine.height
     fake.refusing = ["quotaExceeded"]

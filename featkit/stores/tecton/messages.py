@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime  # noqa: TC003 - msgspec reads the annotations
-from typing import TYPE_CHECKING, Any, TypeVar
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import msgspec
 import polars as pl
@@ -174,11 +174,14 @@ class Query(msgspec.Struct, rename="camel", frozen=True):
     results: list[Row] = []
 
 
+Moment = Annotated[datetime, msgspec.Meta(tz=True)]
+
+
 class Ready(msgspec.Struct, frozen=True):
     """Up to when values are materialised; the names come in two spellings."""
 
-    online_latest_ready_time: datetime | None = None
-    camel: datetime | None = msgspec.field(default=None, name="onlineLatestReadyTime")
+    online_latest_ready_time: Moment | None = None
+    camel: Moment | None = msgspec.field(default=None, name="onlineLatestReadyTime")
 
     @property
     def online(self) -> datetime | None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from featkit.dtypes import instance
 from featkit.errors import KeyTypeError, NotSupportedError, nearest, reason_of
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def _held(kind: DataType) -> pl.DataType:
 
 def _unknown(found: pl.DataType, kind: DataType, path: str) -> Iterator[tuple[str, str, list[str]]]:
     """Find fields that a struct does not have: where, which, and those that it has."""
-    inner = pl.Series([], dtype=found.inner).dtype if isinstance(found, pl.List) else found
+    inner = instance(found.inner) if isinstance(found, pl.List) else found
     match kind.shape:
         case "array", (own,):
             yield from _unknown(inner, own, path)
@@ -118,7 +119,7 @@ def _within(
         if field.name not in parts:
             yield path, field.name, list(parts)
         else:
-            dtype = pl.Series([], dtype=field.dtype).dtype
+            dtype = instance(field.dtype)
             yield from _unknown(dtype, parts[field.name], f"{path}.{field.name}")
 
 

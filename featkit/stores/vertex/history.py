@@ -15,8 +15,9 @@ from featkit.asof import joined, period
 from featkit.calls import Call, HttpRequest, LocalRead
 from featkit.dtypes import TIMESTAMP
 from featkit.engines.sql import SPINE, Dialect, join_query, spine_text
-from featkit.errors import ProtocolError, RowMismatch, StoreUnavailable, reason_of
+from featkit.errors import ProtocolError, RowMismatch, StoreUnavailable
 from featkit.history import EVENT, ROW
+from featkit.stores.vertex.cells import cells_of, rows_of
 from featkit.stores.vertex.registry import ENTITY_ID, decode
 
 if TYPE_CHECKING:
@@ -32,8 +33,6 @@ _PAGE = 50_000  # rows
 _PATIENCE = 10_000  # milliseconds that one request waits for a query
 _SOON, _PAUSE = 0.05, 0.5  # seconds between two such requests: first, at most
 _SPINE = 8_000_000  # characters of a spine that goes with a query; BigQuery takes 10 MB in all
-# every cell is text, or null
-_ROWS = pl.List(pl.Struct({"f": pl.List(pl.Struct({"v": pl.String()}))}))
 
 
 class _Job(msgspec.Struct, frozen=True, rename="camel"):
@@ -46,7 +45,7 @@ class _Page(msgspec.Struct, rename="camel"):
     job_reference: _Job = _Job()
     rows: msgspec.Raw = msgspec.Raw(b"[]")
     page_token: str = ""
-    total_rows: str = "0"
+    total_rows: str | None = None  # there once a query has ended well
     errors: list[dict[str, Any]] = []
 
 
@@ -161,14 +160,15 @@ class BigQuery:
         if not said.job_complete:
             look = self._call(HttpRequest(url=f"{url}?{urlencode(query)}"))
             said = yield from self._ended(look, said.job_reference)
-        if said.errors:
-            msg = f"the query failed: {said.errors[0].get('message', 'BigQuery does not say why')}"
+        if said.total_rows is None:
+            reasons = [str(each.get("message")) for each in said.errors]
+            msg = f"the query failed: {'; '.join(reasons) or 'BigQuery does not say why'}"
             raise StoreUnavailable(msg)
-        total, pages = int(said.total_rows), [_rows(said.rows)]
+        total, pages = int(said.total_rows), [rows_of(said.rows)]
         while said.page_token:
             more = {**query, "pageToken": said.page_token}
             said = yield self._call(HttpRequest(url=f"{url}?{urlencode(more)}"))
-            pages.append(_rows(said.rows))
+            pages.append(rows_of(said.rows))
         if sum(map(len, pages)) != total:
             msg = f"expected {total} rows of a query, got {sum(map(len, pages))}"
             raise ProtocolError(msg)
@@ -327,15 +327,6 @@ DIALECT = Dialect(
 )
 
 
-def _rows(raw: msgspec.Raw) -> pl.Series:
-    try:
-        rows: pl.Series = pl.Series([bytes(raw).decode()]).str.json_decode(_ROWS).item()
-    except (pl.exceptions.PolarsError, UnicodeDecodeError) as error:
-        msg = f"the rows of a query are not what BigQuery sends: {reason_of(error)}"
-        raise ProtocolError(msg) from error
-    return rows
-
-
 def _shaped(read: JoinRead, pages: list[pl.Series]) -> pl.DataFrame:
     """Turn cells into columns of the view's dtypes, and join them."""
     view = read.view
@@ -343,37 +334,3 @@ def _shaped(read: JoinRead, pages: list[pl.Series]) -> pl.DataFrame:
     dtypes |= {view.timestamp: TIMESTAMP} if view.timestamp else {}
     dtypes |= {feature.name: feature.dtype or pl.String() for feature in read.features}
     return joined(read, cells_of(pages, dtypes, view.name))
-
-
-def cells_of(
-    pages: Sequence[pl.Series], dtypes: Mapping[str, pl.DataType], view: str
-) -> pl.DataFrame:
-    """Turn cells into columns of these dtypes."""
-    cells = pl.concat(pages).struct.field("f").alias("cells").to_frame()
-    if (cells["cells"].list.len() != len(dtypes)).any():
-        msg = f"expected {len(dtypes)} cells in each row of a query"
-        raise ProtocolError(msg)
-    try:
-        return cells.select(
-            _cell(pl.col("cells").list.get(place).struct.field("v"), dtype).alias(name)
-            for place, (name, dtype) in enumerate(dtypes.items())
-        )
-    except pl.exceptions.PolarsError as error:
-        msg = f"the rows of a query cannot become the columns of {view!r}: {reason_of(error)}"
-        raise ProtocolError(msg) from error
-
-
-def _cell(text: pl.Expr, dtype: pl.DataType) -> pl.Expr:
-    match dtype:
-        case pl.Datetime():
-            return text.cast(pl.Int64).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
-        case pl.Boolean():
-            return text.replace_strict({"true": True, "false": False}, return_dtype=pl.Boolean)
-        case pl.Date():
-            return text.str.to_date("%Y-%m-%d")
-        case pl.Binary():
-            return text.str.decode("base64")
-        case pl.List() | pl.Struct():
-            return text.str.json_decode(dtype)
-        case _:
-            return text.cast(dtype)

@@ -19,7 +19,8 @@ from featkit.engines.listing import (
     entities_query,
     until,
 )
-from featkit.stores.vertex.history import DIALECT, cells_of
+from featkit.stores.vertex.cells import cells_of
+from featkit.stores.vertex.history import DIALECT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -13,6 +13,7 @@ from featkit.errors import (
     BatchTooLarge,
     FeatkitError,
     RequestRejected,
+    StoreUnavailable,
     ThrottledError,
     UnknownNameError,
 )
@@ -24,6 +25,7 @@ _MANY = r"(too many|at most|exceed|limit|maximum)"
 _TOO_MANY = re.compile(rf"{_MANY}.*keys|keys.*{_MANY}", re.IGNORECASE)
 _NO_ACCESS, _REFUSED = (401, 403), ("UNAUTHENTICATED", "PERMISSION_DENIED")
 _LIMITS = ("rateLimitExceeded", "jobRateLimitExceeded")  # 403 or 400, though they pass
+_TROUBLE = ("backendError", "jobBackendError", "jobInternalError", "tableUnavailable")  # 400
 _TRANSPORT = (408, 429, 500, 502, 503, 504)  # what is tried again, and told by the status
 
 
@@ -66,6 +68,8 @@ def explained(reply: HttpReply, credentials: str) -> FeatkitError | None:
     message = f"{reply.status}: Google says: {said.status or said.reason}: {said.message}"
     if said.reason in _LIMITS:
         return ThrottledError(message)
+    if said.reason in _TROUBLE:
+        return StoreUnavailable(message)
     if said.reason == "quotaExceeded":  # of a day, or of bytes: to wait some seconds is no use
         return RequestRejected(message)
     if reply.status in _NO_ACCESS:

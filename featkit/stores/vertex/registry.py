@@ -279,12 +279,15 @@ _VERTEX: dict[str, pl.DataType] = {
 
 def dtype_of(field: Field | None, value_type: str = "") -> pl.DataType:
     """Find the dtype of a column: BigQuery knows times, which Vertex AI serves as integers."""
-    if field is not None:
-        if field.type in {"RECORD", "STRUCT"} and field.mode != "REPEATED":
-            return pl.Struct({own.name: dtype_of(own) for own in field.fields})
+    if field is None:
+        return _VERTEX.get(value_type, pl.String())
+    repeated = field.mode == "REPEATED"
+    if field.type in {"RECORD", "STRUCT"} and not repeated:
+        return pl.Struct({own.name: dtype_of(own) for own in field.fields})
+    if field.type in _BIGQUERY or value_type not in _VERTEX:
         inner = _BIGQUERY.get(field.type, pl.String())
-        return pl.List(inner) if field.mode == "REPEATED" else inner
-    return _VERTEX.get(value_type, pl.String())
+        return pl.List(inner) if repeated else inner
+    return _VERTEX[value_type]  # a NUMERIC may be served as a DOUBLE
 
 
 def of_groups(

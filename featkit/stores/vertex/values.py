@@ -12,7 +12,7 @@ import polars as pl
 
 from featkit.codecs import json_messages
 from featkit.columns import STATUS, FeatureColumns, Status
-from featkit.dtypes import TIMESTAMP, format_dtype
+from featkit.dtypes import TIMESTAMP, format_dtype, instance
 from featkit.errors import NotSupportedError, ProtocolError, RowMismatch, reason_of
 from featkit.stores.vertex.refusals import check_not_found
 
@@ -66,9 +66,7 @@ def _row(depth: int, *, keyed: bool) -> pl.Struct:
 def _depth(dtype: pl.DataType | None) -> int:
     if not isinstance(dtype, pl.Struct):
         return 0
-    return 1 + max(
-        (_depth(pl.Series([], dtype=own.dtype).dtype) for own in dtype.fields), default=0
-    )
+    return 1 + max((_depth(instance(own.dtype)) for own in dtype.fields), default=0)
 
 
 _LEAVES = {
@@ -246,7 +244,7 @@ def _refuse_unknown_kinds(text: bytes, names: set[str]) -> None:
 def _read(own: pl.DataFrame, name: str, dtype: pl.DataType) -> pl.Series:
     """Take the field of the value that the dtype means; another one is a mistake."""
     is_list = isinstance(dtype, pl.List)
-    inner = pl.Series([], dtype=dtype.inner).dtype if isinstance(dtype, pl.List) else dtype
+    inner = instance(dtype.inner) if isinstance(dtype, pl.List) else dtype
     is_struct = isinstance(inner, pl.Struct)
     field = _STRUCT if is_struct else f"{_LEAVES[inner]}{'Array' * is_list}Value"
     names = [*_FIELDS, _STRUCT] if _STRUCT in own.columns else _FIELDS
@@ -305,7 +303,7 @@ def _struct(column: pl.Series, name: str, dtype: pl.Struct) -> pl.Series:
         held = rows.join(
             pairs.filter(pl.col("name") == own.name), on="row", how="left", maintain_order="left"
         ).select(pl.col("value").struct.unnest())
-        parts.append(_read(held, own.name, pl.Series([], dtype=own.dtype).dtype))
+        parts.append(_read(held, own.name, instance(own.dtype)))
     made = pl.DataFrame(parts).to_struct(name)
     gone = column.is_null()
     return made.to_frame().select(pl.when(~gone).then(pl.col(name)).alias(name)).to_series()

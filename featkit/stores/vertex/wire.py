@@ -19,7 +19,7 @@ from featkit.codecs.protobuf import (
     repeated,
     varints,
 )
-from featkit.dtypes import TIMESTAMP, format_dtype
+from featkit.dtypes import TIMESTAMP, format_dtype, instance
 from featkit.errors import ProtocolError
 from featkit.stores.vertex.values import within_years
 
@@ -99,7 +99,7 @@ def _times(metadata: BinaryColumn) -> pl.Series:
 
 
 def _values(held: Mapping[int, BinaryColumn], dtype: pl.DataType, name: str) -> pl.Series:
-    inner = pl.Series([], dtype=dtype.inner).dtype if isinstance(dtype, pl.List) else dtype
+    inner = instance(dtype.inner) if isinstance(dtype, pl.List) else dtype
     number = _NUMBERS[type(inner)]
     number = _ARRAYS[number] if isinstance(dtype, pl.List) else number
     for other, called in _NAMES.items():
@@ -192,7 +192,7 @@ def _struct(column: BinaryColumn, dtype: pl.Struct, name: str) -> pl.Series:
             raise ProtocolError(msg)
         place = np.full(len(column), -1)
         place[owner[rows]] = rows
-        inner = pl.Series([], dtype=own.dtype).dtype
+        inner = instance(own.dtype)
         held = fields(named[2].at(place), _TYPES)
         parts.append(_values(held, inner, own.name))
     made = pl.DataFrame(parts).to_struct(name)
