@@ -411,6 +411,9 @@ def test_a_warehouse_of_another_host_is_not_used(url: str, variables: Any) -> No
         ({}, AuthError, r"no credentials for https://w.*DATABRICKS_TOKEN.*profile"),
         ({"config_file": "own"}, AuthError, r"'DEFAULT' of own is for https://o.example.com"),
         ({"profile": "prd"}, SettingsError, r"no profile 'prd' in cfg; did you mean 'prod'"),
+        ({"profile": "cli"}, SettingsError, r"auth_type = databricks-cli; .*Config\(profile='cli'"),
+        ({"profile": "bare"}, SettingsError, r"'bare' of cfg has no token, and no client_id"),
+        ({"config_file": "cli"}, AuthError, r"DATABRICKS_TOKEN.*'DEFAULT' of cli logs in with"),
         ({"profile": "prod"}, SettingsError, r"is for https://p.example.com, not for https://w"),
         (
             {"client_id": "me"},
@@ -423,10 +426,23 @@ def test_a_warehouse_of_another_host_is_not_used(url: str, variables: Any) -> No
 def test_missing_credentials_are_named(
     empty_home: Any, options: dict[str, Any], error: type[Exception], words: str
 ) -> None:
-    (empty_home / "cfg").write_text("[prod]\nhost = p.example.com\ntoken = dapi-canary\n")
+    cli = "host = https://w/\nauth_type = databricks-cli\n"
+    (empty_home / "cfg").write_text(
+        f"[prod]\nhost = p.example.com\ntoken = dapi-canary\n[cli]\n{cli}[bare]\nhost = w\n"
+    )
+    (empty_home / "cli").write_text(f"[DEFAULT]\n{cli}")
     (empty_home / "own").write_text("[DEFAULT]\nhost = o.example.com\ntoken = dapi-canary\n")
     with pytest.raises(error, match=words):
         open_store("databricks+https://w", PLACE | {"config_file": "cfg"} | options)
+
+
+@pytest.mark.usefixtures("variables")
+def test_a_profile_may_leave_the_host_to_the_target(empty_home: Any) -> None:
+    (empty_home / "cfg").write_text("[x]\ntoken = dapi-canary\n")
+    known = PLACE | {"config_file": "cfg", "profile": "x"}
+    assert open_store("databricks+https://w", known).auth.host == "https://w"
+    with pytest.raises(SettingsError, match="'x' of cfg has no host"):
+        open_store("databricks:x", known)
 
 
 @pytest.mark.usefixtures("variables")

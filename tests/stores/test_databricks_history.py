@@ -32,6 +32,7 @@ from featkit.errors import (
     UnknownNameError,
 )
 from featkit.stores.base import open_store
+from featkit.stores.databricks.rows import shaped
 from featkit.testing import described
 from tests.fakes.databricks import CATALOG, SCHEMA, WAREHOUSES, DatabricksFake, workspace
 from tests.stores.test_databricks import opened
@@ -343,6 +344,20 @@ def test_structs_have_the_json_of_lookups_and_not_what_arrow_makes_of_them() -> 
                 [{"seen": json.loads(made["place"][0])["seen"]}],
                 [],
             ]
+
+
+@pytest.mark.parametrize("values", [[[1, 2], None, []], ["[1, 2]", None, "[]"]])
+def test_nested_columns_may_come_as_json_as_well(values: list[Any]) -> None:
+    marks = featkit.Feature("marks", pl.List(pl.Int32()), store_type="array<int>")
+    found = shaped(pl.DataFrame({"marks": values}), {}, [marks], None)
+    assert found["marks"].to_list() == [[1, 2], None, []]
+    assert found.schema["marks"] == pl.List(pl.Int32())
+
+
+def test_a_result_of_wider_numbers_is_not_cut() -> None:
+    marks = featkit.Feature("marks", pl.Int64(), store_type="bigint")
+    with pytest.raises(ProtocolError, match=r"'marks' came as float64 and cannot .* loss.*1\.5"):
+        shaped(pl.DataFrame({"marks": [1.0, 1.5]}), {}, [marks], None)
 
 
 def test_a_column_that_is_no_longer_of_its_type_is_named(

@@ -179,8 +179,8 @@ def _credentials(
         passed_over.append(f"the variables are for DATABRICKS_HOST, which is {other}")
     try:
         return _of_profile(host, "DEFAULT", path)
-    except SettingsError as error:  # of another host, or there is none
-        if isinstance(error, _OtherHostError):
+    except SettingsError as error:
+        if not isinstance(error, _NoProfileError):
             passed_over.append(str(error))
     msg = (
         f"there are no credentials for {host}: pass token=, or client_id= and client_secret=; or "
@@ -190,8 +190,8 @@ def _credentials(
     raise AuthError("; ".join([msg, *passed_over]))
 
 
-class _OtherHostError(SettingsError):
-    """The profile is for another host."""
+class _NoProfileError(SettingsError):
+    """There is no such profile."""
 
 
 def _made(host: str, found: Mapping[str, Any], origin: str) -> WorkspaceAuth:
@@ -222,15 +222,37 @@ def _of_profile(host: str | None, profile: str, path: Path) -> WorkspaceAuth:
     if not read or not parser.has_section(profile):
         near = nearest(profile, parser.sections())
         msg = f"there is no profile {profile!r} in {path}; {near}"
+        raise _NoProfileError(msg)
+    section, called = parser[profile], f"the profile {profile!r} of {path}"
+    its = with_scheme(section["host"]) if section.get("host") else host
+    if its is None:
+        msg = f"{called} has no host; write 'databricks+https://HOST' for the target"
         raise SettingsError(msg)
-    section = parser[profile]
-    its = with_scheme(section.get("host", ""))
     if host and not _same(host, its):
-        msg = f"the profile {profile!r} of {path} is for {its}, not for {host}"
-        raise _OtherHostError(msg)
+        msg = f"{called} is for {its}, not for {host}"
+        raise SettingsError(msg)
+    if way := _other_way(section):
+        msg = (
+            f"{called} {way}; have Databricks' own tools log in: token=lambda: Config(profile="
+            f"{profile!r}).authenticate()['Authorization'].removeprefix('Bearer '), with Config "
+            "of databricks.sdk.core"
+        )
+        raise SettingsError(msg)
     auth = _made(its, section, f"those of the profile {profile!r} in {path}")
     auth.warehouse = section.get("warehouse_id", ""), f"the profile {profile!r} in {path}"
     return auth
+
+
+_OURS = {"", "pat", "oauth-m2m"}
+
+
+def _other_way(section: Mapping[str, str]) -> str:
+    """Say how a profile logs in, where it is a way that is left to others; else nothing."""
+    if (kind := section.get("auth_type", "")) not in _OURS:
+        return f"logs in with auth_type = {kind}"
+    if not {"token", "client_id", "client_secret"} & section.keys():
+        return "has no token, and no client_id and client_secret"
+    return ""
 
 
 def with_scheme(host: str) -> str:

@@ -90,7 +90,9 @@ def shaped(
 
 
 def _feature(column: pl.Series, feature: Feature, zone: str | None) -> pl.Series:
-    if carried(feature.store_type) is Carried.AS_JSON:
+    # whether a warehouse sends lists, maps and structs as such or as JSON, nothing promises
+    as_json = isinstance(feature.dtype, pl.List | pl.Struct) and column.dtype == pl.String
+    if as_json or carried(feature.store_type) is Carried.AS_JSON:
         texts = column.cast(pl.String).fill_null("null")
         text = f"[{texts.str.join(',').item() or ''}]"
         return kind_of(feature.store_type, zone).decode(text.encode(), feature.name)
