@@ -11,8 +11,10 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import httpx
+import msgspec
 import polars as pl
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -38,11 +40,15 @@ from featkit.errors import (
 from featkit.online.gathering import Later, gathered
 from featkit.schema import Entity, Feature, FeatureView
 from featkit.stores.base import OnlineRead, open_store
-from featkit.stores.vertex.registry import Field, dtype_of
+from featkit.stores.vertex import VertexStore
+from featkit.stores.vertex.api import Api
+from featkit.stores.vertex.description import described as describe
+from featkit.stores.vertex.registry import Field, View, ViewOptions, dtype_of
 from featkit.stores.vertex.values import Answers, body_of
 from featkit.stores.vertex.values import features_of as one_of
 from featkit.testing import CONTRACT_NOW, StoreContract, contract_views, described
-from tests.fakes.vertex import LOCATION, PROJECT, STORE, VertexFake, google
+from featkit.told import ToldViews
+from tests.fakes.vertex import LOCATION, PLACE, PROJECT, STORE, VertexFake, google
 from tests.fakes.wire import Answer, Asked
 
 if TYPE_CHECKING:
@@ -231,6 +237,25 @@ def test_without_bigquery_keys_are_texts(fake: VertexFake, url: str) -> None:
         assert view.entities[0].dtype == pl.String
         assert view["seen_at"].dtype == pl.Int64
         assert client.get_online_features("customers", "1", ["visits"]) == {"visits": 2**53 + 1}
+
+
+def test_a_view_of_a_table_is_not_described_without_bigquery(fake: VertexFake, url: str) -> None:
+    fake.in_groups = False
+    with (
+        featkit.connect(opened(url, bigquery=False)) as client,
+        pytest.raises(NotSupportedError, match=r"'customers' .* bq://p.lake.customers, which only"),
+    ):
+        client.get_online_features("customers", "1")
+
+
+def test_projects_of_a_domain_have_dots_in_their_names() -> None:
+    project = "example.com:analytics"
+    source = {"uri": f"bq://{project}.lake.users", "entityIdColumns": ["id"]}
+    view = msgspec.convert({"name": "views/v", "bigQuerySource": source}, View)
+    told = ToldViews("vertex", {}, ViewOptions())
+    flow = describe(Api("http://host", ""), PLACE, [view], VertexStore.Options(), told)
+    (call,) = next(flow)
+    assert call.request.url.endswith(f"/projects/{quote(project)}/datasets/lake/tables/users")
 
 
 @pytest.mark.parametrize(

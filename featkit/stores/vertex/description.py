@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_URI = re.compile(r"bq://([^.]+)\.([^.]+)\.([^.]+)")
+_URI = re.compile(r"bq://(.+)\.([^.]+)\.([^.]+)")  # projects of a domain have dots
 
 
 class Choices(Protocol):

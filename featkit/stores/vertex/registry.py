@@ -11,7 +11,7 @@ import polars as pl
 from featkit.codecs import json_messages
 from featkit.dtypes import TIMESTAMP
 from featkit.durations import parse_duration
-from featkit.errors import SettingsError
+from featkit.errors import NotSupportedError, SettingsError
 from featkit.populations import Sync
 from featkit.schema import Entity, Feature, FeatureView
 from featkit.told import check_timestamp
@@ -342,10 +342,12 @@ def _refuse_timestamp(view: View, group: Group, options: ViewOptions) -> None:
 def of_table(view: View, table: Table | None, options: ViewOptions) -> FeatureView:
     """Describe a view of a BigQuery table."""
     source = view.big_query_source or _Source()
+    if table is None:
+        raise _without_columns(view, source)
     keys = source.entity_id_columns or [ENTITY_ID]
-    columns = table.columns if table else {}
+    columns = table.columns
     timestamp = options.timestamp or (FEATURE_TIMESTAMP if FEATURE_TIMESTAMP in columns else None)
-    if table and options.timestamp:
+    if options.timestamp:
         check_timestamp(view.id, options.timestamp, columns)
     return FeatureView(
         name=view.id,
@@ -358,9 +360,20 @@ def of_table(view: View, table: Table | None, options: ViewOptions) -> FeatureVi
         timestamp=timestamp,
         ttl=options.read_ttl(view.id),
         source=source.uri,
-        description=table.description if table else "",
+        description=table.description,
         tags=view.labels,
     )
+
+
+def _without_columns(view: View, source: _Source) -> NotSupportedError:
+    """Say why nobody knows what a view without feature groups holds."""
+    why = (
+        f"its columns are those of {source.uri}, which only BigQuery tells: connect without "
+        "bigquery=False"
+        if source.uri
+        else "it reads neither feature groups nor a table of BigQuery"
+    )
+    return NotSupportedError(f"feature view {view.id!r} cannot be described: {why}")
 
 
 def _entities(keys: Sequence[str], table: Table | None) -> tuple[Entity, ...]:
