@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import platform
 from collections.abc import Mapping  # noqa: TC003 - msgspec reads the annotations
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import numpy as np
 import polars as pl
 
 from featkit._version import __version__
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from os import PathLike
     from pathlib import Path
+    from typing import TypeAlias
+
+    Buffer: TypeAlias = bytes | memoryview
 
 _ROWS = 2**18  # hashed at a time
 
@@ -173,10 +176,51 @@ def _view_changes(was: ViewManifest, now: ViewManifest) -> Iterator[str]:
 
 
 def spine_hash(columns: pl.DataFrame) -> str:
-    """Make sixteen hex digits that change with the keys and moments of a spine, and their order."""
-    digest = hashlib.blake2b(digest_size=8)
+    """Make sixteen hex digits that change with the keys and moments of a spine, and their order.
+
+    They are the same however the values lie in memory: in pieces, as a part of others, or with
+    whatever is behind a null.
+
+    Examples
+    --------
+    >>> frame = pl.DataFrame({"shop": [None, 1, 2]})
+    >>> spine_hash(frame.tail(2)) == spine_hash(pl.DataFrame({"shop": [1, 2]}))
+    True
+    """
+    digest = hashlib.blake2b(repr(columns.schema).encode(), digest_size=8)
     for piece in columns.iter_slices(_ROWS):
-        buffer = io.BytesIO()
-        piece.rechunk().write_ipc_stream(buffer, compat_level=pl.CompatLevel.oldest())
-        digest.update(buffer.getbuffer())
+        for column in piece:
+            digest.update(np.packbits(column.is_null().to_numpy()).data)
+            for buffer in _buffers(column):
+                digest.update(buffer)
     return digest.hexdigest()
+
+
+def _buffers(column: pl.Series) -> Iterator[Buffer]:
+    """Give the values of a column, one as another where they are null."""
+    dtype = column.dtype
+    if dtype == pl.Boolean:
+        column = column.cast(pl.UInt8)
+    elif dtype.is_temporal():
+        column = column.to_physical()
+    if isinstance(column.dtype, _FIXED):
+        yield column.fill_null(0).to_numpy().data
+        return
+    text = _text(column).fill_null("")
+    yield text.str.len_bytes().to_numpy().data
+    yield text.str.join().item().encode()
+
+
+_FIXED = (
+    *(pl.Int8, pl.Int16, pl.Int32, pl.Int64),
+    *(pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64),
+    *(pl.Float32, pl.Float64),
+)
+
+
+def _text(column: pl.Series) -> pl.Series:
+    if column.dtype == pl.Binary:
+        return column.bin.encode("hex")
+    if column.dtype.is_nested():
+        return column.to_frame().select(pl.struct(pl.all()).struct.json_encode()).to_series()
+    return column.cast(pl.String)

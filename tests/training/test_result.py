@@ -2,12 +2,14 @@
 
 import datetime as dt
 import json
+from decimal import Decimal
 
 import polars as pl
 import pytest
 
 import featkit
 from featkit.errors import InputError
+from featkit.training.manifest import spine_hash
 
 from .conftest import DAY, hours
 
@@ -153,6 +155,42 @@ def test_hash_of_the_spine_follows_keys_moments_and_order(history):
     assert of() == of(y=[7, 8])
     hashes = {of(), of(k=[2, 1]), of(k=[1, None]), of(at=hours(1, 3)), of(at=hours(None, 2))}
     assert len(hashes) == 5
+
+
+VALUES = {
+    "whole": [1, 2, None],
+    "text": ["a", "", None],
+    "flag": [True, False, None],
+    "date": [dt.date(2024, 5, 1), dt.date(1960, 1, 1), None],
+    "amount": [Decimal("1.50"), Decimal(0), None],
+    "bytes": [b"\xff", b"", None],
+    "parts": [[1, None], [], None],
+    "kind": pl.Series(["a", "b", None], dtype=pl.Categorical),
+}
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_hash_of_the_spine_does_not_follow_how_values_lie_in_memory(name):
+    frame = pl.DataFrame({name: VALUES[name]})
+    longer = pl.concat([frame[::-1], frame])
+    same = [
+        longer.tail(3),
+        longer.with_row_index().filter(pl.col("index") > 2).drop("index"),
+        pl.concat([frame[:1], frame[1:]], rechunk=False),
+        longer.tail(3).with_columns(pl.when(pl.int_range(3) < 2).then(name)),
+    ]
+    assert {spine_hash(each) for each in same} == {spine_hash(frame)}
+    others = [
+        frame[::-1],
+        frame.head(2),
+        frame.with_columns(pl.when(pl.int_range(3) < 1).then(name)),
+    ]
+    assert len({spine_hash(each) for each in [frame, *others]}) == 4
+
+
+def test_hash_of_the_spine_tells_texts_apart_by_where_they_end():
+    pairs = (["ab", "c"], ["a", "bc"], ["", None], [None, ""])
+    assert len({spine_hash(pl.DataFrame({"k": pair})) for pair in pairs}) == 4
 
 
 def test_frames_of_both_libraries(made):
