@@ -197,6 +197,3 @@ def _without_durations(dtype: pl.DataType) -> pl.DataType:
             return pl.Struct({each.name: _without_durations(each.dtype) for each in fields})  # type: ignore[arg-type] # of an instance
         case _:
             return dtype
-
-
-__all__ = ["join"]
