@@ -54,9 +54,10 @@ def connect(
         they are refused.
     cache
         Where fetched values are kept for the next call: ``"memory"``; ``"disk"``, a file in the
-        user's folder for caches; a path of such a file; ``"redis://HOST:PORT/DB"``; None: nowhere.
-        `featkit.CacheOptions` says more, such as for how long. ``"auto"`` is what the settings
-        say, else memory for stores behind a server, and nothing for those on this machine.
+        user's folder for caches; a path of such a file; ``"redis://HOST:PORT/DB"``; None: nowhere,
+        and what registries say is not either. `featkit.CacheOptions` says more, such as for how
+        long. ``"auto"`` is what the settings say, else memory for stores behind a server, and
+        nothing for those on this machine.
     timeout
         How long one call may take in all; None: without limit, but for the patience of `limits`
         with each request to a server.

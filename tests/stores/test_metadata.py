@@ -107,6 +107,23 @@ def test_a_second_client_asks_nothing_of_the_registry(store: Served, tmp_path: P
         somebody.list_feature_views()
 
 
+def test_without_a_cache_all_is_asked_each_time_and_without_a_ttl_the_values_alone(
+    store: Served,
+) -> None:
+    target, options, _, asked = store
+
+    def asked_again(cache: featkit.CacheOptions | None) -> int:
+        with featkit.connect(target, cache=cache, now=CONTRACT_NOW, **options) as client:
+            client.lookup([1, 2], ["customers:visits"])
+            before = asked()
+            client.lookup([1, 2], ["customers:visits"])
+            assert client.last_summary is not None
+            assert client.last_summary.fetched == 2
+            return asked() - before
+
+    assert 0 < asked_again(featkit.CacheOptions(ttl="0s")) < asked_again(None)
+
+
 def broken(target: str, options: dict[str, Any]) -> tuple[dict[str, Any], str]:
     """Break one of the views; return its name, too: that of its service in Tecton's case."""
     match target.partition(":")[0].partition("+")[0]:
