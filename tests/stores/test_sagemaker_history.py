@@ -129,6 +129,24 @@ def test_composite_keys_are_taken_apart(
     assert found["visits"].to_list() == [1, None]
 
 
+@pytest.mark.parametrize(
+    ("separator", "identifier"),
+    [("#", "a#7#1"), ("#", "a#x#7"), ("#", "a"), (None, '["a",7,1]'), (None, '["a"]')],
+)
+def test_an_identifier_of_other_parts_is_no_key(
+    fake: SageMakerFake, tmp_path: Path, separator: str | None, identifier: str
+) -> None:
+    """It belongs to an entity that holds the separator, which cannot be taken apart."""
+    frame = files(key="customer_id")[0][1].with_columns(pl.lit(identifier).alias("customer_id"))
+    (tmp_path / "customers").mkdir()
+    frame.write_parquet(tmp_path / "customers/a.parquet")
+    told = {"join_keys": {"depot": "string", "code": "int64"}, "separator": separator}
+    spine = pl.DataFrame({"depot": ["a"], "code": [7], "t": [NOON]})
+    with connected(fake, offline_path=str(tmp_path), views={"customers": told}) as client:
+        found = client.get_historical_features(spine, ["customers:visits"], at="t").frame
+    assert found["visits"].to_list() == [None]
+
+
 def test_event_times_may_be_seconds(fake: SageMakerFake, tmp_path: Path) -> None:
     fake.groups["customers"].definitions["at"] = ("Fractional", None)
     frame = files()[0][1].with_columns(pl.lit(NOON.timestamp() + 0.25).alias("at"))

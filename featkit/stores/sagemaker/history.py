@@ -246,19 +246,26 @@ def _odd(table: Any) -> str:  # noqa: ANN401 - a table of pyiceberg
 def _keys(
     read: HistoryRead, schema: Mapping[str, pl.DataType], separator: str | None
 ) -> tuple[pl.Expr, ...]:
-    """Find the join keys in the record identifier, which holds all parts of a composite one."""
+    """Find the join keys in the record identifier, which holds all parts of a composite one.
+
+    One of more or fewer parts is nobody's: a part may hold what separates them.
+    """
     held = read.view.tags[IDENTIFIER]
     entities = read.view.entities
     identifier = pl.col(held)
     if len(entities) == 1:
         return (identifier.cast(entities[0].dtype or schema[held]),)
+    count = len(entities)
     if separator is None:
-        parts = [identifier.str.json_path_match(f"$[{n}]") for n in range(len(entities))]
+        parts = [identifier.str.json_path_match(f"$[{n}]") for n in range(count)]
+        whole = identifier.str.json_path_match(f"$[{count}]").is_null()
     else:
         split = identifier.str.split(separator)
-        parts = [split.list.get(n, null_on_oob=True) for n in range(len(entities))]
+        parts = [split.list.get(n, null_on_oob=True) for n in range(count)]
+        whole = split.list.len() == count
     return tuple(
-        part.cast(own.dtype or pl.String()) for part, own in zip(parts, entities, strict=True)
+        pl.when(whole).then(part).cast(own.dtype or pl.String())
+        for part, own in zip(parts, entities, strict=True)
     )
 
 
