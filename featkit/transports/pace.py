@@ -2,8 +2,8 @@
 
 A store with many workers answers eight calls in the time of one, a store with one worker in eight
 times that, or longer. Neither tells. So the first call runs alone, and their number doubles as long
-as that brings more entities a second; where it does not, the number before is kept for a while. A
-decision without I/O, of which the clock is an argument.
+as that brings more entities a second; where it does not, and does not the next time either, the number
+before is kept for a while. A decision without I/O, of which the clock is an argument.
 """
 
 from __future__ import annotations
@@ -88,12 +88,14 @@ class Pace:
         speeds = self._speeds.setdefault(level, [])
         speeds.append(level * entities / seconds)
         del speeds[: -2 * self.most]
-        if level == self.level and len(speeds) >= level:
+        if level == self.level and len(speeds) in {level, 2 * level}:
             self._decide()
 
     def _decide(self) -> None:
         if self._before and self._speed(self.level) < GAIN * self._speed(self._before):
-            self.level, self._settled = self._before, True
+            # the first ones may have been held up: connections are opened, libraries imported
+            if len(self._speeds[self.level]) > self.level:
+                self.level, self._settled = self._before, True
         elif self.level >= self.most:
             self._settled = True
         else:
@@ -101,7 +103,7 @@ class Pace:
             self._speeds.pop(self.level, None)
 
     def _speed(self, level: int) -> float:
-        return fmean(self._speeds[level])
+        return fmean(self._speeds[level][-level:])
 
     def _begin_anew(self, entities: int, now: float) -> None:
         """Forget how fast it was, and go one step back, to see whether less would do as well."""

@@ -29,10 +29,19 @@ def any_number(at_once: int) -> float:
     return at_once
 
 
-def run(pace: Pace, speed: Speed, calls: int, *, start: float = 0.0, keys: int = 2000) -> float:
+def run(
+    pace: Pace,
+    speed: Speed,
+    calls: int,
+    *,
+    start: float = 0.0,
+    keys: int = 2000,
+    stalled: int | None = None,
+) -> float:
     """Have a store answer calls, as many at once as the pace says; tell when the last is done.
 
     What is asked at once gets equal shares, so that calls end in the order in which they began.
+    Once so many calls as `stalled` are left to begin, all stand still for a while.
     """
     now, done, left = start, 0.0, calls  # done: the share of each call since the start
     under_way: deque[tuple[float, float, float]] = deque()  # share at the end, begun, area
@@ -40,6 +49,7 @@ def run(pace: Pace, speed: Speed, calls: int, *, start: float = 0.0, keys: int =
         while left and pace.running < pace.level:
             left -= 1
             under_way.append((done + WORK, now, pace.begin(now)))
+            now += 8 * WORK * (left == stalled)
         share = speed(len(under_way)) / len(under_way)
         end, begun, area = under_way.popleft()
         now += (end - done) / share
@@ -58,6 +68,17 @@ def test_as_many_run_at_once_as_the_store_has_workers(speed, level):
     pace = Pace(8)
     run(pace, speed, 60)
     assert pace.level == level
+
+
+@pytest.mark.parametrize("stalled", range(75, 100))
+def test_what_holds_up_a_few_calls_says_nothing_of_the_store(stalled):
+    pace = Pace(8)
+    run(pace, any_number, 100, stalled=stalled)  # as where a library is imported meanwhile
+    assert pace.level == 8
+    single = Pace(8)
+    run(single, one_worker, 100, stalled=stalled)
+    # what the first calls were held up looks like the merit of the second level, for a minute
+    assert single.level == (1 if stalled < 98 else 2)
 
 
 def test_a_store_that_bears_any_number_gets_the_most():
