@@ -1,10 +1,9 @@
 """HTTP: one pool of connections, one way to retry, one deadline, no secrets in what is said.
 
-The only module that imports httpx; a client of another library with its API will do as well.
-Without one, requests go to httpx's transport, which stands below its client
-(``docs/decisions/0025-what-a-call-costs.md``). asyncio uses the same from threads: that costs less
-CPU than httpx's own async client, and a call that is cancelled cannot lose a connection of the pool
-(``docs/decisions/0012-async-through-threads.md``).
+Nobody else sends with httpx; a client of another library with its API will do as well. Without
+one, requests go to the pool on which httpx stands (`featkit.transports.pool`). asyncio uses the
+same from threads: that costs less CPU than httpx's own async client, and a call that is cancelled
+cannot lose a connection of the pool (``docs/decisions/0012-async-through-threads.md``).
 """
 
 from __future__ import annotations
@@ -25,6 +24,7 @@ from featkit.errors import ClosedError, FeatkitError, ProtocolError, SettingsErr
 from featkit.transports import bodies, sockets
 from featkit.transports.base import Exchange, Transport
 from featkit.transports.failures import decoded, refusal, unsent
+from featkit.transports.pool import Pool
 
 if TYPE_CHECKING:
     from featkit.transports.deadline import Deadline
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _NOT_MODIFIED = 304
-_ADDRESSES = 64  # that are kept as httpx wants them
 _SCHEMES = ("http", "https", "all")  # that a proxy may stand before
 
 
@@ -128,7 +127,7 @@ class HttpTransport(Transport[HttpRequest]):
                 if self._client is None:
                     self.trust = self.trust or _trust(self._options.ca)
                     bare = not any(getproxies().get(each) for each in _SCHEMES)
-                    self._client = (_Bare if bare else _client)(self._options.limits, self.trust)
+                    self._client = (Pool if bare else _client)(self._options.limits, self.trust)
                 sockets.guard(self._client)
             if self._parent is not None and self._options.client is not None:
                 msg = (
@@ -146,39 +145,6 @@ class HttpTransport(Transport[HttpRequest]):
         if self._client is not None and self._client is not self._options.client:
             self._client.close()
         self._client = None
-
-
-class _Bare:
-    """httpx's transport behind so much of a client's API as is used here.
-
-    A client adds cookies, redirects, hooks and proxies, none of which is wanted.
-    """
-
-    def __init__(self, limits: Limits, trust: ssl.SSLContext) -> None:
-        self._transport = httpx.HTTPTransport(verify=trust, limits=_pool(limits))
-        self._address = lru_cache(_ADDRESSES)(httpx.URL)  # to take one apart is a tenth of a call
-
-    def build_request(
-        self,
-        method: str,
-        url: str,
-        *,
-        content: bytes | None,
-        headers: dict[str, str],
-        timeout: httpx.Timeout,
-    ) -> httpx.Request:
-        """Write a request."""
-        told = {"timeout": timeout.as_dict()}
-        address = self._address(url)
-        return httpx.Request(method, address, content=content, headers=headers, extensions=told)
-
-    def send(self, request: httpx.Request, **_: bool) -> httpx.Response:
-        """Send a request and read the head of the reply."""
-        return self._transport.handle_request(request)
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._transport.close()
 
 
 def _proved(call: Call[Any], reply: HttpReply) -> HttpReply:
@@ -217,24 +183,17 @@ def _authorities(
 
 
 def _client(limits: Limits, trust: ssl.SSLContext) -> httpx.Client:
-    return httpx.Client(
-        verify=trust,
-        follow_redirects=False,
-        limits=_pool(limits),
-    )
-
-
-def _pool(limits: Limits) -> httpx.Limits:
-    return httpx.Limits(
+    kept = httpx.Limits(
         max_connections=limits.connections,
         max_keepalive_connections=limits.connections,
         keepalive_expiry=limits.keep_alive.total_seconds(),
     )
+    return httpx.Client(verify=trust, follow_redirects=False, limits=kept)
 
 
 def _library(client: object) -> Any:  # noqa: ANN401 - httpx, or a module with its API
     """Find the module whose API a client has: httpx, httpx2, or what their subclass is made of."""
-    if isinstance(client, _Bare):
+    if isinstance(client, Pool):
         return httpx
     for kind in type(client).__mro__:
         module = sys.modules.get(kind.__module__.partition(".")[0])

@@ -2,8 +2,8 @@
 
 A store with many workers answers eight calls in the time of one, a store with one worker in eight
 times that, or longer. Neither tells. So the first call runs alone, and their number doubles as long
-as that brings more entities a second; where it does not, and does not the next time either, the number
-before is kept for a while. A decision without I/O, of which the clock is an argument.
+as that brings more entities a second; where it does not, and does not when it is tried again, the
+number before is kept for a while. A decision without I/O, of which the clock is an argument.
 """
 
 from __future__ import annotations
@@ -16,6 +16,13 @@ GAIN = 1.1
 
 AGE = 60.0
 """Seconds after which what was found is looked at again."""
+
+_CHANCES = 3
+"""How many times as many calls must turn out slow as run at once.
+
+What holds up all that run, as a connection that is opened and a library that is imported do, is
+seen in two such groups.
+"""
 
 _NEARLY = 0.3  # how far from a whole number the mean number of calls at once may be
 
@@ -87,14 +94,13 @@ class Pace:
             return
         speeds = self._speeds.setdefault(level, [])
         speeds.append(level * entities / seconds)
-        del speeds[: -2 * self.most]
-        if level == self.level and len(speeds) in {level, 2 * level}:
+        del speeds[: -_CHANCES * self.most]
+        if level == self.level and len(speeds) % level == 0:
             self._decide()
 
     def _decide(self) -> None:
         if self._before and self._speed(self.level) < GAIN * self._speed(self._before):
-            # the first ones may have been held up: connections are opened, libraries imported
-            if len(self._speeds[self.level]) > self.level:
+            if len(self._speeds[self.level]) >= _CHANCES * self.level:
                 self.level, self._settled = self._before, True
         elif self.level >= self.most:
             self._settled = True
