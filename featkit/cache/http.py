@@ -122,8 +122,12 @@ class MetadataCache:
                 response = self._kept(prepared) if request.any_age else None
                 if response is None:
                     raise
+            except FeatkitError:
+                self._forget(prepared)
+                raise
             failed = self._adapter.failure
         if failed is not None and not isinstance(failed, _UNREACHABLE):
+            self._forget(prepared)
             raise failed  # requests-cache takes any error for a server that is down
         if failed is not None:
             self._old.append(OldReply(response.created_at, failed))
@@ -133,6 +137,10 @@ class MetadataCache:
     def _kept(self, prepared: requests.PreparedRequest) -> Any:  # noqa: ANN401 - a reply, or None
         cache = self._session.cache
         return cache.get_response(cache.create_key(prepared))
+
+    def _forget(self, prepared: requests.PreparedRequest) -> None:
+        """Forget a reply that the server would not give any more."""
+        self._session.cache.delete(self._session.cache.create_key(prepared))
 
     def old_replies(self) -> list[OldReply]:
         """Return, once, the replies past their time that were served since the last question."""

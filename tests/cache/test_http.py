@@ -144,6 +144,12 @@ def test_what_is_asked_for_anew_is_kept_from_then_on(registry, url, opened, plac
     with pytest.raises(StoreUnavailable):
         ask(f"{url}/views", renew=True)
     assert ask(f"{url}/views") == registry.body
+    registry.status = 403
+    for _ in range(2):  # what the server refuses now is forgotten
+        with pytest.raises(AuthError):
+            ask(f"{url}/views", renew=True)
+        with pytest.raises(AuthError):
+            ask(f"{url}/views")
 
 
 def test_only_requests_for_metadata_are_kept(registry, url, opened):

@@ -154,6 +154,21 @@ def test_a_dedicated_endpoint_serves_values(fake: VertexFake) -> None:
     assert set(asked[:-1]) == {"us-central1-aiplatform.googleapis.com", "bigquery.googleapis.com"}
 
 
+def test_a_view_that_is_gone_is_no_view_without_entities(fake: VertexFake, url: str) -> None:
+    with featkit.connect(opened(url, views={}), now=CONTRACT_NOW) as client:
+        assert (
+            client.lookup([404, 405], ["customers:visits"]).statuses["visits"].to_list()
+            == [Status.NOT_FOUND] * 2
+        )
+        before = len(fake.asked)
+        client.lookup([1, 406], ["customers:visits"])
+        assert len(fake.asked) == before + 2  # of one something is known
+        fake.views = [(view, rows) for view, rows in fake.views if view.name != "customers"]
+        for _ in range(2):
+            with pytest.raises(UnknownNameError, match="no feature view 'customers' in fos"):
+                client.lookup([8, 9], ["customers:visits"])
+
+
 @pytest.mark.filterwarnings("ignore::featkit.errors.SettingsWarning")
 @pytest.mark.parametrize("gone", ["routes_group", "routes"])
 def test_a_view_whose_group_or_table_is_gone_fails_alone(

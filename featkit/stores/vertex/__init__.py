@@ -34,7 +34,7 @@ from featkit.errors import (
 from featkit.flows import all_of, meant, parted, together
 from featkit.online.gathering import Gathering
 from featkit.stores.base import Store
-from featkit.stores.vertex import listing
+from featkit.stores.vertex import listing, silence
 from featkit.stores.vertex.api import Api
 from featkit.stores.vertex.description import described
 from featkit.stores.vertex.gaps import gaps
@@ -259,6 +259,14 @@ class VertexStore(Store):
             gathering = Gathering(Answers.gathered)
             calls += [self._fetched(read, partial(Answers(read).later, gathering)) for read in same]
         return calls
+
+    def perform(self, reads: Sequence[OnlineRead], calls: Sequence[Call[Any]]) -> Flow[list[Any]]:
+        """Make the calls; a view of which nothing is known may be gone itself."""
+        if self._options.grpc:  # where the stream says so
+            return (yield from super().perform(reads, calls))
+        noting, known = silence.heard(reads, calls)
+        came = yield from super().perform(reads, noting)
+        return (yield from silence.checked(reads, came, known, lambda name: self._named([name])))
 
     def _fetched(self, read: OnlineRead, decode: Callable[[Any], T]) -> Call[T]:
         base = self._serving or self._api.url

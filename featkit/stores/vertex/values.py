@@ -15,6 +15,7 @@ from featkit.columns import STATUS, FeatureColumns, Status
 from featkit.dtypes import TIMESTAMP, format_dtype, instance
 from featkit.errors import NotSupportedError, ProtocolError, RowMismatch, reason_of
 from featkit.stores.vertex.refusals import check_not_found
+from featkit.stores.vertex.silence import NOTHING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -123,10 +124,10 @@ def _text(name: str, dtype: pl.DataType) -> pl.Expr:
 
 
 def features_of(reply: HttpReply) -> bytes:
-    """Return the body of a reply that answers for one entity; ``null`` for one that is unknown."""
+    """Return the body of a reply that answers for one entity; `NOTHING` for one not known."""
     if reply.status == UNKNOWN:
         check_not_found(reply)
-        return b"null"
+        return NOTHING
     json_messages.read(_Answer, reply.body, _SENDER)
     return bytes(reply.body)
 
