@@ -347,7 +347,7 @@ def test_a_view_without_a_table_says_so(vertex: tuple[VertexFake, str]) -> None:
     store = test_vertex.opened(url, scan_source=True, bigquery=False)
     with featkit.connect(store, now=CONTRACT_NOW, cache=None) as client:
         found = client.staleness(["customers:*"])["customers"]
-    assert "no table in BigQuery" in found.reason
+    assert "neither feature groups nor a table of BigQuery" in found.reason
 
 
 def test_who_was_deleted_is_no_entity(tmp_path: Path) -> None:
