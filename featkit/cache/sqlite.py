@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import stat
@@ -207,7 +208,12 @@ class SqliteContainer:
         if self._own_folder:
             own_folder(self.path.parent)
         flags = os.O_CREAT | os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
-        handle = os.open(self.path, flags, 0o600)
+        try:
+            handle = os.open(self.path, flags, 0o600)
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                raise OSError("it is a link; name the file that it leads to") from error
+            raise
         try:
             found = os.fstat(handle)
             _check_owner(found)

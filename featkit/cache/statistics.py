@@ -156,8 +156,8 @@ class CacheStats(Report):
         for number, what in (
             (self.stale, "served stale"),
             (self.refreshed, "refreshed in the background"),
-            (self.evicted, "rows evicted"),
-            (self.metadata, "replies of metadata"),
+            (self.evicted, f"row{'s' * (self.evicted != 1)} evicted"),
+            (self.metadata, f"repl{'y' if self.metadata == 1 else 'ies'} of registries"),
         ):
             counts += [f"{number:,} {what}"] if number else []
         return "; ".join(counts)

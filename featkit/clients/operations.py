@@ -196,7 +196,7 @@ class Operations:
         """See `featkit.accessor.FeaturesAccessor.enrich`."""
         frame = frames.adapt(own, dtype_backend=options.dtype_backend)
         selection = yield from select(self.store, features, prefix=options.prefix)
-        suffixes = {"timestamps": options.timestamps, "statuses": options.statuses}
+        suffixes = {"timestamps": bool(options.timestamps), "statuses": bool(options.statuses)}
         refuse_taken(selection.added(**suffixes), frame.columns)
         keys = self._key_columns(frame, selection, options.on)
         # handed on, not kept: they may be a copy, and are not needed for what takes most memory

@@ -152,7 +152,7 @@ def test_a_link_is_not_followed(connect, tmp_path, path):
     victim = tmp_path / "victim"
     victim.write_bytes(b"")
     path.symlink_to(victim)
-    with pytest.warns(CacheWarning, match="cannot be used"):
+    with pytest.warns(CacheWarning, match="cannot be used: it is a link; name the file"):
         value(connect(path))
     assert victim.read_bytes() == b""
 

@@ -287,7 +287,7 @@ def test_clearing_disabling_and_counting(registry, url, opened):
     ask = opened()
     ask(f"{url}/views")
     assert ask.client.cache.stats().metadata == 1
-    assert "1 replies of metadata" in str(ask.client.cache.stats())
+    assert "1 reply of registries" in str(ask.client.cache.stats())
     ask.client.cache.clear()
     assert ask.client.cache.stats().metadata == 0
     ask(f"{url}/views")

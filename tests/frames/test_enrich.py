@@ -941,6 +941,12 @@ def test_what_is_neither_yes_nor_no_is_refused(constructor, option, value):
         frame.features.enrich("shops:visits", **{option: value})
 
 
+def test_a_yes_of_numpy_is_a_yes(constructor):
+    frame = constructor({"shop": [1]})
+    enriched = frame.features.enrich("shops:visits", statuses=np.True_, timestamps=np.False_)
+    assert constructor.names(enriched) == ["shop", "visits", "visits__status"]
+
+
 def test_prefix_that_is_no_text_is_refused(constructor):
     with pytest.raises(InputError, match="prefix=5 is no text"):
         constructor({"shop": [1]}).features.enrich("shops:visits", prefix=5)
