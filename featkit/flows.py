@@ -31,13 +31,15 @@ def together(calls: list[Call[T]], *, but: type[FeatkitError] | tuple[()] = ()) 
     return kept
 
 
-def at_once(tasks: Sequence[Task[Any] | None]) -> Flow[list[Any]]:
+def at_once(tasks: Sequence[Task[Any] | None], *, all_or_none: bool = False) -> Flow[list[Any]]:
     """Do several things side by side: what each needs next is asked for together.
 
     Parameters
     ----------
     tasks
         Calls and flows; None has the answer None.
+    all_or_none
+        Whether the first failure is raised; what goes on at the store for the others is undone.
 
     Returns
     -------
@@ -75,6 +77,11 @@ def at_once(tasks: Sequence[Task[Any] | None]) -> Flow[list[Any]]:
                     answers[place] = error
             listed = {n: [own] if isinstance(own, Call) else own for n, own in wanted.items()}
             calls = [call for own in listed.values() for call in own]
+            failed = (own for own in answers if isinstance(own, FeatkitError))
+            if all_or_none and (reason := next(failed, None)) is not None:
+                if undoing := [call.undo for call in calls if call.undo is not None]:
+                    yield undoing
+                raise reason
             came = iter((yield calls) if calls else [])
             told = {n: [next(came) for _ in own] for n, own in listed.items()}
             told |= {n: told[n][0] for n, own in wanted.items() if isinstance(own, Call)}
@@ -85,12 +92,8 @@ def at_once(tasks: Sequence[Task[Any] | None]) -> Flow[list[Any]]:
 
 
 def all_at_once(tasks: Sequence[Task[T]]) -> Flow[list[T]]:
-    """Do several things side by side, as `at_once` does; raise the first failure."""
-    answers = yield from at_once(tasks)
-    for answer in answers:
-        if isinstance(answer, FeatkitError):
-            raise answer
-    return answers
+    """Do several things side by side, as `at_once` does; all of them, or none."""
+    return (yield from at_once(tasks, all_or_none=True))
 
 
 def _flow(task: Task[T]) -> Flow[T]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from featkit.calls import Call, HttpRequest, LocalRead
 from featkit.errors import AuthError, StoreUnavailable, UnknownNameError
-from featkit.flows import at_once, made_once, meant
+from featkit.flows import all_at_once, at_once, made_once, meant
 from featkit.stores.sagemaker.together import RecordsRequest
 
 
@@ -103,6 +105,27 @@ def test_nothing_asks_for_nothing():
     with pytest.raises(StopIteration) as end:
         next(at_once([None]))
     assert end.value.value == [None]
+
+
+def test_where_all_are_wanted_the_first_failure_undoes_what_goes_on_for_the_others():
+    error = StoreUnavailable("down")
+
+    def running():
+        try:
+            while True:
+                yield replace(call("look", 0), undo=call("cancel", 0))
+        finally:
+            closed.append(1)
+
+    closed: list[int] = []
+    flow = all_at_once([running(), stepping("a", "b", fails="b"), stepping("c")])
+    assert asked(next(flow)) == ["look", "a", "c"]
+    assert asked(flow.send([0, 1, 2])) == ["look", "b"]
+    assert asked(flow.send([0, error])) == ["cancel"]
+    with pytest.raises(StoreUnavailable) as caught:
+        flow.send([StoreUnavailable("the cancelling failed, too")])
+    assert caught.value is error
+    assert closed
 
 
 def test_who_gives_up_closes_all():

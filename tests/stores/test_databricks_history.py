@@ -219,6 +219,27 @@ def test_chunks_come_side_by_side_and_keep_their_order(
     assert max(map(len, fake.statements.values())) > 2 * 16  # chunks, of waves of 16
 
 
+def test_views_are_joined_side_by_side_and_a_failure_cancels_the_others(
+    fake: DatabricksFake, spine: pl.DataFrame
+) -> None:
+    fake.running = 10**6
+    view, rows = PLACES
+    fake.views = [BALANCES, (view, rows.drop("city"))]
+    told = fake._told  # noqa: SLF001 - a fake: what fails has failed at once
+    fake._told = lambda name: (  # type: ignore[method-assign] # noqa: SLF001
+        {"statement_id": name, "status": fake.statements[name]}
+        if isinstance(fake.statements[name], dict)
+        else told(name)
+    )
+    options: dict[str, Any] = {"views": TTL, "endpoint": None, "warehouse_id": "wh1"}
+    with workspace(fake) as url, featkit.connect(opened(url, **options)) as client:
+        with pytest.raises(RequestRejected, match="FAILED: BAD_REQUEST"):
+            client.get_historical_features(spine, FEATURES, at="when")
+        ran = [name for name, own in fake.statements.items() if not isinstance(own, dict)]
+        assert len(ran) == 1
+        assert fake.cancelled == ran
+
+
 def test_a_failure_inside_a_200_is_an_error_with_a_name(
     fake: DatabricksFake, client: Any, spine: pl.DataFrame
 ) -> None:

@@ -340,12 +340,8 @@ class DatabricksStore(Store):
         warehouse = self._warehouse
         if warehouse is None:
             not_supported(self, "get_historical_features")
-        frames = []
-        for read in reads:
-            there, naive = self._options.pushdown, read.view.name in self._naive
-            joined = warehouse.join(read, self._zone, there=there, naive=naive)
-            frames.append((yield from joined))
-        return frames
+        there = self._options.pushdown
+        return (yield from warehouse.join(reads, self._zone, there=there, naive=self._naive))
 
     @property
     def _warehouse(self) -> Warehouse | None:

@@ -32,7 +32,7 @@ from featkit.stores.databricks.refusals import named
 from featkit.stores.databricks.rows import columns_of, joined_here, quoted, shaped
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
     from featkit.calls import Flow, HttpReply
     from featkit.history import JoinRead
@@ -44,6 +44,7 @@ ANY_ZONE = timedelta(days=1)
 """More than a zone is off."""
 _SOON, _PAUSE = 0.05, 0.5  # seconds between two looks at a statement that runs: first, at most
 _WAVE = 16  # chunks side by side: so few that no link grows old before its turn
+_STATEMENTS_AT_ONCE = 4  # each of which may have a spine of its own
 _SPINE = 8_000_000  # characters of a spine that goes with a statement
 _REFUSED = frozenset({403, 404, 410})  # what storage says of a link whose time is over
 _SHOWN = 200  # characters of what it says
@@ -113,13 +114,18 @@ class Warehouse:
         self._id = warehouse_id
 
     def join(
-        self, read: JoinRead, zone: str | None, *, there: bool = True, naive: bool = False
-    ) -> Flow[pl.DataFrame]:
-        """Join the history of a table to a spine.
+        self,
+        reads: Sequence[JoinRead],
+        zone: str | None,
+        *,
+        there: bool = True,
+        naive: Collection[str] = (),
+    ) -> Flow[list[pl.DataFrame]]:
+        """Join the histories of tables to their spines.
 
         Parameters
         ----------
-        read
+        reads
             What is asked.
         zone
             What naive timestamps mean.
@@ -127,12 +133,26 @@ class Warehouse:
             Whether the warehouse may join, if the spine is small enough to go with the statement;
             else the rows that can count are read, and joined here.
         naive
-            Whether the table's times have no zone, so that its warehouse may not compare them.
+            Views whose times have no zone, so that the warehouse may not compare them.
         """
-        if there and not naive and DIALECT.takes(read):
-            spine = spine_text(read)
-            if len(spine) <= _SPINE:
-                return (yield from self._joined_there(read, zone, spine))
+        frames: list[pl.DataFrame] = []
+        for first in range(0, len(reads), _STATEMENTS_AT_ONCE):
+            some = reads[first : first + _STATEMENTS_AT_ONCE]
+            spines = [
+                _spine(read) if there and read.view.name not in naive else None for read in some
+            ]
+            pairs = zip(some, spines, strict=True)
+            joins = [self._joined_there(read, zone, own) for read, own in pairs if own is not None]
+            joined = iter((yield from all_at_once(joins)))
+            for read, own in zip(some, spines, strict=True):
+                if own is not None:
+                    frames.append(next(joined))
+                else:  # one by one, since all rows that can count are held meanwhile
+                    apart = read.view.name in naive
+                    frames.append((yield from self._joined_here(read, zone, naive=apart)))
+        return frames
+
+    def _joined_here(self, read: JoinRead, zone: str | None, *, naive: bool) -> Flow[pl.DataFrame]:
         text, parameters = history_query(read, around=ANY_ZONE if naive else timedelta())
         rows = yield from self.rows(text, parameters)
         run = partial(joined_here, read, rows, zone)
@@ -227,6 +247,14 @@ class Warehouse:
             "machine reach it, and is its clock right?"
         )
         raise StoreUnavailable(msg)
+
+
+def _spine(read: JoinRead) -> str | None:
+    """Write the spine as it goes with a statement; None: it does not."""
+    if not DIALECT.takes(read):
+        return None
+    spine = spine_text(read)
+    return spine if len(spine) <= _SPINE else None
 
 
 def history_query(
