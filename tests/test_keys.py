@@ -95,6 +95,7 @@ def test_codes_of_many_columns_do_not_overflow():
     assert_frame_equal(keys.unique.select(pl.all().gather(keys.positions)), columns)
 
 
+@pytest.mark.slow
 def test_more_than_a_million_distinct_keys():
     shuffled = pl.int_range(1_100_000, dtype=pl.Int64, eager=True).shuffle(seed=0)
     column = pl.concat([shuffled, shuffled.head(1000), pl.Series([None], dtype=pl.Int64)])

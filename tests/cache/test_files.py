@@ -93,6 +93,7 @@ def test_other_users_and_stores_share_nothing(connect, shared):
     assert calls(mine) == 0
 
 
+@pytest.mark.slow
 def test_many_writes_are_put_together_and_nothing_is_lost(connect, shared):
     client = connect(shared)
     for key in range(1000, 1100):

@@ -322,7 +322,7 @@ def test_a_second_enrich_makes_no_request_at_all(tmp_path):
     fake = FeastFake(contract_views())
     frame = pl.DataFrame({"customer_id": [1, 2, 404]})
     with served(fake) as url:
-        options = {"registry_url": url, "project": PROJECT, "now": CONTRACT_NOW}
+        options = {"registry_url": url, "project": PROJECT, "now": CONTRACT_NOW, "wait": 0}
         client = featkit.connect(f"feast+{url}", cache=tmp_path / "cache.sqlite", **options)
         first = featkit.features(frame).enrich("customers:*", store=client, expired="null")
     # the server is gone

@@ -95,6 +95,8 @@ def test_an_hour_is_an_hour_when_clocks_are_changed(zone, month):
     instants = [start + timedelta(minutes=30 * n) for n in range(31 * 48)]
     local = [instant.astimezone(ZoneInfo(zone)) for instant in instants]
     for one, later in zip(local, local[2:], strict=False):
+        if one.utcoffset() == later.utcoffset() and not (one.fold or later.fold or one.hour == 7):
+            continue  # an hour apart by any clock, as at seven each day
         assert not is_stale(one.astimezone(UTC), HOUR, later.astimezone(UTC))
         assert FeatureValue(1, one, HOUR - TICK).is_stale(later)
         assert not FeatureValue(1, one, HOUR).is_stale(later)

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 
     from featkit.stores.base import Store
 
+QUICK = featkit.Retry(attempts=2, base=timedelta(0))
 TTLS = {"customers": {"ttl": "3h"}, "quiet": {"ttl": "1d"}}
 
 
@@ -584,7 +585,7 @@ def test_what_an_endpoint_says_in_place_of_features_is_told(
 
     with (
         lying(change, fake) as http,
-        featkit.connect(opened("http://127.0.0.1:1"), client=http, timeout="1s") as client,
+        featkit.connect(opened("http://127.0.0.1:1"), client=http, retry=QUICK) as client,
         pytest.raises(error, match=said),
     ):
         client.lookup([1], ["customers:visits"])
@@ -699,7 +700,7 @@ def test_recorded_refusals_are_named(endpoint: str, error: type[Exception], word
         featkit.connect(
             open_store("databricks+https://workspace.example.com", USERS),
             client=http,
-            retry=featkit.Retry(attempts=2, base=timedelta(0)),
+            retry=QUICK,
         ) as client,
         pytest.raises(error, match=words),
     ):

@@ -177,10 +177,10 @@ def test_a_query_with_a_warning_went_well_and_one_without_a_count_did_not(
 
 def test_a_query_is_cancelled_where_its_time_is_up(fake: VertexFake, spine: pl.DataFrame) -> None:
     fake.running = 10**6
-    with google(fake) as url, featkit.connect(opened(url, views=VIEWS), timeout="0.7s") as client:
+    with google(fake) as url, featkit.connect(opened(url, views=VIEWS), timeout="1.5s") as client:
         with pytest.raises(DeadlineExceeded):
             client.get_historical_features(spine, ["balances:note"], at="when")
-        ends = time.monotonic() + 5
+        ends = time.monotonic() + 30
         while not fake.cancelled and time.monotonic() < ends:
             time.sleep(0.01)
     assert fake.cancelled == ["job0"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -84,7 +84,8 @@ def place(fake: VertexFake) -> Iterator[str]:
 @pytest.fixture
 def client(url: str, place: str) -> Iterator[featkit.FeatureStoreClient]:
     store = opened(url, grpc=True, grpc_endpoint=place)
-    with featkit.connect(store, now=CONTRACT_NOW, cache=None) as client:
+    quick = featkit.Retry(base=timedelta(0))
+    with featkit.connect(store, now=CONTRACT_NOW, cache=None, retry=quick) as client:
         yield client
 
 

@@ -105,6 +105,7 @@ def test_delays_that_differ_need_joins_of_their_own(client):
     assert made.frame.row(0)[2:] == (7, 2014)
 
 
+@pytest.mark.slow
 def test_little_memory_means_buckets(client):
     spine = pl.DataFrame({"k": [*range(1000)] * 100, "at": at_minute(*range(100_000))})
     plan = client.get_historical_features(

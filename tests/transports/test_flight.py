@@ -202,7 +202,7 @@ def test_a_restart_is_ridden_out(reach):
         port = first.port
         assert sent(transports, first.location).equals(TABLE)
     again: list[Server] = []
-    timer = threading.Timer(0.5, lambda: again.append(Server(port)))
+    timer = threading.Timer(0.1, lambda: again.append(Server(port)))
     timer.start()
     assert sent(transports, f"grpc://127.0.0.1:{port}").equals(TABLE)
     timer.join()

@@ -285,7 +285,7 @@ def test_a_restart_is_ridden_out(server, reach):
     transports = reach(retry=Retry(reconnect=timedelta(seconds=20)))
     assert sent(transports, server) == b"hi"
     server.stop()
-    threading.Timer(0.5, server.start).start()
+    threading.Timer(0.1, server.start).start()
     assert sent(transports, server, timeout=20.0) == b"hi"
 
 
