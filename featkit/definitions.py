@@ -39,6 +39,7 @@ from featkit.dtypes import parse_dtype
 from featkit.durations import parse_duration
 from featkit.errors import DefinitionError, FeatkitError, InputError, TimestampError, nearest
 from featkit.schema import FeatureRef, FeatureService
+from featkit.structs import known
 from featkit.toml_words import in_toml_words
 
 if TYPE_CHECKING:
@@ -211,7 +212,7 @@ class _Reader:
 
     def entry(self, steps: list[str], table: object, kind: type[EntryT]) -> EntryT:
         try:
-            return msgspec.convert(table, kind)
+            return msgspec.convert(table, known(kind))
         except msgspec.ValidationError as error:
             reason, _, place = str(error).partition(" - at `$")
             below = _STEP.findall(place)

@@ -10,6 +10,7 @@ from typing import Any, NoReturn, TypeAlias, TypeVar, get_args, get_origin
 import msgspec
 
 from featkit.errors import SettingsError, nearest
+from featkit.structs import known
 from featkit.toml_words import in_toml_words
 
 OptionsT = TypeVar("OptionsT", bound=msgspec.Struct)
@@ -48,7 +49,7 @@ def read_options(given: Mapping[str, object], kind: type[OptionsT], scheme: str)
     check = _Check(scheme)
     check.table(given, kind, ())
     try:
-        return msgspec.convert(dict(given), kind, strict=False)
+        return msgspec.convert(dict(given), known(kind), strict=False)
     except msgspec.ValidationError as error:  # what a struct of its own refuses as a whole
         msg = f"an option of the store {scheme!r} is wrong: {error}"
         raise SettingsError(msg) from error
@@ -93,7 +94,9 @@ class _Check:
                 self.value(each, inner, (*path, str(name)))
             return
         try:
-            msgspec.convert(value, kind, strict=False)  # a variable of the environment is text
+            msgspec.convert(
+                value, known(kind), strict=False
+            )  # a variable of the environment is text
         except msgspec.ValidationError as error:
             reason = in_toml_words(str(error).partition(" - at `$")[0])
             self.fail(path[:-1], f"has a wrong option {path[-1]!r}", reason)

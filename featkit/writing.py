@@ -38,6 +38,7 @@ from featkit.errors import (
 from featkit.keys import can_be_key, in_nanoseconds, too_fine
 from featkit.replacing import replacing
 from featkit.schema import FeatureRef
+from featkit.structs import known
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -243,7 +244,7 @@ def _check_mapping(option: str, told: object) -> None:
 def _check_entry(entry: ViewEntry | ServiceEntry) -> None:
     """Raise `InputError` where what people should know is no text."""
     try:
-        msgspec.convert(msgspec.to_builtins(entry), type(entry))
+        msgspec.convert(msgspec.to_builtins(entry), known(type(entry)))
     except msgspec.ValidationError as error:
         reason, _, place = str(error).partition(" - at `$.")
         msg = f"{place.rstrip('`').partition('[')[0]}= is not what it should be: {reason}"

@@ -19,7 +19,7 @@ LONGEST = 450  # lines of a module
 LAYERS = {
     0: [
         *("errors", "types", "durations", "moments", "settings", "html", "forking", "waiting"),
-        *("aligned", "choices", "options", "replacing", "told", "toml_words", "warned"),
+        *("aligned", "choices", "options", "replacing", "structs", "told", "toml_words", "warned"),
         "_version",
     ],
     1: [

@@ -13,6 +13,7 @@ import msgspec
 from featkit.auth.tokens import REFUSED, Hidden, signed
 from featkit.calls import HttpRequest
 from featkit.errors import AuthError, ProtocolError, StoreUnavailable
+from featkit.structs import known
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
@@ -154,12 +155,12 @@ def token_of(reply: HttpReply, refused: str, *, hide: Secret | None = None) -> s
         raise StoreUnavailable(f"{reply.status}: the token endpoint is in trouble")
     try:
         if reply.status not in range(200, 300):
-            said = msgspec.json.decode(reply.body, type=_Refusal)
+            said = msgspec.json.decode(reply.body, type=known(_Refusal))
             words = f"{said.error} {said.error_description}"
             if hide is not None:
                 words = words.replace(hide.reveal(), "***")
             raise AuthError(f"{reply.status}: {refused}: {words}")
-        return msgspec.json.decode(reply.body, type=_Token).access_token
+        return msgspec.json.decode(reply.body, type=known(_Token)).access_token
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         if reply.status in range(200, 300):
             # not the text of the decoder's error: it may quote what is a token

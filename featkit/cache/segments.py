@@ -20,6 +20,7 @@ import polars as pl
 
 from featkit.columns import STATUS, FeatureColumns
 from featkit.dtypes import TIMESTAMP
+from featkit.structs import known
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -270,7 +271,7 @@ class Segment:
             raise UnreadableSegment("damaged, or no segment")
         body = start + int.from_bytes(blob[start - 4 : start], "little")
         try:
-            header = msgspec.json.decode(blob[start:body], type=_Header)
+            header = msgspec.json.decode(blob[start:body], type=known(_Header))
             if header.schema != SCHEMA:
                 raise UnreadableSegment(f"of schema {header.schema}")
             frame = pl.read_ipc(io.BytesIO(blob[body:]))

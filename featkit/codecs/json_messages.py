@@ -8,6 +8,7 @@ from typing import TypeVar
 import msgspec
 
 from featkit.errors import ProtocolError
+from featkit.structs import known
 
 T = TypeVar("T")
 
@@ -38,7 +39,7 @@ def read(kind: type[T], body: bytes | bytearray | msgspec.Raw, sender: str) -> T
     featkit.errors.ProtocolError: the reply is not what a store sends: Expected `object`, got `int`
     """
     try:
-        return msgspec.json.decode(body, type=kind)
+        return msgspec.json.decode(body, type=known(kind))
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         del body  # it may repeat a credential, and tracebacks can show what variables hold
         msg = f"the reply is not what {sender} sends: {error}"
@@ -71,6 +72,6 @@ def read_if(kind: type[T], body: bytes | bytearray | msgspec.Raw) -> T | None:
     True
     """
     try:
-        return msgspec.json.decode(body, type=kind)
+        return msgspec.json.decode(body, type=known(kind))
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None

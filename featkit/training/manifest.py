@@ -18,6 +18,7 @@ from featkit._version import __version__
 from featkit.errors import InputError
 from featkit.history import HistoryFile  # noqa: TC001 - the same
 from featkit.report import json_of, written
+from featkit.structs import known
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -141,7 +142,7 @@ class Manifest:
         from pathlib import Path as File  # noqa: PLC0415 - only annotations need it otherwise
 
         try:
-            return msgspec.json.decode(File(path).read_bytes(), type=cls)
+            return msgspec.json.decode(File(path).read_bytes(), type=known(cls))
         except (OSError, msgspec.DecodeError) as error:
             msg = f"{path} is no manifest of a training set: {error}"
             raise InputError(msg) from error

@@ -8,6 +8,7 @@ import json
 import os
 import random
 import re
+import threading
 import time
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -500,16 +501,11 @@ def test_a_statement_is_cancelled_where_the_client_is_closed(fake: DatabricksFak
     spine = pl.DataFrame({"user_id": [1], "when": [START]})
     options: dict[str, Any] = {"warehouse_id": "wh1", "views": {}}
     with workspace(fake) as url, featkit.connect(opened(url, **options)) as client:
-
-        def close() -> None:
-            _running(fake)
-            client.close()
-
-        thread = threading.Thread(target=close)
-        thread.start()
-        with pytest.raises((ClosedError, RequestRejected), match=r"client was closed|CANCELED"):
+        with (
+            pytest.raises((ClosedError, RequestRejected), match=r"client was closed|CANCELED"),
+            when(lambda: _running(fake), client.close),
+        ):
             client.get_historical_features(spine, ["balances:amount"], at="when")
-        thread.join()
         assert set(fake.cancelled) == set(fake.statements)
 
 

@@ -39,6 +39,7 @@ from featkit.online.gathering import Gathering
 from featkit.stores.feast.direct import answer
 from featkit.stores.feast.gaps import DIRECT
 from featkit.stores.feast.hashed import HashedStore, event_times, ids_of, places
+from featkit.structs import known
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -213,7 +214,7 @@ def _bodies(read: OnlineRead, table: str, ids: pl.Series, heights: Sequence[int]
 def _read(reply: HttpReply, table: str) -> tuple[bytes, list[str]]:
     """Return the items as a JSON array, and the identifiers that were not got to."""
     try:
-        said = msgspec.json.decode(reply.body, type=_Reply)
+        said = msgspec.json.decode(reply.body, type=known(_Reply))
         left = said.unprocessed.get(table, {}).get("Keys", [])
         unread = [key["entity_id"]["S"] for key in left]
     except (

@@ -19,6 +19,7 @@ import msgspec
 
 from featkit.errors import ProtocolError, SourceError
 from featkit.stores.feast.types import NUMBERS
+from featkit.structs import known
 
 T = TypeVar("T")
 
@@ -189,7 +190,7 @@ def read(path: str, project: str, what: str, kind: type[T]) -> T:
         raise SourceError(msg) from error
     try:
         whole = _message(memoryview(data), _REGISTRY)
-        return msgspec.convert(_part(whole, project, what), kind, strict=False)
+        return msgspec.convert(_part(whole, project, what), known(kind), strict=False)
     except (ValueError, LookupError, OverflowError, msgspec.ValidationError) as error:
         msg = f"registry={path!r} is no registry file of Feast's: {error}"
         raise ProtocolError(msg) from error
