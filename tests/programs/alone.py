@@ -21,5 +21,5 @@ def alone(part: Callable[..., None], *arguments: str) -> None:
     """Call a function of a test module in a new process; fail with what that said, if it does."""
     code = f"import sys; from {part.__module__} import {part.__name__} as part; part(*sys.argv[1:])"
     command = [sys.executable, *_QUIET, "-c", code, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -147,7 +147,7 @@ def open_page(chromium):
         )
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(10_000)
+        page.set_default_timeout(60_000)
         page.on(
             "pageerror",
             lambda error: only in (error.stack or "") and errors.append(error.stack or str(error)),

@@ -82,7 +82,7 @@ def write_notebook(path: Path, *cells: str) -> None:
 
 def open_notebook(page, address: str, name: str):
     """Open a notebook and wait until its kernel is ready."""
-    page.set_default_timeout(90_000)
+    page.set_default_timeout(240_000)
     page.goto(f"{address}/{name}", wait_until="domcontentloaded")
     page.wait_for_selector(".jp-Notebook .jp-CodeCell")
     page.wait_for_function(IDLE)
@@ -118,10 +118,10 @@ def change_theme(page, theme: str) -> None:
 
 
 def _wait_for(url: str, server: subprocess.Popen, log: Path) -> None:
-    ends = time.monotonic() + 120
+    ends = time.monotonic() + 240
     while time.monotonic() < ends and server.poll() is None:
         try:
-            urllib.request.urlopen(url, timeout=2).close()  # noqa: S310 - of this machine
+            urllib.request.urlopen(url, timeout=20).close()  # noqa: S310 - of this machine
         except urllib.error.HTTPError:
             return
         except OSError:
