@@ -50,6 +50,8 @@ def settle(task: JoinTask, strategy: Strategy, winners: Winners) -> None:
         same = (codes[places] == own[rows]) & (event[places] == times[rows])
         rows = rows[same]
         found.append((places[same], created[rows], rows + first))  # type: ignore[index] # it was read
+    if not found:  # the files were written again, which is told once their features are read
+        return
     places, created, numbers = map(np.concatenate, zip(*found, strict=True))
     order = np.lexsort((numbers, created, places))
     last = np.append(np.diff(places[order]) > 0, True)

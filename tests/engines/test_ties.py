@@ -1,5 +1,8 @@
 """Created timestamps are read only where they decide, and decide the same."""
 
+import os
+from dataclasses import replace
+
 import polars as pl
 import pytest
 
@@ -8,12 +11,13 @@ from featkit.engines import polars
 from featkit.engines.base import JoinTask
 from featkit.engines.plan import Strategy
 from featkit.engines.spine import Spine
+from featkit.errors import SourceError
 from featkit.history import HistoryRead, Rule
 from featkit.keys import EntityKeys
 
 
-def joined(folder, rows, strategy):
-    """Join at moment 9 of entities 1 to 3; rows are entity, event and created timestamp."""
+def task_of(folder, rows):
+    """Make the join at moment 9 of entities 1 to 3; rows are entity, event, created timestamp."""
     stamp = pl.Datetime("us", "UTC")
     schema = {"k": pl.Int64, "t": stamp, "c": stamp}
     frame = pl.DataFrame(rows, schema=schema, orient="row").with_row_index("place")
@@ -29,14 +33,17 @@ def joined(folder, rows, strategy):
             return (yield client.operations.store.read_history(read))
 
         spine = pl.DataFrame({"k": [1, 2, 3], "at": pl.Series([9, 9, 9]).cast(stamp)})
-        task = JoinTask(
+        return JoinTask(
             spine=Spine(EntityKeys.of(spine.select("k")), spine["at"]),
             history=client.run(history()),
             features=("place",),
             rule=Rule(),
             oldest=None,
         )
-        match = polars.join(task, strategy)
+
+
+def joined(folder, rows, strategy):
+    match = polars.join(task_of(folder, rows), strategy)
     places = match.rows["place"].to_list()
     return [places[each] for each in match.positions], match.tied.tolist()
 
@@ -69,3 +76,21 @@ def joined(folder, rows, strategy):
 )
 def test_created_timestamps_decide_between_tied_rows(tmp_path, rows, expected, later):
     assert joined(tmp_path, rows, Strategy(later=later, run=2)) == expected
+
+
+def test_files_that_are_emptied_between_two_readings_are_told(tmp_path):
+    rows = [(1, 1, 5), (2, 2, 5), (3, 3, 5), (1, 4, 7), (1, 4, 5)]  # a tie, not at the beginning
+    task = task_of(tmp_path, rows)
+    read = []
+
+    def emptied(frame):
+        read.append(frame.height)
+        if len(read) == 1:
+            return frame
+        os.utime(tmp_path / "v.parquet", (1, 1))
+        return frame.clear()
+
+    history = replace(task.history, scan=task.history.scan.map_batches(emptied))
+    with pytest.raises(SourceError, match="written again while they were read"):
+        polars.join(replace(task, history=history), Strategy(later=True, run=2))
+    assert read == [5, 5, 5]
