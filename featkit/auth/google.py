@@ -8,6 +8,7 @@ and google-auth is asked once more with the reply at hand.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,10 +21,11 @@ from featkit.settings import variables
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
 
-    from featkit.calls import HttpReply
+    from featkit.calls import HttpReply, SignedT
 
 _VARIABLE = "GOOGLE_APPLICATION_CREDENTIALS"
 _DEFAULT = "the application default credentials"
+PAYER = "x-goog-user-project"
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 
 
@@ -77,6 +79,12 @@ class GoogleAuth(TokenAuth):
                 raise AuthError(msg) from None
             else:
                 return Hidden(self._credentials.token)
+
+    def sign(self, request: SignedT, token: str) -> SignedT:
+        """Add a token, and the project that pays, without which Google refuses people."""
+        own = super().sign(request, token)
+        payer = getattr(self._credentials, "quota_project_id", None)
+        return replace(own, headers={**own.headers, PAYER: payer}) if payer else own
 
     @property
     def origin(self) -> str:

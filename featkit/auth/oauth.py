@@ -51,9 +51,13 @@ class TokenAuth(ABC):
     def auth_flow(self, request: SignedT) -> Generator[Any, Any, None]:
         """Sign the request; where the token is refused, once more with another one."""
         known = yield from self.token()
-        reply: HasStatus = yield signed(request, known)
+        reply: HasStatus = yield self.sign(request, known)
         if reply.status in REFUSED:
-            yield signed(request, (yield from self.token(instead_of=known)))
+            yield self.sign(request, (yield from self.token(instead_of=known)))
+
+    def sign(self, request: SignedT, token: str) -> SignedT:
+        """Add a token to a request."""
+        return signed(request, token)
 
     def token(self, *, instead_of: str | None = None) -> Generator[HttpRequest, HttpReply, str]:
         """Tell the token, unless the known one is that which was refused."""

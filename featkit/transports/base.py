@@ -52,6 +52,7 @@ RequestT = TypeVar("RequestT", bound=RemoteRequest)
 
 SLICE = 0.25  # seconds after which a wait that nothing can end looks whether anybody still waits
 
+_OPEN = {"x-goog-user-project"}  # added with credentials, and known to who reads messages
 _SHORTEST_SECRET = 8  # characters; to hide shorter ones would hide words
 
 # without a handler of its own every retry would print a line where logging is not set up
@@ -317,6 +318,8 @@ class OneProcess:
 
 def _added(signed: Mapping[str, str], before: Mapping[str, str]) -> set[str]:
     """Find the credentials in what an `Auth` added to headers."""
-    added = {value for name, value in signed.items() if before.get(name) != value}
+    added = {
+        value for name, value in signed.items() if before.get(name) != value and name not in _OPEN
+    }
     words = {word for value in added for word in (value, *value.split())}
     return {str(word) for word in words if len(word) >= _SHORTEST_SECRET}

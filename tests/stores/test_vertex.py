@@ -415,6 +415,20 @@ def test_default_credentials_are_found(
         assert client.get_online_features("routes", (1, 11)) == {"length_km": 1011.5}
 
 
+@pytest.mark.parametrize("payer", ["", "analytics-4711"])
+def test_the_project_that_pays_is_named(
+    fake: VertexFake, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, payer: str
+) -> None:
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(service_account(tmp_path, url)))
+    monkeypatch.setenv("GOOGLE_CLOUD_QUOTA_PROJECT", payer)
+    with featkit.connect(opened(url, token=None), now=CONTRACT_NOW) as client:
+        assert client.get_online_features("customers", 8, ["visits"]) == {"visits": 8}
+        sent = {asked.headers.get("x-goog-user-project", "") for asked in fake.asked[1:]}
+        assert sent == {payer}
+        with pytest.raises(UnknownNameError, match="analytics-4711"):  # it is no secret
+            client.get_feature_metadata("analytics-4711")
+
+
 def test_credentials_that_google_refuses_are_named(url: str, tmp_path: Path) -> None:
     file = service_account(tmp_path, url)
     content = json.loads(file.read_text())
