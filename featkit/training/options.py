@@ -80,8 +80,8 @@ class TrainingOptions:
             "on": _plain(self.on),
             "lookback": _plain(self.lookback),
             "known_by": _plain(self.known_by),
-            "strict": self.strict,
-            "feature_timestamps": self.feature_timestamps,
+            "strict": bool(self.strict),  # numpy has truth values of its own
+            "feature_timestamps": bool(self.feature_timestamps),
             "full_feature_names": bool(self.full_feature_names),
         }
 

@@ -4,6 +4,7 @@ import datetime as dt
 import json
 from decimal import Decimal
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -109,6 +110,14 @@ def test_files_that_come_go_and_change_are_told_in_their_order(tmp_path):
     ]
     assert written.startswith(f"v: {tmp_path / 'e.parquet'} was written again at ")
     assert written.endswith(" UTC (1 rows then, 2 now)")
+
+
+def test_truth_values_of_numpy_are_truth_values_in_a_manifest(history):
+    history.write({"k": [1], "t": hours(1), "x": [10]})
+    store = featkit.connect(f"parquet:{history.folder}")
+    frame = history.constructor({"k": [1], "at": hours(4)})
+    found = store.get_historical_features(frame, "v:x", at="at", strict=np.False_)
+    assert json.loads(found.manifest.to_json())["options"]["strict"] is False
 
 
 def test_what_is_no_manifest_is_refused(tmp_path):
