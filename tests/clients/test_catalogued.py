@@ -13,7 +13,7 @@ from tests.fakes.feast import PROJECT, FeastFake, served
 
 TOKEN = "canary"
 NAMES = [view.name for view, _ in contract_views()]
-ONCE = featkit.Retry(attempts=1)
+ONCE = featkit.Retry(attempts=1, reconnect=timedelta(0))
 KERNEL = """
 import sys, featkit
 url, place, token = sys.argv[1:]
