@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from featkit.cache.entities import UNUSABLE
 from featkit.cache.opening import path_of
+from featkit.cache.own_files import own_file, own_folder
 from featkit.cache.redis import RedisContainer
-from featkit.cache.sqlite import SqliteContainer, own_folder
+from featkit.cache.sqlite import SqliteContainer
 from featkit.forking import after_fork
 
 if TYPE_CHECKING:
@@ -100,15 +100,7 @@ class LazyMetadata:
         try:
             if own:
                 own_folder(path.parent)
-            flags = os.O_CREAT | os.O_RDWR | getattr(os, "O_NOFOLLOW", 0)
-            handle = os.open(path, flags, 0o600)
-            try:
-                if hasattr(os, "geteuid") and os.fstat(handle).st_uid != os.geteuid():
-                    msg = "it belongs to another user"
-                    raise OSError(msg)
-                os.fchmod(handle, 0o600)
-            finally:
-                os.close(handle)
+            own_file(path)
             return SQLiteCache(path, serializer="json", wal=True, busy_timeout=10_000)
         except Exception as error:  # noqa: BLE001 - whatever it is, metadata can be kept in memory
             told = f"the cache file {path} cannot be used: {error}; it is kept in memory only"

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sqlite3
-import stat
 import threading
 import time
 from contextlib import contextmanager
@@ -13,9 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from featkit.cache.containers import LEASE, ContainerError, Entry, Log
+from featkit.cache.own_files import begin_use, end_use, own_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+
+    from featkit.cache.own_files import Inode
 
 APPLICATION = 0x66656174  # "feat": marks the file as ours
 _MAGIC = b"SQLite format 3\0"
@@ -73,6 +74,7 @@ class SqliteContainer:
         self._pid = 0
         self._lock = threading.RLock()
         self._ours = own_folder
+        self._inode: Inode | None = None
 
     def version(self) -> object:
         """Return SQLite's own counter of what others have written."""
@@ -165,16 +167,22 @@ class SqliteContainer:
     def close(self) -> None:
         """Close the file."""
         with self._lock:
-            if self._connection is not None and self._pid == os.getpid():
-                self._connection.close()
+            if self._connection is not None and self._pid != os.getpid():
+                self.start_anew()
+            self._disconnect()
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
             self._connection = None
+        self._end_use()
 
     def start_anew(self) -> None:
         """Forget the connection and the lock of the process that this one was forked from."""
         self._lock = threading.RLock()
         if self._connection is not None:
             _inherited.append(self._connection)
-            self._connection = None
+            self._connection, self._inode = None, None
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
@@ -193,13 +201,17 @@ class SqliteContainer:
 
     def _connect(self) -> sqlite3.Connection:
         self._prepare()
-        file = sqlite3.connect(
-            self.path, timeout=_BUSY, isolation_level=None, check_same_thread=False
-        )
         try:
-            self._set_up(file)
+            file = sqlite3.connect(
+                self.path, timeout=_BUSY, isolation_level=None, check_same_thread=False
+            )
+            try:
+                self._set_up(file)
+            except BaseException:
+                file.close()
+                raise
         except BaseException:
-            file.close()
+            self._end_use()
             raise
         return file
 
@@ -207,30 +219,25 @@ class SqliteContainer:
         """Make the file, for its owner only; refuse what belongs to others or is something else."""
         if self._own_folder:
             own_folder(self.path.parent)
-        flags = os.O_CREAT | os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
-        try:
-            handle = os.open(self.path, flags, 0o600)
-        except OSError as error:
-            if error.errno == errno.ELOOP:
-                raise OSError("it is a link; name the file that it leads to") from error
-            raise
-        try:
-            found = os.fstat(handle)
-            _check_owner(found)
-            if stat.S_ISREG(found.st_mode) and found.st_mode & 0o077:
-                os.fchmod(handle, 0o600)
-            head = os.read(handle, 100)
-        finally:
-            os.close(handle)
+        self._inode, head = begin_use(self.path)
+        if head is None:  # it was looked at by who uses it
+            self._ours = True
+            return
         marked = int.from_bytes(head[68:72], "big") == APPLICATION
         self._ours = marked or self._own_folder or not head
-        if head and not head.startswith(_MAGIC):
-            if not self._own_folder:
-                raise OSError("it is something else than a cache; name another file")
+        odd = bool(head) and not head.startswith(_MAGIC)
+        if odd and self._own_folder:
             self._throw_away()
-            os.close(os.open(self.path, flags, 0o600))
-        elif head and not marked and any(head[68:72]):
-            raise OSError("it belongs to another program; name another file")
+            self._inode, _ = begin_use(self.path)
+        elif odd or (not marked and any(head[68:72])):
+            self._end_use()
+            what = "is something else than a cache" if odd else "belongs to another program"
+            raise OSError(f"it {what}; name another file")
+
+    def _end_use(self) -> None:
+        if self._inode is not None:
+            end_use(self._inode)
+            self._inode = None
 
     def _set_up(self, file: sqlite3.Connection) -> None:
         (application,) = file.execute("pragma application_id").fetchone()
@@ -258,25 +265,9 @@ class SqliteContainer:
 
     def _throw_away(self) -> None:
         """Remove a damaged file, which will be made anew."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        self._disconnect()
         for suffix in ("", "-wal", "-shm"):
             Path(f"{self.path}{suffix}").unlink(missing_ok=True)
-
-
-def own_folder(folder: Path) -> None:
-    """Make a folder of the user's own, which nobody else can look into or put anything in."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    found = folder.stat()
-    _check_owner(found, "its folder")
-    if found.st_mode & 0o077:
-        folder.chmod(0o700)
-
-
-def _check_owner(found: os.stat_result, what: str = "it") -> None:
-    if hasattr(os, "geteuid") and found.st_uid != os.geteuid():
-        raise OSError(f"{what} belongs to another user")
 
 
 def _is_damaged(error: sqlite3.DatabaseError) -> bool:
