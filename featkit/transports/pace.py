@@ -2,8 +2,8 @@
 
 A store with many workers answers eight calls in the time of one, a store with one worker in eight
 times that, or longer. Neither tells. So the first call runs alone, and their number doubles as long
-as that brings more entities a second; where it does not, and does not when it is tried again, the
-number before is kept for a while. A decision without I/O, of which the clock is an argument.
+as that brings more entities a second; where it does not, the number before is kept for a while. A
+decision without I/O, of which the clock is an argument.
 """
 
 from __future__ import annotations
@@ -18,11 +18,13 @@ AGE = 60.0
 """Seconds after which what was found is looked at again."""
 
 _CHANCES = 3
-"""How many times as many calls must turn out slow as run at once.
+"""How many times as many calls as run at once must be slow where some may have been held up.
 
 What holds up all that run, as a connection that is opened and a library that is imported do, is
-seen in two such groups.
+seen in two such groups. It makes them far slower than a store that is asked too much becomes.
 """
+
+_HELD_UP = 0.7  # of the speed of others, below which calls were held up rather than too many
 
 _NEARLY = 0.3  # how far from a whole number the mean number of calls at once may be
 
@@ -100,13 +102,19 @@ class Pace:
 
     def _decide(self) -> None:
         if self._before and self._speed(self.level) < GAIN * self._speed(self._before):
-            if len(self._speeds[self.level]) >= _CHANCES * self.level:
+            if not self._held_up() or len(self._speeds[self.level]) >= _CHANCES * self.level:
                 self.level, self._settled = self._before, True
         elif self.level >= self.most:
             self._settled = True
         else:
             self._before, self.level = self.level, min(2 * self.level, self.most)
             self._speeds.pop(self.level, None)
+
+    def _held_up(self) -> bool:
+        """Tell whether something else than the store may have made the last calls slow."""
+        last = self._speeds[self.level][-self.level :]
+        others = max(*last, self._speed(self._before))
+        return min(last) < _HELD_UP * others
 
     def _speed(self, level: int) -> float:
         return fmean(self._speeds[level][-level:])

@@ -89,9 +89,9 @@ def test_a_store_that_bears_any_number_gets_the_most():
     assert pace.level == 8
 
 
-def test_one_worker_is_asked_one_thing_after_another_from_the_seventh_call_on():
+def test_one_worker_is_asked_one_thing_after_another_from_the_fourth_call_on():
     pace = Pace(8)
-    run(pace, one_worker, 8)
+    run(pace, one_worker, 5)
     assert pace.level == 1
     assert run(Pace(8), one_worker, 50) < 1.01 * 50 * WORK
 
