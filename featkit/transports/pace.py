@@ -24,7 +24,7 @@ What holds up all that run, as a connection that is opened and a library that is
 seen in two such groups. It makes them far slower than a store that is asked too much becomes.
 """
 
-_HELD_UP = 0.7  # of the speed of others, below which calls were held up rather than too many
+_HELD_UP = 0.5  # of the speed of others, below which calls were held up rather than too many
 
 _NEARLY = 0.3  # how far from a whole number the mean number of calls at once may be
 
