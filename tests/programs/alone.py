@@ -6,9 +6,10 @@ and channels of gRPC do not survive that: it crashes now and then, whoever forke
 
 from __future__ import annotations
 
+import multiprocessing
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,3 +24,23 @@ def alone(part: Callable[..., None], *arguments: str) -> None:
     command = [sys.executable, *_QUIET, "-c", code, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def failure_in_a_fork(part: Callable[[], object]) -> object:
+    """Call something in a child of this process; return what it raised, or None."""
+    context = multiprocessing.get_context("fork")
+    told = context.SimpleQueue()
+    child = context.Process(target=_fails, args=(part, told))
+    child.start()
+    child.join(20.0)
+    assert child.exitcode == 0
+    return told.get()
+
+
+def _fails(part: Callable[[], object], told: Any) -> None:
+    try:
+        part()
+    except Exception as error:  # noqa: BLE001 - whoever forked looks at it
+        told.put(error)
+    else:
+        told.put(None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import threading
 import time
@@ -32,7 +31,7 @@ from featkit.settings import Secret
 from featkit.transports.deadline import Deadline
 from featkit.transports.drive import Silent, Transports, drive
 from featkit.transports.options import Limits, Retry, TransportOptions
-from tests.programs.alone import alone
+from tests.programs.alone import alone, failure_in_a_fork
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -253,23 +252,11 @@ def test_closing_ends_what_runs(server, reach):
     assert [type(error) for error in failed] == [ClosedError]
 
 
-def _sent_in_child(transports: Transports, location: str, told: Any) -> None:
-    try:
-        told.put(sent(transports, location))
-    except FeatkitError as error:
-        told.put(error)
-
-
 def _fork() -> None:
-    context = multiprocessing.get_context("fork")
     with Server() as server, closing(Transports(TransportOptions())) as transports:
         assert sent(transports, server.location).equals(TABLE)
-        told = context.SimpleQueue()
-        child = context.Process(target=_sent_in_child, args=(transports, server.location, told))
-        child.start()
-        child.join(20.0)
-        assert child.exitcode == 0
-        assert isinstance(error := told.get(), NotSupportedError)
+        error = failure_in_a_fork(lambda: sent(transports, server.location))
+        assert isinstance(error, NotSupportedError)
         assert "spawn" in str(error)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import threading
 import time
@@ -38,7 +37,7 @@ from featkit.transports.deadline import Deadline
 from featkit.transports.drive import Silent, Transports, drive
 from featkit.transports.options import Limits, Retry, TransportOptions
 from tests.fakes.wire import Answer, Asked, served
-from tests.programs.alone import alone
+from tests.programs.alone import alone, failure_in_a_fork
 
 METHOD, STREAM = "/feature.Server/Get", "/feature.Server/Stream"
 HANG = 20.0  # seconds after which something did not end that should have
@@ -383,23 +382,11 @@ def test_closing_ends_what_runs(server, reach, how):
     assert [type(error) for error in failed] == [ClosedError]
 
 
-def _sent_in_child(transports: Transports, server: Server, told: Any) -> None:
-    try:
-        told.put(sent(transports, server))
-    except FeatkitError as error:
-        told.put(error)
-
-
 def _fork() -> None:
-    context = multiprocessing.get_context("fork")
     with running() as server, closing(Transports(TransportOptions())) as transports:
         assert sent(transports, server) == b"hi"
-        told = context.SimpleQueue()
-        child = context.Process(target=_sent_in_child, args=(transports, server, told))
-        child.start()
-        child.join(20.0)
-        assert child.exitcode == 0
-        assert isinstance(error := told.get(), NotSupportedError)
+        error = failure_in_a_fork(lambda: sent(transports, server))
+        assert isinstance(error, NotSupportedError)
         assert "spawn" in str(error)
 
 
